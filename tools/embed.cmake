@@ -1,0 +1,12 @@
+# Writes the files of FILES into the C file OUT as byte arrays with a table: the standard library inside the binary.
+set(text "#include \"compiler/syntax/stdlib.h\"\n")
+set(table "")
+foreach(file ${FILES})
+  get_filename_component(name ${file} NAME_WE)
+  file(READ ${file} hex HEX)
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+  string(APPEND text "static const unsigned char file_${name}[] = {${bytes}0};\n")
+  string(APPEND table "    {\"${name}\", (const char *)file_${name}, sizeof file_${name} - 1},\n")
+endforeach()
+string(APPEND text "const ctl_stdlib_file ctl_stdlib[] = {\n${table}    {0, 0, 0}};\n")
+file(WRITE ${OUT} "${text}")
