@@ -115,6 +115,7 @@ typedef struct ctl_task {
     int64_t head;              /* TASK_ATTEND*: head size */
     bool causal;
     int64_t window;            /* 0: no window; else the row sees itself and window - 1 rows before */
+    int64_t longest;           /* TASK_ATTEND*: rows of the longest document, which its scratch depends on; 0: all rows */
     int64_t chunk;             /* TASK_HEAD: rows at a time */
     ctl_operand scratch;       /* bytes (u8) for all threads of this task; absent when it needs none */
     double flops;              /* of its products, for reports */
