@@ -1,0 +1,55 @@
+/* ctlc: compile a .ctl spec into a program that ctlrt.h runs.
+ *
+ * A call allocates everything from options->allocator, reports through options->diagnostic (spans, carets, hints),
+ * prints nothing and keeps no state between calls; calls may run in parallel. */
+#ifndef CTL_CTLC_H
+#define CTL_CTLC_H
+
+#include <stdbool.h>
+
+#include "ctl/ctlrt.h"
+
+typedef enum ctlc_engine {
+    CTLC_CPU,      /* fused kernels through LLVM, products through oneDNN: f32 or bf16 */
+    CTLC_REFERENCE /* plain C, one operation at a time: f64, f32 or bf16. Slow; the oracle */
+} ctlc_engine;
+
+/* Seconds of one pass; handed to ctlc_options.time as passes end. */
+typedef void (*ctlc_time_fn)(void *ctx, const char *pass, double seconds);
+/* The text of the graph or the program after a pass. */
+typedef void (*ctlc_dump_fn)(void *ctx, const char *pass, const char *text, size_t size);
+
+typedef struct ctlc_options {
+    const ctl_allocator *allocator; /* NULL: malloc */
+    ctl_diagnostic_fn diagnostic;
+    void *diagnostic_ctx;
+    ctlc_engine engine;
+    ctl_dtype compute;       /* CTL_REAL: what the spec says (f32 when it says nothing); CTL_F64 for the reference alone */
+    int threads;             /* the threads a session will have; 0: all cores */
+    const char *tune;        /* name of a tune block; NULL: the only one, or the one without a name */
+    const char *const *set;  /* "tokens=16x1024", "compute=bf16", "lr=1e-4", "model.depth=2", "ud.rank=8" */
+    size_t nset;
+    const char *const *outputs; /* outputs to keep beside the loss; without a loss all are kept */
+    size_t noutputs;
+    bool no_fuse;            /* one kernel an operation: same bits, slower */
+    bool input_gradients;    /* also d loss / d real inputs, as outputs named "d NAME" */
+    bool check_only;         /* elaborate and check; *out stays NULL */
+    bool verify;             /* run the verifier after every pass */
+    const char *dump_after;  /* a pass's name, or NULL; "all" for every pass */
+    ctlc_dump_fn dump;
+    void *dump_ctx;
+    ctlc_time_fn time;
+    void *time_ctx;
+} ctlc_options;
+
+/* Compiles the file `path` (its imports: the standard library, then files beside it). *out is the caller's, to be
+ * freed by ctl_program_free. */
+ctl_status ctlc_compile_file(const char *path, const ctlc_options *options, ctl_program **out);
+/* The same for text in memory; name stands for the file in diagnostics. Imports: the standard library only. */
+ctl_status ctlc_compile_text(const char *name, const char *text, size_t size, const ctlc_options *options,
+                             ctl_program **out);
+/* Names of the passes in order, NULL-terminated, for --dump=after:PASS. */
+const char *const *ctlc_passes(void);
+const char *ctlc_version(void);
+
+#endif
