@@ -18,18 +18,28 @@ struct ctl_session {
     int64_t first_row;
     double normaliser;
     int threads;
-    bool *param_written; /* nparams */
+    /* Kept by session.c; an engine does not touch them. */
+    bool *param_written; /* nparams: given or initialised */
+    bool *input_written; /* ninputs */
+    bool loaded;         /* LOAD and UPDATE ran after the last write of a parameter */
+    int last_run;        /* ctl_program_entry whose values lie in the step region, or -1 */
 };
 
 struct ctl_engine {
     const char *name;
-    /* Allocates the engine's session, its common part filled from program and options. */
+    /* Allocates the engine's session; fills its common part by ctl_session_common_init before anything else, so that
+     * ctl_session_say works. Memory need not be zeroed: session.c clears the flat arrays. On failure *out is unset. */
     ctl_status (*open)(const ctl_program *program, const ctl_session_options *options, ctl_session **out);
     void (*close)(ctl_session *s);
     /* Storage of a value in this session, laid out as ctl_operand says (dtype F64 in the f64 executor). NULL: absent. */
     void *(*address)(ctl_session *s, const ctl_operand *operand);
     ctl_status (*run)(ctl_session *s, ctl_program_entry entry);
 };
+
+/* session.c, for engines: fills the common part (threads: what options ask, at most what the program was laid out for).
+ * CTL_ERR_MEMORY leaves nothing to free. ctl_session_common_free is for the engine's close. */
+ctl_status ctl_session_common_init(ctl_session *s, const ctl_program *program, const ctl_session_options *options);
+void ctl_session_common_free(ctl_session *s);
 
 /* session.c: says something through the session's callback. */
 void ctl_session_say(ctl_session *s, const char *code, const char *hint, const char *fmt, ...) CTL_PRINTF(4, 5);

@@ -1,9 +1,10 @@
 /* ctlrt: run a compiled program. One program may serve several sessions; a session is used by one thread at a time
  * and runs its kernels on an OpenMP team of its own size.
  *
- * Order of use: ctl_session_open; ctl_session_initialise or ctl_session_param_write for every parameter;
- * ctl_session_load; then steps. A step: ctl_session_zero_gradients; for each micro-step write the inputs, then
- * ctl_session_run(RUN forward, backward); ctl_session_optimize. Real data goes in and out in the dtype asked for. */
+ * Order of use: ctl_session_open; ctl_session_param_write or ctl_session_load_weights for the parameters that are given;
+ * ctl_session_load, which initialises the others; then steps. A step: ctl_session_zero_gradients; for each micro-step
+ * ctl_session_set_step, the inputs, ctl_session_forward, ctl_session_backward; then ctl_session_optimize. A call out of
+ * order returns CTL_ERR_INPUT and says which call is missing. */
 #ifndef CTL_CTLRT_H
 #define CTL_CTLRT_H
 
@@ -45,24 +46,32 @@ typedef struct ctl_session_options {
 ctl_status ctl_session_open(const ctl_program *program, const ctl_session_options *options, ctl_session **out);
 void ctl_session_close(ctl_session *session);
 
-/* Copies a parameter in or out, converting between f64, f32 and bf16; rows * cols elements of dtype, row-major. */
+/* Copies a parameter in or out, converting between f64, f32, bf16 and f16; rows * cols elements of dtype, row-major.
+ * After a write ctl_session_load must run again before the next step: it keeps what was given or initialised before. */
 ctl_status ctl_session_param_write(ctl_session *s, size_t param, ctl_dtype dtype, const void *data);
 ctl_status ctl_session_param_read(ctl_session *s, size_t param, ctl_dtype dtype, void *data);
-/* Marks every parameter as not given; ctl_session_load then initialises those that were not written: by counted random
- * numbers of (seed, the parameter's name, element), so that adding a parameter changes no other. */
+/* Initialises the parameters that were not written, by counted random numbers of (seed, the parameter's name, element),
+ * so that adding a parameter changes no other; then runs LOAD and UPDATE. */
 ctl_status ctl_session_load(ctl_session *s);
+/* Marks every parameter as not given: the next ctl_session_load initialises those not written until then. */
+void ctl_session_initialise(ctl_session *s);
+/* Runs UPDATE alone: for hosts that changed the flat parameters themselves. */
+ctl_status ctl_session_update(ctl_session *s);
 
-/* Inputs. An id input takes i32, one a row; a real one takes f32. "position" and "length" (i32) place each token in
+/* Inputs. An id input takes i32, one a row; a real one takes f32, f64, bf16 or f16. "position" and "length" (i32) place each token in
  * its document. count must be the input's rows * cols. CTL_ERR_INPUT for an unknown name. */
 ctl_status ctl_session_input(ctl_session *s, const char *name, ctl_dtype dtype, const void *data, size_t count);
 bool ctl_session_has_input(const ctl_session *s, const char *name, int64_t *rows, int64_t *cols);
 
+/* Of the micro-step that follows: number of the optimizer step and of the batch's row with number 0 here (both for
+ * dropout), and what the loss is multiplied by (1 / counted labels of the whole step). The program's input
+ * "normaliser" is written here, not by ctl_session_input. */
 void ctl_session_set_step(ctl_session *s, uint64_t step, int64_t first_row, double normaliser);
 void ctl_session_zero_gradients(ctl_session *s);
 ctl_status ctl_session_forward(ctl_session *s);
 ctl_status ctl_session_backward(ctl_session *s); /* adds to the gradients */
 ctl_status ctl_session_evaluate(ctl_session *s); /* dropout off; keeps no state for backward */
-/* After forward or evaluate: a named output ("loss", "logits") as f64 values, row-major. evaluated: of the evaluate entry. */
+/* After forward or evaluate, before the optimizer or another run: a named output ("loss", "logits") as f64 values, row-major. evaluated: of the evaluate entry. */
 ctl_status ctl_session_output(ctl_session *s, const char *name, bool evaluated, double *out, size_t count);
 
 /* The flat arrays of everything trained, in the order of parameters; elements are f64 for the f64 executor, else f32. */
@@ -74,13 +83,37 @@ typedef struct ctl_flat {
 ctl_flat ctl_session_flat(ctl_session *s);
 
 typedef struct ctl_optimizer_step {
-    bool sgd;       /* else AdamW (decoupled weight decay, Loshchilov and Hutter 2019) */
+    bool sgd;       /* m = momentum m + (g + weight_decay p), p -= lr m; else AdamW (decoupled weight decay,
+                       Loshchilov and Hutter 2019): p -= lr (weight_decay p + m^ / (sqrt(v^) + eps)) */
     double lr, beta1, beta2, eps, weight_decay, momentum;
-    double clip;    /* largest L2 norm of the gradient; 0: none */
+    double clip;    /* largest L2 norm of the gradient, which is scaled down to it; 0: none */
     uint64_t step;  /* 1 for the first: bias correction */
 } ctl_optimizer_step;
 /* One update of everything trained, then the program's UPDATE entry. Writes the gradient's norm before clipping. When
  * the norm is not finite nothing is changed and CTL_ERR_NUMERIC comes back. Bits do not depend on the threads. */
 ctl_status ctl_session_optimize(ctl_session *s, const ctl_optimizer_step *o, double *gradient_norm);
+
+/* ---- files (docs/files.md) ---- */
+typedef struct ctl_weights_report {
+    size_t loaded;      /* parameters read from the files */
+    size_t initialised; /* parameters that no file has: ctl_session_load initialises them */
+    size_t unused;      /* tensors of the files that no parameter has */
+} ctl_weights_report;
+
+/* Reads parameters by name from safetensors: each path is a file, or a directory with model.safetensors or
+ * model.safetensors.index.json and its shards. A frozen parameter of the model must be in one of them; a trained one of
+ * the model may be absent (with a warning) when others are there, one made by a control may always be absent. Everything
+ * is checked before anything is written. report may be NULL. Call ctl_session_load afterwards. */
+ctl_status ctl_session_load_weights(ctl_session *s, const char *const *paths, size_t npaths, ctl_weights_report *report);
+
+typedef enum ctl_save { CTL_SAVE_ALL, CTL_SAVE_TRAINED, CTL_SAVE_ADAPTER /* trained, or made by a control */ } ctl_save;
+/* Writes parameters to one safetensors file, in the dtype asked for, or CTL_REAL: as they are stored. The file is
+ * replaced at the end at once: whatever fails, an older file stays as it was. */
+ctl_status ctl_session_save_weights(ctl_session *s, const char *path, ctl_save which, ctl_dtype dtype);
+
+/* An adapter: directory with adapter_model.safetensors and adapter_config.json, the control's source inside. save makes the
+ * directory. load wants every parameter of CTL_SAVE_ADAPTER and no other; path may be the safetensors file itself. */
+ctl_status ctl_session_save_adapter(ctl_session *s, const char *directory);
+ctl_status ctl_session_load_adapter(ctl_session *s, const char *path);
 
 #endif
