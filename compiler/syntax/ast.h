@@ -54,8 +54,12 @@ typedef struct ctl_named_arg {
     ctl_expr *value; /* NULL: `rank` alone, which is `rank = rank` */
 } ctl_named_arg;
 
+/* The parser keeps every tree at most CTL_MOST_DEPTH levels high, so walking one by recursion is safe. */
+enum { CTL_MOST_DEPTH = 1000 };
+
 struct ctl_expr {
     ctl_expr_kind kind;
+    int depth; /* levels of expressions from here down, this one included */
     ctl_span span;
     double number;
     bool is_int;
