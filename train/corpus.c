@@ -108,7 +108,9 @@ typedef struct name_list {
     size_t n, cap;
 } name_list;
 
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
 static void names_free(const ctl_allocator *a, name_list *names) {
     for (size_t i = 0; i < names->n; i++) ctl_free(a, names->at[i], strlen(names->at[i]) + 1);
@@ -155,7 +157,8 @@ static ctl_status read_path(ctl_corpus *c, const char *path, int depth, const ct
     }
     name_list names = {0};
     ctl_status status = names_read(c->allocator, path, &names, say);
-    for (size_t i = 0; i < names.n && status == CTL_OK; i++) status = read_path(c, names.at[i], depth + 1, say);
+    for (size_t i = 0; i < names.n && status == CTL_OK; i++)
+        status = read_path(c, names.at[i], depth + 1, say);
     names_free(c->allocator, &names);
     return status;
 }
@@ -183,7 +186,8 @@ static ctl_status split_ends(ctl_corpus *c, double fraction, ctl_corpus *held_ou
         size_t take = (size_t)((double)d->size * fraction);
         if (take == 0 || take >= d->size) continue;
         size_t keep = d->size - take;
-        ctl_status status = ctl_corpus_add(held_out, c->bytes + d->begin + keep, take, d->answer > keep ? d->answer - keep : 0);
+        ctl_status status = ctl_corpus_add(held_out, c->bytes + d->begin + keep, take,
+                                           d->answer > keep ? d->answer - keep : 0);
         if (status != CTL_OK) return status;
         d->size = keep;
     }
@@ -201,7 +205,8 @@ static int by_draw(const void *a, const void *b) {
     return x->doc < y->doc ? -1 : x->doc > y->doc;
 }
 
-/* Every document has a number drawn from the seed; those with the least move, until the fraction is reached. */
+/* Every document has a number drawn from the seed; those with the least move, until the fraction is reached.
+ */
 static ctl_status split_documents(ctl_corpus *c, double fraction, uint64_t seed, ctl_corpus *held_out) {
     const size_t n = c->ndocs;
     numbered *order = ctl_alloc(c->allocator, n * sizeof *order);

@@ -1,15 +1,17 @@
 /* data: texts as tokens, and tokens as batches.
  *
- * Tokens are bytes: 0 .. 255 are themselves, 256 stands before and after every document, 257 pads. A corpus is a list
- * of documents read from files; a loader cuts it into batches of a fixed number of rows:
- *   - fixed sequences: all documents in one stream, `256 d0 256 d1 256 ... 256`, cut every `sequence` tokens; a batch
- *     is rows / sequence of those cuts. The last cut of a corpus is filled up with 257.
- *   - packed: every document is `256 d 256`, and documents follow each other in a batch without a gap. Positions start
- *     again at 0 at every document; the one that does not fit goes on in the next batch as a document of its own.
- * Labels are the tokens that follow, so a loss needs no shift; -100 where nothing follows (the 256 that ends a packed
- * document, padding) or where the loss is not wanted. Every byte of a corpus is a label once an epoch.
+ * Tokens are bytes: 0 .. 255 are themselves, 256 stands before and after every document, 257 pads. A corpus
+ * is a list of documents read from files; a loader cuts it into batches of a fixed number of rows:
+ *   - fixed sequences: all documents in one stream, `256 d0 256 d1 256 ... 256`, cut every `sequence` tokens;
+ * a batch is rows / sequence of those cuts. The last cut of a corpus is filled up with 257.
+ *   - packed: every document is `256 d 256`, and documents follow each other in a batch without a gap.
+ * Positions start again at 0 at every document; the one that does not fit goes on in the next batch as a
+ * document of its own. Labels are the tokens that follow, so a loss needs no shift; -100 where nothing
+ * follows (the 256 that ends a packed document, padding) or where the loss is not wanted. Every byte of a
+ * corpus is a label once an epoch.
  *
- * Order is drawn anew every epoch from (seed, epoch), so a ctl_place says all there is to know about where a loader is. */
+ * Order is drawn anew every epoch from (seed, epoch), so a ctl_place says all there is to know about where a
+ * loader is. */
 #ifndef CTL_TRAIN_DATA_H
 #define CTL_TRAIN_DATA_H
 
@@ -33,32 +35,32 @@ typedef struct ctl_corpus {
 
 void ctl_corpus_init(ctl_corpus *c, const ctl_allocator *allocator); /* NULL: malloc */
 void ctl_corpus_free(ctl_corpus *c);
-/* Appends what is at path. NAME.json: a list of {instruction, input, output}; NAME.jsonl: one object a line, either
- * that or {text}; a directory: all files below it whose names do not begin with a dot, by name; any other file: one
- * document. Empty files are passed over. CTL_ERR_IO, CTL_ERR_INPUT (said with file, entry and key), CTL_ERR_MEMORY; the
- * corpus keeps what was read before a failure. */
+/* Appends what is at path. NAME.json: a list of {instruction, input, output}; NAME.jsonl: one object a line,
+ * either that or {text}; a directory: all files below it whose names do not begin with a dot, by name; any
+ * other file: one document. Empty files are passed over. CTL_ERR_IO, CTL_ERR_INPUT (said with file, entry and
+ * key), CTL_ERR_MEMORY; the corpus keeps what was read before a failure. */
 ctl_status ctl_corpus_read(ctl_corpus *c, const char *path, const ctl_say *say);
 /* Appends one document; answer as in ctl_document. */
 ctl_status ctl_corpus_add(ctl_corpus *c, const void *bytes, size_t size, size_t answer);
-/* Moves about `fraction` (0 .. 1) of the bytes from c to held_out (initialised, empty): whole documents drawn by the
- * seed until the fraction is reached, or, in a corpus of fewer than 8 documents, the end of each. */
+/* Moves about `fraction` (0 .. 1) of the bytes from c to held_out (initialised, empty): whole documents drawn
+ * by the seed until the fraction is reached, or, in a corpus of fewer than 8 documents, the end of each. */
 ctl_status ctl_corpus_split(ctl_corpus *c, double fraction, uint64_t seed, ctl_corpus *held_out);
 
 typedef struct ctl_batch {
-    int32_t *ids, *labels;       /* [rows] */
-    int32_t *position, *length;  /* [rows]: place in the document, and how long it is here */
+    int32_t *ids, *labels;      /* [rows] */
+    int32_t *position, *length; /* [rows]: place in the document, and how long it is here */
     int64_t rows;
-    int64_t counted, bytes;      /* labels that are not -100; those of them that are bytes */
+    int64_t counted, bytes; /* labels that are not -100; those of them that are bytes */
 } ctl_batch;
 ctl_status ctl_batch_open(ctl_batch *b, int64_t rows, const ctl_allocator *allocator);
 void ctl_batch_close(ctl_batch *b, const ctl_allocator *allocator);
 
 /* How a corpus becomes batches. */
 typedef struct ctl_packing {
-    int64_t rows;           /* tokens of a batch */
-    int64_t sequence;       /* length of the sequences, which divides rows; 0: packed */
-    bool loss_on_output;    /* labels of prompts are -100 */
-    bool shuffle;           /* false: in the corpus' order, for evaluation */
+    int64_t rows;        /* tokens of a batch */
+    int64_t sequence;    /* length of the sequences, which divides rows; 0: packed */
+    bool loss_on_output; /* labels of prompts are -100 */
+    bool shuffle;        /* false: in the corpus' order, for evaluation */
     uint64_t seed;
 } ctl_packing;
 
@@ -74,7 +76,8 @@ ctl_status ctl_loader_open(const ctl_corpus *c, const ctl_packing *packing, cons
 void ctl_loader_close(ctl_loader *l);
 /* The next batch; epochs follow each other for ever, without a gap in packed batches. */
 void ctl_loader_next(ctl_loader *l, ctl_batch *b);
-/* The next batch of this epoch, filled up with padding at its end; false, and nothing written, when it is over. */
+/* The next batch of this epoch, filled up with padding at its end; false, and nothing written, when it is
+ * over. */
 bool ctl_loader_next_in_epoch(ctl_loader *l, ctl_batch *b);
 ctl_place ctl_loader_place(const ctl_loader *l);
 /* CTL_ERR_INPUT when there is no such place, as when the data changed. */

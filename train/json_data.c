@@ -2,9 +2,9 @@
  *
  * An entry {instruction, input, output} becomes
  *     ### Instruction:\n<instruction>\n\n[### Input:\n<input>\n\n]### Response:\n<output>
- * (the part in brackets only when there is an input), and an entry {text} of a .jsonl file its text. The short form of
- * the usual prompt, without its preamble: in a byte-level model the preamble would be a third of every document.
- * Other keys ("answer", "id") are passed over. */
+ * (the part in brackets only when there is an input), and an entry {text} of a .jsonl file its text. The
+ * short form of the usual prompt, without its preamble: in a byte-level model the preamble would be a third
+ * of every document. Other keys ("answer", "id") are passed over. */
 #include <jansson.h>
 
 #include "train/data_internal.h"
@@ -17,8 +17,8 @@ typedef struct entry {
 } entry;
 
 static ctl_status wrong(const entry *e, const char *hint, const char *what) {
-    ctl_say_error(e->say, "E0603", e->name, e->line ? (int)e->number : 0, hint, "%s %zu: %s", e->line ? "line" : "entry",
-                  e->number, what);
+    ctl_say_error(e->say, "E0603", e->name, e->line ? (int)e->number : 0, hint, "%s %zu: %s",
+                  e->line ? "line" : "entry", e->number, what);
     return CTL_ERR_INPUT;
 }
 
@@ -31,7 +31,9 @@ static ctl_status get(const entry *e, const json_t *object, const char *key, boo
     if (!value && !required) return CTL_OK;
     if (!json_is_string(value)) {
         snprintf(what, sizeof what, value ? "\"%s\" is not a string" : "there is no \"%s\"", key);
-        return wrong(e, "an entry is {\"instruction\": \"..\", \"input\": \"..\", \"output\": \"..\"}, input optional", what);
+        return wrong(
+            e, "an entry is {\"instruction\": \"..\", \"input\": \"..\", \"output\": \"..\"}, input optional",
+            what);
     }
     *text = json_string_value(value), *size = json_string_length(value);
     if (required && *size == 0) {
@@ -52,9 +54,14 @@ static ctl_status add_prompt(ctl_corpus *c, const entry *e, const json_t *object
         const char *text;
         size_t size;
     } parts[] = {
-        {"### Instruction:\n", 17}, {instruction, ninstruction},    {"\n\n", 2},
-        {"### Input:\n", ninput ? 11 : 0}, {input, ninput}, {"\n\n", ninput ? 2 : 0},
-        {"### Response:\n", 14},    {output, noutput},
+        {"### Instruction:\n", 17},
+        {instruction, ninstruction},
+        {"\n\n", 2},
+        {"### Input:\n", ninput ? 11 : 0},
+        {input, ninput},
+        {"\n\n", ninput ? 2 : 0},
+        {"### Response:\n", 14},
+        {output, noutput},
     };
     size_t size = 0, at = 0;
     for (size_t i = 0; i < CTL_COUNT(parts); i++)
@@ -87,7 +94,8 @@ static ctl_status not_json(const char *name, int line, const json_error_t *error
     return CTL_ERR_INPUT;
 }
 
-static ctl_status add_list(ctl_corpus *c, const char *name, const char *text, size_t size, const ctl_say *say) {
+static ctl_status add_list(ctl_corpus *c, const char *name, const char *text, size_t size,
+                           const ctl_say *say) {
     json_error_t error;
     json_t *list = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     if (!list) return not_json(name, error.line, &error, say);

@@ -1,7 +1,7 @@
 /* loader: a corpus cut into batches (data.h says how), and the place in it.
  *
- * Nothing is laid out beforehand: a token of the stream is found by its document's begin, which is kept for every
- * document. An epoch's order is a permutation of its items (cuts of the stream, or documents). */
+ * Nothing is laid out beforehand: a token of the stream is found by its document's begin, which is kept for
+ * every document. An epoch's order is a permutation of its items (cuts of the stream, or documents). */
 #include "base/random.h"
 #include "train/data.h"
 
@@ -9,8 +9,8 @@ struct ctl_loader {
     const ctl_allocator *allocator;
     const ctl_corpus *corpus;
     ctl_packing packing;
-    int64_t *start;   /* fixed: where each document's 256 stands in the stream; [ndocs + 1] */
-    uint32_t *order;  /* [items] of place.epoch */
+    int64_t *start;  /* fixed: where each document's 256 stands in the stream; [ndocs + 1] */
+    uint32_t *order; /* [items] of place.epoch */
     int64_t items, tokens;
     ctl_place place;
 };
@@ -20,7 +20,8 @@ static void draw_order(ctl_loader *l) {
     for (int64_t i = 0; i < l->items; i++) l->order[i] = (uint32_t)i;
     if (!l->packing.shuffle) return;
     for (int64_t i = l->items - 1; i > 0; i--) {
-        uint32_t out[4], counter[4] = {(uint32_t)i, (uint32_t)l->place.epoch, (uint32_t)(l->place.epoch >> 32), 0x4f524452u};
+        uint32_t out[4], counter[4] = {(uint32_t)i, (uint32_t)l->place.epoch,
+                                       (uint32_t)(l->place.epoch >> 32), 0x4f524452u};
         ctl_philox(counter, l->packing.seed, out);
         int64_t j = (int64_t)(((uint64_t)out[0] << 32 | out[1]) % (uint64_t)(i + 1));
         uint32_t t = l->order[i];
@@ -46,8 +47,9 @@ ctl_status ctl_loader_open(const ctl_corpus *c, const ctl_packing *packing, cons
     const int64_t sequence = packing->sequence;
     if (packing->rows < 2 || sequence < 0 || sequence == 1 || (sequence && packing->rows % sequence) ||
         c->ndocs >= UINT32_MAX) {
-        ctl_say_error(say, "E0604", NULL, 0, NULL, "cannot cut %zu documents into batches of %lld rows, sequences of %lld",
-                      c->ndocs, (long long)packing->rows, (long long)sequence);
+        ctl_say_error(say, "E0604", NULL, 0, NULL,
+                      "cannot cut %zu documents into batches of %lld rows, sequences of %lld", c->ndocs,
+                      (long long)packing->rows, (long long)sequence);
         return CTL_ERR_INPUT;
     }
     allocator = ctl_allocator_or_default(allocator);
@@ -65,7 +67,8 @@ ctl_status ctl_loader_open(const ctl_corpus *c, const ctl_packing *packing, cons
         /* fixed: the last 256 is only ever a label. packed: every document has two */
         l->tokens = sequence ? at : at + (int64_t)c->ndocs;
         l->items = sequence ? (at + sequence - 1) / sequence : (int64_t)c->ndocs;
-        if (l->items < (int64_t)UINT32_MAX) l->order = ctl_alloc(allocator, (size_t)l->items * sizeof *l->order);
+        if (l->items < (int64_t)UINT32_MAX)
+            l->order = ctl_alloc(allocator, (size_t)l->items * sizeof *l->order);
     }
     if (!l->order) {
         l->items = 0;
@@ -77,9 +80,15 @@ ctl_status ctl_loader_open(const ctl_corpus *c, const ctl_packing *packing, cons
     return CTL_OK;
 }
 
-ctl_place ctl_loader_place(const ctl_loader *l) { return l->place; }
-int64_t ctl_loader_items(const ctl_loader *l) { return l->items; }
-int64_t ctl_loader_tokens(const ctl_loader *l) { return l->tokens; }
+ctl_place ctl_loader_place(const ctl_loader *l) {
+    return l->place;
+}
+int64_t ctl_loader_items(const ctl_loader *l) {
+    return l->items;
+}
+int64_t ctl_loader_tokens(const ctl_loader *l) {
+    return l->tokens;
+}
 
 ctl_status ctl_loader_go(ctl_loader *l, ctl_place place) {
     if (place.epoch < 0 || place.item < 0 || place.item > l->items || place.offset < 0) return CTL_ERR_INPUT;
@@ -87,7 +96,8 @@ ctl_status ctl_loader_go(ctl_loader *l, ctl_place place) {
     l->place = place;
     draw_order(l);
     const bool packed = l->packing.sequence == 0;
-    int64_t most = packed && place.item < l->items ? (int64_t)l->corpus->docs[l->order[place.item]].size + 2 : 0;
+    int64_t most =
+        packed && place.item < l->items ? (int64_t)l->corpus->docs[l->order[place.item]].size + 2 : 0;
     if (place.offset == 0 || place.offset < most) return CTL_OK;
     l->place = old;
     draw_order(l);
@@ -106,7 +116,8 @@ ctl_status ctl_batch_open(ctl_batch *b, int64_t rows, const ctl_allocator *alloc
     int32_t **parts[] = {&b->ids, &b->labels, &b->position, &b->length};
     for (size_t i = 0; i < CTL_COUNT(parts); i++) {
         size_t bytes;
-        if (!ctl_mul_size((size_t)rows, sizeof(int32_t), &bytes) || !(*parts[i] = ctl_alloc(allocator, bytes))) {
+        if (!ctl_mul_size((size_t)rows, sizeof(int32_t), &bytes) ||
+            !(*parts[i] = ctl_alloc(allocator, bytes))) {
             ctl_batch_close(b, allocator);
             return CTL_ERR_MEMORY;
         }
@@ -117,7 +128,8 @@ ctl_status ctl_batch_open(ctl_batch *b, int64_t rows, const ctl_allocator *alloc
 void ctl_batch_close(ctl_batch *b, const ctl_allocator *allocator) {
     allocator = ctl_allocator_or_default(allocator);
     int32_t *parts[] = {b->ids, b->labels, b->position, b->length};
-    for (size_t i = 0; i < CTL_COUNT(parts); i++) ctl_free(allocator, parts[i], (size_t)b->rows * sizeof(int32_t));
+    for (size_t i = 0; i < CTL_COUNT(parts); i++)
+        ctl_free(allocator, parts[i], (size_t)b->rows * sizeof(int32_t));
     *b = (ctl_batch){0};
 }
 
@@ -128,7 +140,8 @@ static int32_t token(const ctl_corpus *c, size_t d, int64_t j) {
     return c->bytes[doc->begin + (size_t)j - 1];
 }
 
-/* The label of token j: the token after it, where the loss is wanted. The 256 that ends an answer is part of it. */
+/* The label of token j: the token after it, where the loss is wanted. The 256 that ends an answer is part of
+ * it. */
 static int32_t label(const ctl_loader *l, size_t d, int64_t j) {
     const ctl_document *doc = &l->corpus->docs[d];
     if (j > (int64_t)doc->size) return CTL_NO_LABEL;
@@ -148,7 +161,10 @@ static size_t document_at(const ctl_loader *l, int64_t at) {
     size_t low = 0, high = l->corpus->ndocs;
     while (high - low > 1) {
         size_t middle = low + (high - low) / 2;
-        if (l->start[middle] <= at) low = middle; else high = middle;
+        if (l->start[middle] <= at)
+            low = middle;
+        else
+            high = middle;
     }
     return low;
 }

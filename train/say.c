@@ -3,8 +3,8 @@
 
 #include <stdio.h>
 
-void ctl_say_error(const ctl_say *say, const char *code, const char *file, int line, const char *hint, const char *fmt,
-                   ...) {
+void ctl_say_error(const ctl_say *say, const char *code, const char *file, int line, const char *hint,
+                   const char *fmt, ...) {
     if (!say || !say->fn) return;
     char message[1024];
     va_list args;
