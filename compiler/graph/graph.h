@@ -47,7 +47,7 @@ typedef struct ctl_node {
     uint8_t dtype; /* ctl_dtype */
     uint8_t space; /* ctl_space */
     uint8_t rate;  /* ctl_rate */
-    uint8_t entry; /* ctl_entry; meaningless unless rate is RATE_STEP */
+    uint8_t entry; /* ctl_entry; ENTRY_FORWARD for leaves, which every entry reads, and unless rate is RATE_STEP */
     int32_t split; /* 1 but after SPLIT */
     int64_t rows, cols;
     uint32_t nin;
@@ -100,13 +100,16 @@ typedef struct ctl_graph {
     ctl_node_id loss;            /* CTL_NONE for a network without one */
     ctl_entry entry;             /* what ctl_graph_add gives to new nodes of rate step */
     int32_t drop_sites;
+    const char *misfit; /* the first defect of a builder (ctl_build), which the verifier reports; NULL: none */
 } ctl_graph;
 
 ctl_graph *ctl_graph_new(ctl_arena *arena);
 
-/* Adds a node: derives rows, cols, space, split, dtype and rate from the inputs and attributes by the rules of rules.c.
- * Returns CTL_NONE and points *why at a sentence when the shapes do not fit (both shapes in it). Leaves take their
- * type from the template: set rows, cols, space, split, dtype there. */
+/* Adds a node: derives rows, cols, space, split, dtype, rate and entry from the inputs and attributes by the rules of
+ * rules.c. Returns CTL_NONE and points *why at a sentence (in the graph's arena) when the shapes do not fit (both
+ * shapes in it). INPUT and PARAM take their type from graph.inputs and graph.params (push there first); a PARAM may
+ * ask for dtype CTL_BF16, a CAST must say its dtype. INDEX and EYE take rows and cols from i[0] (and i[1]), or from the
+ * template where i[0] is 0. The inputs are copied. */
 ctl_node_id ctl_graph_add(ctl_graph *g, const ctl_node *node, const char **why);
 
 /* For builders that know the shapes fit: adds, with span and path of `like` (CTL_NONE: none); a misfit is a defect of
@@ -118,12 +121,17 @@ ctl_node_id ctl_build(ctl_graph *g, ctl_node_id like, ctl_op op, int nin, const 
 #define CTL_B2(g, like, op, a, b) ctl_build((g), (like), (op), 2, (const ctl_node_id[]){(a), (b)}, NULL, 0)
 #define CTL_B3(g, like, op, a, b, c) ctl_build((g), (like), (op), 3, (const ctl_node_id[]){(a), (b), (c)}, NULL, 0)
 ctl_node_id ctl_build_const(ctl_graph *g, double value);
+ctl_node_id ctl_build_cast(ctl_graph *g, ctl_node_id like, ctl_node_id a, ctl_dtype dtype); /* CTL_BF16 or CTL_REAL */
+
+/* `tokens[64] x 128`, with split 8 `tokens[64 x 8] x 16`, of weights `[768 x 128]`; for messages. */
+const char *ctl_node_shape(ctl_arena *arena, const ctl_node *node);
 
 /* Every invariant: order, arities, types as the rules derive them, dtypes, parts, outputs and grads in range and of the
  * right shape. False and a sentence in *why at the first that fails. */
 bool ctl_graph_verify(const ctl_graph *g, ctl_arena *scratch, const char **why);
 
-/* One line a node: `%12 = matmul %3 %7 {ta=0 tb=1} : tokens[64] x 128 f32  # model.layers.0.self_attn.q_proj`. */
+/* One line a node: `%12 = matmul %3 %7 {ta=0 tb=1} : tokens[64] x 128 real forward  # model.layers.0.self_attn.q_proj`.
+ * The last word is the rate, or for rate step the entry. */
 void ctl_graph_print(const ctl_graph *g, ctl_text *out);
 
 #endif
