@@ -52,18 +52,18 @@ ctl_status ctl_corpus_add(ctl_corpus *c, const void *bytes, size_t size, size_t 
 }
 
 /* ---- files ---- */
-static ctl_status refused(const ctl_say *say, const char *path) {
+static ctl_status refused(ctl_voice voice, const char *path) {
     int error = errno;
-    ctl_say_error(say, "E0601", path, 0, NULL, "cannot read the data: %s", strerror(error));
+    ctl_say(voice, CTL_ERROR, "E0601", NULL, "%s: cannot read the data: %s", path, strerror(error));
     return error == ENOMEM ? CTL_ERR_MEMORY : CTL_ERR_IO;
 }
 
 /* The whole of a file; *cap bytes belong to the caller. */
 static ctl_status slurp(const ctl_allocator *a, const char *path, char **text, size_t *size, size_t *cap,
-                        const ctl_say *say) {
+                        ctl_voice voice) {
     *text = NULL, *size = 0, *cap = 0;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return refused(say, path);
+    if (fd < 0) return refused(voice, path);
     ctl_status status = CTL_OK;
     for (;;) {
         void *p = *text;
@@ -74,7 +74,7 @@ static ctl_status slurp(const ctl_allocator *a, const char *path, char **text, s
         *text = p;
         ssize_t got = read(fd, *text + *size, *cap - *size);
         if (got < 0 && errno == EINTR) continue;
-        if (got < 0) status = refused(say, path);
+        if (got < 0) status = refused(voice, path);
         if (got <= 0) break;
         *size += (size_t)got;
     }
@@ -88,14 +88,14 @@ static bool ends_with(const char *text, const char *end) {
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-static ctl_status read_file(ctl_corpus *c, const char *path, const ctl_say *say) {
+static ctl_status read_file(ctl_corpus *c, const char *path, ctl_voice voice) {
     char *text;
     size_t size, cap;
-    ctl_status status = slurp(c->allocator, path, &text, &size, &cap, say);
+    ctl_status status = slurp(c->allocator, path, &text, &size, &cap, voice);
     if (status != CTL_OK) return status;
     bool list = ends_with(path, ".json"), lines = ends_with(path, ".jsonl");
     if (list || lines)
-        status = ctl_json_data_add(c, path, text, size, lines, say);
+        status = ctl_json_data_add(c, path, text, size, lines, voice);
     else
         status = ctl_corpus_add(c, text, size, 0);
     ctl_free(c->allocator, text, cap);
@@ -118,9 +118,9 @@ static void names_free(const ctl_allocator *a, name_list *names) {
 }
 
 /* The paths in a directory, sorted, so that a corpus does not depend on the file system's order. */
-static ctl_status names_read(const ctl_allocator *a, const char *path, name_list *names, const ctl_say *say) {
+static ctl_status names_read(const ctl_allocator *a, const char *path, name_list *names, ctl_voice voice) {
     DIR *dir = opendir(path);
-    if (!dir) return refused(say, path);
+    if (!dir) return refused(voice, path);
     ctl_status status = CTL_OK;
     struct dirent *entry;
     while (status == CTL_OK && (errno = 0, entry = readdir(dir))) {
@@ -140,32 +140,33 @@ static ctl_status names_read(const ctl_allocator *a, const char *path, name_list
         memcpy(name + n + 1, entry->d_name, m + 1);
         names->at[names->n++] = name;
     }
-    if (status == CTL_OK && errno) status = refused(say, path);
+    if (status == CTL_OK && errno) status = refused(voice, path);
     closedir(dir);
     if (names->n) qsort(names->at, names->n, sizeof *names->at, by_name);
     return status;
 }
 
-static ctl_status read_path(ctl_corpus *c, const char *path, int depth, const ctl_say *say) {
+static ctl_status read_path(ctl_corpus *c, const char *path, int depth, ctl_voice voice) {
     struct stat st;
-    if (stat(path, &st) != 0) return refused(say, path);
-    if (!S_ISDIR(st.st_mode)) return read_file(c, path, say);
+    if (stat(path, &st) != 0) return refused(voice, path);
+    if (!S_ISDIR(st.st_mode)) return read_file(c, path, voice);
     if (depth == DEEPEST_FOLDER) {
-        ctl_say_error(say, "E0601", path, 0, "a link that leads back to its own folder does this",
-                      "the data lies in more than %d folders", DEEPEST_FOLDER);
+        ctl_say(voice, CTL_ERROR, "E0601", "a link that leads back to its own folder does this",
+                "%s: the data lies more than %d folders deep", path, DEEPEST_FOLDER);
         return CTL_ERR_INPUT;
     }
     name_list names = {0};
-    ctl_status status = names_read(c->allocator, path, &names, say);
+    ctl_status status = names_read(c->allocator, path, &names, voice);
     for (size_t i = 0; i < names.n && status == CTL_OK; i++)
-        status = read_path(c, names.at[i], depth + 1, say);
+        status = read_path(c, names.at[i], depth + 1, voice);
     names_free(c->allocator, &names);
     return status;
 }
 
-ctl_status ctl_corpus_read(ctl_corpus *c, const char *path, const ctl_say *say) {
-    ctl_status status = read_path(c, path, 0, say);
-    if (status == CTL_ERR_MEMORY) ctl_say_error(say, "E0601", path, 0, NULL, "no memory to read the data");
+ctl_status ctl_corpus_read(ctl_corpus *c, const char *path, ctl_voice voice) {
+    ctl_status status = read_path(c, path, 0, voice);
+    if (status == CTL_ERR_MEMORY)
+        ctl_say(voice, CTL_ERROR, "E0601", NULL, "%s: no memory to read the data", path);
     return status;
 }
 

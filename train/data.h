@@ -16,7 +16,7 @@
 #define CTL_TRAIN_DATA_H
 
 #include "base/base.h"
-#include "train/say.h"
+#include "runtime/say.h"
 
 enum { CTL_TOKEN_SEPARATOR = 256, CTL_TOKEN_PAD = 257, CTL_TOKEN_COUNT = 258, CTL_NO_LABEL = -100 };
 
@@ -39,7 +39,7 @@ void ctl_corpus_free(ctl_corpus *c);
  * either that or {text}; a directory: all files below it whose names do not begin with a dot, by name; any
  * other file: one document. Empty files are passed over. CTL_ERR_IO, CTL_ERR_INPUT (said with file, entry and
  * key), CTL_ERR_MEMORY; the corpus keeps what was read before a failure. */
-ctl_status ctl_corpus_read(ctl_corpus *c, const char *path, const ctl_say *say);
+ctl_status ctl_corpus_read(ctl_corpus *c, const char *path, ctl_voice voice);
 /* Appends one document; answer as in ctl_document. */
 ctl_status ctl_corpus_add(ctl_corpus *c, const void *bytes, size_t size, size_t answer);
 /* Moves about `fraction` (0 .. 1) of the bytes from c to held_out (initialised, empty): whole documents drawn
@@ -72,7 +72,7 @@ typedef struct ctl_place {
 typedef struct ctl_loader ctl_loader;
 /* The corpus must outlive the loader and not change. CTL_ERR_INPUT for an empty corpus. */
 ctl_status ctl_loader_open(const ctl_corpus *c, const ctl_packing *packing, const ctl_allocator *allocator,
-                           const ctl_say *say, ctl_loader **out);
+                           ctl_voice voice, ctl_loader **out);
 void ctl_loader_close(ctl_loader *l);
 /* The next batch; epochs follow each other for ever, without a gap in packed batches. */
 void ctl_loader_next(ctl_loader *l, ctl_batch *b);

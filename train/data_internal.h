@@ -6,6 +6,6 @@
 
 /* Documents out of the text of a .json or .jsonl file; name is the file's, for messages. */
 ctl_status ctl_json_data_add(ctl_corpus *c, const char *name, const char *text, size_t size, bool lines,
-                             const ctl_say *say);
+                             ctl_voice voice);
 
 #endif

@@ -13,12 +13,12 @@ typedef struct entry {
     const char *name; /* of the file */
     size_t number;    /* from 1: an entry of the list, or a line */
     bool line;
-    const ctl_say *say;
+    ctl_voice voice;
 } entry;
 
 static ctl_status wrong(const entry *e, const char *hint, const char *what) {
-    ctl_say_error(e->say, "E0603", e->name, e->line ? (int)e->number : 0, hint, "%s %zu: %s",
-                  e->line ? "line" : "entry", e->number, what);
+    ctl_say(e->voice, CTL_ERROR, "E0603", hint, "%s: %s %zu: %s", e->name, e->line ? "line" : "entry",
+            e->number, what);
     return CTL_ERR_INPUT;
 }
 
@@ -88,25 +88,24 @@ static ctl_status add_entry(ctl_corpus *c, const entry *e, const json_t *object)
     return add_prompt(c, e, object);
 }
 
-static ctl_status not_json(const char *name, int line, const json_error_t *error, const ctl_say *say) {
+static ctl_status not_json(const char *name, int line, const json_error_t *error, ctl_voice voice) {
     if (json_error_code(error) == json_error_out_of_memory) return CTL_ERR_MEMORY;
-    ctl_say_error(say, "E0602", name, line, NULL, "not JSON: %s", error->text);
+    ctl_say(voice, CTL_ERROR, "E0602", NULL, "%s: line %d: not JSON: %s", name, line, error->text);
     return CTL_ERR_INPUT;
 }
 
-static ctl_status add_list(ctl_corpus *c, const char *name, const char *text, size_t size,
-                           const ctl_say *say) {
+static ctl_status add_list(ctl_corpus *c, const char *name, const char *text, size_t size, ctl_voice voice) {
     json_error_t error;
     json_t *list = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-    if (!list) return not_json(name, error.line, &error, say);
+    if (!list) return not_json(name, error.line, &error, voice);
     ctl_status status = CTL_OK;
     if (!json_is_array(list)) {
-        ctl_say_error(say, "E0602", name, 0, "one object a line is legal too, in a file named .jsonl",
-                      "not a JSON list of entries");
+        ctl_say(voice, CTL_ERROR, "E0602", "one object a line is legal too, in a file named .jsonl",
+                "%s: not a JSON list of entries", name);
         status = CTL_ERR_INPUT;
     }
     for (size_t i = 0; status == CTL_OK && i < json_array_size(list); i++) {
-        const entry e = {name, i + 1, false, say};
+        const entry e = {name, i + 1, false, voice};
         status = add_entry(c, &e, json_array_get(list, i));
     }
     json_decref(list);
@@ -119,20 +118,20 @@ static ctl_status add_line(ctl_corpus *c, const entry *e, const char *text, size
     if (blank == size) return CTL_OK;
     json_error_t error;
     json_t *object = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
-    if (!object) return not_json(e->name, (int)e->number, &error, e->say);
+    if (!object) return not_json(e->name, (int)e->number, &error, e->voice);
     ctl_status status = add_entry(c, e, object);
     json_decref(object);
     return status;
 }
 
 ctl_status ctl_json_data_add(ctl_corpus *c, const char *name, const char *text, size_t size, bool lines,
-                             const ctl_say *say) {
-    if (!lines) return add_list(c, name, text, size, say);
+                             ctl_voice voice) {
+    if (!lines) return add_list(c, name, text, size, voice);
     size_t number = 1;
     for (size_t at = 0; at < size; number++) {
         const char *end = memchr(text + at, '\n', size - at);
         size_t n = end ? (size_t)(end - (text + at)) : size - at;
-        const entry e = {name, number, true, say};
+        const entry e = {name, number, true, voice};
         ctl_status status = add_line(c, &e, text + at, n);
         if (status != CTL_OK) return status;
         at += n + 1;

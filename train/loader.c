@@ -38,18 +38,18 @@ void ctl_loader_close(ctl_loader *l) {
 }
 
 ctl_status ctl_loader_open(const ctl_corpus *c, const ctl_packing *packing, const ctl_allocator *allocator,
-                           const ctl_say *say, ctl_loader **out) {
+                           ctl_voice voice, ctl_loader **out) {
     *out = NULL;
     if (c->ndocs == 0) {
-        ctl_say_error(say, "E0604", NULL, 0, NULL, "there is no text in the data");
+        ctl_say(voice, CTL_ERROR, "E0604", NULL, "there is no text in the data");
         return CTL_ERR_INPUT;
     }
     const int64_t sequence = packing->sequence;
     if (packing->rows < 2 || sequence < 0 || sequence == 1 || (sequence && packing->rows % sequence) ||
         c->ndocs >= UINT32_MAX) {
-        ctl_say_error(say, "E0604", NULL, 0, NULL,
-                      "cannot cut %zu documents into batches of %lld rows, sequences of %lld", c->ndocs,
-                      (long long)packing->rows, (long long)sequence);
+        ctl_say(voice, CTL_ERROR, "E0604", NULL,
+                "cannot cut %zu documents into batches of %lld rows, sequences of %lld", c->ndocs,
+                (long long)packing->rows, (long long)sequence);
         return CTL_ERR_INPUT;
     }
     allocator = ctl_allocator_or_default(allocator);
