@@ -38,6 +38,8 @@ typedef enum ctl_row_at {
     AT_CHUNK   /* base + (t / CTL_ROW_CHUNK) * stride: written once a chunk */
 } ctl_row_at;
 
+enum { CTL_ROW_WIDEST = 1 << 30 }; /* columns */
+
 typedef struct ctl_row_operand {
     ctl_row_at at;
     ctl_dtype dtype; /* F32, BF16, I32 */
@@ -63,6 +65,7 @@ typedef struct ctl_rowprog {
     uint32_t nsites;
 } ctl_rowprog;
 
+/* False and a sentence, static, in *why for what no emitter may be given. */
 bool ctl_rowprog_verify(const ctl_rowprog *p, const char **why);
 void ctl_rowprog_print(const ctl_rowprog *p, ctl_text *out);
 /* Equal programs have equal bytes here: the key under which a kernel is compiled once. */
