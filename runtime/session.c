@@ -1,0 +1,385 @@
+/* session: what ctlrt.h declares, over an engine. Each function checks its arguments and the order of calls, says what
+ * is wrong, and otherwise moves data in or out of the engine's storage or has it run an entry of the program. */
+#include <math.h>
+
+#include "runtime/convert.h"
+#include "runtime/session.h"
+
+enum { NOTHING_RAN = -1 };
+
+/* ---- programs ---- */
+void ctl_program_free(ctl_program *program) {
+    if (program) program->release(program);
+}
+
+size_t ctl_program_param_count(const ctl_program *program) { return program->nparams; }
+
+ctl_tensor_info ctl_program_param_at(const ctl_program *program, size_t i) {
+    const ctl_program_param *p = &program->params[i];
+    return (ctl_tensor_info){p->name, p->rows, p->cols, p->ndims, p->trained, p->made_by_control};
+}
+
+ctl_memory ctl_program_memory(const ctl_program *program) {
+    const size_t *bytes = program->region_bytes;
+    ctl_memory m = {bytes[REGION_CONSTANT], bytes[REGION_PERSISTENT], bytes[REGION_STEP], 0};
+    m.peak = m.constant + m.persistent + m.step;
+    return m;
+}
+
+/* ---- opening and closing ---- */
+ctl_status ctl_session_common_init(ctl_session *s, const ctl_program *program, const ctl_session_options *options) {
+    ctl_session_options none = {0};
+    if (!options) options = &none;
+    *s = (ctl_session){.program = program,
+                       .engine = program->engine,
+                       .allocator = ctl_allocator_or_default(options->allocator),
+                       .diagnostic = options->diagnostic,
+                       .diagnostic_ctx = options->diagnostic_ctx,
+                       .seed = options->seed,
+                       .normaliser = 1.0,
+                       .threads = program->threads < 1 ? 1 : program->threads,
+                       .last_run = NOTHING_RAN};
+    if (options->threads > 0 && options->threads < s->threads) s->threads = options->threads;
+    s->param_written = ctl_alloc(s->allocator, program->nparams + 1); /* never of no bytes: NULL means failure */
+    s->input_written = ctl_alloc(s->allocator, program->ninputs + 1);
+    if (s->param_written && s->input_written) return CTL_OK;
+    ctl_session_common_free(s);
+    return CTL_ERR_MEMORY;
+}
+
+void ctl_session_common_free(ctl_session *s) {
+    ctl_free(s->allocator, s->param_written, s->program->nparams + 1);
+    ctl_free(s->allocator, s->input_written, s->program->ninputs + 1);
+    s->param_written = s->input_written = NULL;
+}
+
+ctl_status ctl_session_open(const ctl_program *program, const ctl_session_options *options, ctl_session **out) {
+    *out = NULL;
+    ctl_session *s = NULL;
+    ctl_status status = program->engine->open(program, options, &s);
+    if (status != CTL_OK) return status;
+    ctl_flat flat = ctl_session_flat(s);
+    size_t bytes = flat.count * ctl_dtype_size(flat.dtype);
+    void *arrays[] = {flat.params, flat.gradients, flat.moment1, flat.moment2};
+    for (size_t i = 0; i < CTL_COUNT(arrays); i++)
+        if (arrays[i] && bytes) memset(arrays[i], 0, bytes);
+    ctl_session_set_step(s, 0, 0, 1.0);
+    *out = s;
+    return CTL_OK;
+}
+
+void ctl_session_close(ctl_session *session) {
+    if (session) session->engine->close(session);
+}
+
+/* ---- parameters ---- */
+void ctl_session_param_put(ctl_session *s, size_t param, size_t first, size_t count, ctl_dtype dtype, const void *data) {
+    const ctl_operand *value = &s->program->params[param].value;
+    ctl_matrix_put(s->engine->address(s, value), value, first, count, dtype, data);
+    s->param_written[param] = true;
+    s->loaded = false;
+}
+
+void ctl_session_param_get(ctl_session *s, size_t param, size_t first, size_t count, ctl_dtype dtype, void *data) {
+    const ctl_operand *value = &s->program->params[param].value;
+    ctl_matrix_get(s->engine->address(s, value), value, first, count, dtype, data);
+}
+
+static bool check_param(ctl_session *s, size_t param, ctl_dtype dtype) {
+    if (param >= s->program->nparams) {
+        ctl_session_say(s, "E0801", "count them with ctl_program_param_count", "there is no parameter %zu: the program has %zu",
+                        param, s->program->nparams);
+        return false;
+    }
+    if (ctl_dtype_is_real(dtype)) return true;
+    ctl_session_say(s, "E0801", "give f64, f32, bf16 or f16", "elements of type %s cannot be the values of '%s'",
+                    ctl_dtype_name(dtype), s->program->params[param].name);
+    return false;
+}
+
+ctl_status ctl_session_param_write(ctl_session *s, size_t param, ctl_dtype dtype, const void *data) {
+    if (!check_param(s, param, dtype)) return CTL_ERR_INPUT;
+    ctl_session_param_put(s, param, 0, ctl_param_elements(&s->program->params[param]), dtype, data);
+    return CTL_OK;
+}
+
+ctl_status ctl_session_param_read(ctl_session *s, size_t param, ctl_dtype dtype, void *data) {
+    if (!check_param(s, param, dtype)) return CTL_ERR_INPUT;
+    ctl_session_param_get(s, param, 0, ctl_param_elements(&s->program->params[param]), dtype, data);
+    return CTL_OK;
+}
+
+static ctl_status run(ctl_session *s, ctl_program_entry entry) {
+    s->last_run = NOTHING_RAN;
+    ctl_status status = s->engine->run(s, entry);
+    if (status == CTL_OK) s->last_run = (int)entry;
+    return status;
+}
+
+/* Copies the computed first value of a parameter; true when that changed it. */
+static bool take_init_value(ctl_session *s, const ctl_program_param *p) {
+    const char *from = s->engine->address(s, &p->init_value);
+    char *to = s->engine->address(s, &p->value), before[512];
+    size_t n = ctl_param_elements(p), size = ctl_dtype_size(p->value.dtype), most = sizeof before / size;
+    bool changed = false;
+    for (int64_t row = 0; row < p->rows; row++) {
+        for (size_t col = 0, count; col < (size_t)p->cols; col += count) {
+            count = (size_t)p->cols - col < most ? (size_t)p->cols - col : most;
+            char *at = to + ((size_t)row * (size_t)p->value.stride + col) * size;
+            memcpy(before, at, count * size);
+            ctl_convert(p->value.dtype, at, p->init_value.dtype,
+                        from + ((size_t)row * (size_t)p->init_value.stride + col) * ctl_dtype_size(p->init_value.dtype), count);
+            changed |= memcmp(before, at, count * size) != 0;
+        }
+    }
+    return changed && n > 0;
+}
+
+/* A first value is computed by LOAD from frozen parameters, some of which may themselves have such a value: each round
+ * settles at least one of those, so that nparams rounds settle all. */
+static ctl_status initialise_by_value(ctl_session *s) {
+    const ctl_program *program = s->program;
+    for (size_t round = 0; round <= program->nparams; round++) {
+        ctl_status status = run(s, RUN_LOAD);
+        if (status != CTL_OK) return status;
+        bool again = false;
+        for (size_t i = 0; i < program->nparams; i++) {
+            const ctl_program_param *p = &program->params[i];
+            if (s->param_written[i] || p->init != PROGRAM_INIT_VALUE) continue;
+            again |= take_init_value(s, p) && !p->trained;
+        }
+        if (!again) return CTL_OK;
+    }
+    return CTL_OK;
+}
+
+ctl_status ctl_session_load(ctl_session *s) {
+    const ctl_program *program = s->program;
+    bool by_value = false;
+    for (size_t i = 0; i < program->nparams; i++) {
+        if (s->param_written[i]) continue;
+        if (program->params[i].init == PROGRAM_INIT_VALUE)
+            by_value = true;
+        else
+            ctl_session_param_initialise(s, i);
+    }
+    s->loaded = false;
+    ctl_status status = by_value ? initialise_by_value(s) : run(s, RUN_LOAD);
+    if (status == CTL_OK) status = run(s, RUN_UPDATE);
+    if (status != CTL_OK) return status;
+    memset(s->param_written, 1, program->nparams);
+    s->loaded = true;
+    s->last_run = NOTHING_RAN;
+    return CTL_OK;
+}
+
+void ctl_session_initialise(ctl_session *s) {
+    memset(s->param_written, 0, s->program->nparams);
+    s->loaded = false;
+}
+
+static bool check_loaded(ctl_session *s, const char *what) {
+    if (s->loaded) return true;
+    ctl_session_say(s, "E0802", "call ctl_session_load after writing parameters", "%s before the parameters were loaded", what);
+    return false;
+}
+
+ctl_status ctl_session_update(ctl_session *s) {
+    if (!check_loaded(s, "an update")) return CTL_ERR_INPUT;
+    ctl_status status = run(s, RUN_UPDATE);
+    s->last_run = NOTHING_RAN;
+    return status;
+}
+
+/* ---- inputs ---- */
+static bool is_normaliser(const ctl_program_input *in) { return strcmp(in->name, "normaliser") == 0; }
+
+static const ctl_program_input *find_input(const ctl_session *s, const char *name) {
+    for (size_t i = 0; i < s->program->ninputs; i++)
+        if (strcmp(s->program->inputs[i].name, name) == 0) return &s->program->inputs[i];
+    return NULL;
+}
+
+bool ctl_session_has_input(const ctl_session *s, const char *name, int64_t *rows, int64_t *cols) {
+    const ctl_program_input *in = find_input(s, name);
+    if (!in || is_normaliser(in)) return false;
+    if (rows) *rows = in->value.rows;
+    if (cols) *cols = in->value.cols;
+    return true;
+}
+
+ctl_status ctl_session_input(ctl_session *s, const char *name, ctl_dtype dtype, const void *data, size_t count) {
+    const ctl_program_input *in = find_input(s, name);
+    if (!in) {
+        ctl_session_say(s, "E0803", "ctl_session_has_input tells which there are", "the program has no input '%s'", name);
+        return CTL_ERR_INPUT;
+    }
+    if (is_normaliser(in)) {
+        ctl_session_say(s, "E0803", "give it to ctl_session_set_step", "'normaliser' is not written as an input");
+        return CTL_ERR_INPUT;
+    }
+    bool ids = in->value.dtype == CTL_I32;
+    if (ids ? dtype != CTL_I32 : !ctl_dtype_is_real(dtype)) {
+        ctl_session_say(s, "E0801", ids ? "give i32, one a row" : "give f32, f64, bf16 or f16",
+                        "input '%s' takes %s, not %s", name, ids ? "i32" : "real numbers", ctl_dtype_name(dtype));
+        return CTL_ERR_INPUT;
+    }
+    size_t want = (size_t)in->value.rows * (size_t)in->value.cols;
+    if (count != want) {
+        ctl_session_say(s, "E0801", "fill up what is short with padding rows", "input '%s' is %lld x %lld, %zu elements, not %zu",
+                        name, (long long)in->value.rows, (long long)in->value.cols, want, count);
+        return CTL_ERR_INPUT;
+    }
+    ctl_matrix_put(s->engine->address(s, &in->value), &in->value, 0, count, dtype, data);
+    s->input_written[in - s->program->inputs] = true;
+    return CTL_OK;
+}
+
+void ctl_session_set_step(ctl_session *s, uint64_t step, int64_t first_row, double normaliser) {
+    s->step = step, s->first_row = first_row, s->normaliser = normaliser;
+    const ctl_program_input *in = find_input(s, "normaliser");
+    if (!in) return;
+    ctl_matrix_put(s->engine->address(s, &in->value), &in->value, 0, 1, CTL_F64, &normaliser);
+    s->input_written[in - s->program->inputs] = true;
+}
+
+/* Rows of documents lie one after the other, each row with its place and its document's length: kernels read the rows
+ * begin .. begin + length - 1, so wrong numbers would read elsewhere. */
+static bool check_documents(ctl_session *s) {
+    const ctl_program_input *places = find_input(s, "position"), *lengths = find_input(s, "length");
+    if (!places) return true;
+    const int32_t *place = s->engine->address(s, &places->value);
+    const int32_t *length = lengths ? s->engine->address(s, &lengths->value) : NULL;
+    int64_t rows = places->value.rows, step = places->value.stride, length_step = lengths ? lengths->value.stride : 0;
+    int64_t begin = 0;
+    for (int64_t t = 0; t < rows; t++) {
+        int64_t at = place[t * step], most = rows - t;
+        if (at == 0 && length && t > 0 && begin + length[begin * length_step] != t) {
+            ctl_session_say(s, "E0804", "length is the number of rows of the row's document",
+                            "row %lld begins a document, but the one before, of length %d, began at row %lld", (long long)t,
+                            length[begin * length_step], (long long)begin);
+            return false;
+        }
+        if (at == 0) begin = t;
+        if (at != t - begin) {
+            ctl_session_say(s, "E0804", "positions count 0, 1, 2, ... within each document",
+                            "position %lld of row %lld does not follow that of the row before", (long long)at, (long long)t);
+            return false;
+        }
+        if (!length) continue;
+        int64_t n = length[t * length_step];
+        if (n != length[begin * length_step] || n <= at || n - at > most) {
+            ctl_session_say(s, "E0804", "length is the number of rows of the row's document, the same in all of them",
+                            "length %lld of row %lld, at position %lld, does not fit its document", (long long)n, (long long)t,
+                            (long long)at);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- steps ---- */
+static ctl_status run_step(ctl_session *s, ctl_program_entry entry, const char *what) {
+    if (!check_loaded(s, what)) return CTL_ERR_INPUT;
+    for (size_t i = 0; i < s->program->ninputs; i++) {
+        if (s->input_written[i]) continue;
+        ctl_session_say(s, "E0802", "call ctl_session_input first", "%s before input '%s' was written", what,
+                        s->program->inputs[i].name);
+        return CTL_ERR_INPUT;
+    }
+    if (!check_documents(s)) return CTL_ERR_INPUT;
+    return run(s, entry);
+}
+
+void ctl_session_zero_gradients(ctl_session *s) {
+    ctl_flat flat = ctl_session_flat(s);
+    if (flat.gradients && flat.count) memset(flat.gradients, 0, flat.count * ctl_dtype_size(flat.dtype));
+}
+
+ctl_status ctl_session_forward(ctl_session *s) { return run_step(s, RUN_FORWARD, "forward"); }
+ctl_status ctl_session_evaluate(ctl_session *s) { return run_step(s, RUN_EVALUATE, "evaluate"); }
+
+ctl_status ctl_session_backward(ctl_session *s) {
+    if (s->last_run != RUN_FORWARD) {
+        ctl_session_say(s, "E0802", "call ctl_session_forward just before it", "backward without a forward to go back over");
+        return CTL_ERR_INPUT;
+    }
+    return run(s, RUN_BACKWARD);
+}
+
+ctl_status ctl_session_output(ctl_session *s, const char *name, bool evaluated, double *out, size_t count) {
+    const ctl_program_output *found = NULL;
+    for (size_t i = 0; i < s->program->noutputs && !found; i++)
+        if (strcmp(s->program->outputs[i].name, name) == 0) found = &s->program->outputs[i];
+    const ctl_operand *value = !found ? NULL : evaluated ? &found->evaluate : &found->forward;
+    if (!value || value->buffer == UINT32_MAX) {
+        ctl_session_say(s, "E0803", value ? "ask for it after the other of forward and evaluate" : NULL,
+                        "the program has no output '%s'%s", name,
+                        !value ? "" : evaluated ? " of evaluate" : " of forward");
+        return CTL_ERR_INPUT;
+    }
+    if (s->last_run != (evaluated ? RUN_EVALUATE : RUN_FORWARD) && (evaluated || s->last_run != RUN_BACKWARD)) {
+        ctl_session_say(s, "E0802", "read outputs right after the run, before the optimizer",
+                        "output '%s' was asked for, but the last run was not %s", name, evaluated ? "evaluate" : "forward");
+        return CTL_ERR_INPUT;
+    }
+    size_t want = (size_t)value->rows * (size_t)value->cols;
+    if (count != want) {
+        ctl_session_say(s, "E0801", NULL, "output '%s' is %lld x %lld, %zu elements, not %zu", name, (long long)value->rows,
+                        (long long)value->cols, want, count);
+        return CTL_ERR_INPUT;
+    }
+    ctl_matrix_get(s->engine->address(s, value), value, 0, count, CTL_F64, out);
+    return CTL_OK;
+}
+
+/* ---- training ---- */
+ctl_flat ctl_session_flat(ctl_session *s) {
+    const ctl_program *p = s->program;
+    ctl_flat flat = {.dtype = p->trained.dtype == CTL_F64 ? CTL_F64 : CTL_F32, .count = p->trained_elements};
+    if (flat.count == 0) return flat;
+    flat.params = s->engine->address(s, &p->trained);
+    flat.gradients = s->engine->address(s, &p->gradients);
+    flat.moment1 = s->engine->address(s, &p->moment1);
+    flat.moment2 = s->engine->address(s, &p->moment2);
+    return flat;
+}
+
+static bool check_setting(ctl_session *s, const char *name, double value, double least, double below) {
+    if (value >= least && value < below) return true;
+    ctl_session_say(s, "E0806", NULL, "the optimizer's %s is %g: it must be at least %g and %s%g", name, value, least,
+                    below < HUGE_VAL ? "below " : "finite, below ", below);
+    return false;
+}
+
+ctl_status ctl_session_optimize(ctl_session *s, const ctl_optimizer_step *o, double *gradient_norm) {
+    double norm = 0;
+    if (gradient_norm) *gradient_norm = 0;
+    if (!check_loaded(s, "the optimizer")) return CTL_ERR_INPUT;
+    ctl_flat flat = ctl_session_flat(s);
+    bool fits = check_setting(s, "lr", o->lr, 0, HUGE_VAL) && check_setting(s, "weight_decay", o->weight_decay, 0, HUGE_VAL) &&
+                check_setting(s, "clip", o->clip, 0, HUGE_VAL);
+    if (fits && o->sgd)
+        fits = check_setting(s, "momentum", o->momentum, 0, 1);
+    else if (fits)
+        fits = check_setting(s, "beta1", o->beta1, 0, 1) && check_setting(s, "beta2", o->beta2, 0, 1) &&
+               check_setting(s, "eps", o->eps, 0, HUGE_VAL) && check_setting(s, "step", (double)o->step, 1, HUGE_VAL);
+    if (!fits) return CTL_ERR_INPUT;
+    if (flat.count && (o->sgd ? o->momentum > 0 && !flat.moment1 : !flat.moment1 || !flat.moment2)) {
+        ctl_session_say(s, "E0801", "compile the program for the optimizer that is to be used",
+                        "the program was laid out without the moments that %s needs", o->sgd ? "sgd with momentum" : "adamw");
+        return CTL_ERR_INPUT;
+    }
+    if (flat.count) {
+        ctl_status status = ctl_optimizer_apply(&flat, o, s->threads, &norm);
+        if (gradient_norm) *gradient_norm = norm;
+        if (status != CTL_OK) {
+            ctl_session_say(s, "E0805", "nothing was changed; go on from the last checkpoint with a smaller lr, or with clip",
+                            "the gradient is not finite in step %llu", (unsigned long long)o->step);
+            return status;
+        }
+    }
+    ctl_status status = run(s, RUN_UPDATE);
+    s->last_run = NOTHING_RAN;
+    return status;
+}
