@@ -1,0 +1,88 @@
+/* loop: train a session on texts, and evaluate it. Prints nothing: what happens is told through callbacks,
+ * and written to the run's folder.
+ *
+ * A step is `accumulate` micro-steps of one batch each; their losses have one normaliser, 1 / the labels
+ * counted in all of them, so that the step equals one large batch up to the order of f32 sums. A run's folder
+ * holds log.jsonl (one object a step, one an evaluation) and checkpoints (runtime/checkpoint.h). A run that
+ * is resumed has the losses, bit for bit, that it would have had.
+ *
+ * The program must be a net of texts: id inputs "ids" and "labels" of one column, rows each a token, an
+ * output "loss". */
+#ifndef CTL_TRAIN_LOOP_H
+#define CTL_TRAIN_LOOP_H
+
+#include "ctl/ctlrt.h"
+#include "runtime/program.h"
+#include "train/data.h"
+
+/* After every step. */
+typedef struct ctl_progress {
+    int64_t step, steps, epoch;
+    double loss; /* mean over the counted labels, nats, before the update */
+    double rate, gradient_norm;
+    int64_t tokens;           /* rows of all steps so far */
+    double seconds;           /* of this step, data included */
+    double tokens_per_second; /* of the last steps, evaluations and checkpoints left out */
+    double seconds_left;      /* at that speed */
+} ctl_progress;
+
+typedef struct ctl_evaluation {
+    int64_t step;         /* steps done */
+    double loss;          /* mean over the counted labels, nats */
+    double perplexity;    /* exp(loss) */
+    double bits_per_byte; /* sum of the losses / ln 2 / bytes among the labels */
+    int64_t counted;
+    double seconds;
+} ctl_evaluation;
+
+typedef struct ctl_train_options {
+    ctl_settings settings;    /* steps, accumulate, seed, the optimizer's */
+    ctl_loader *data;         /* shuffled; its batches have the program's rows */
+    ctl_loader *held_out;     /* in order; NULL: none */
+    uint64_t fingerprint;     /* of data's corpus: a run goes on with the same data only */
+    int64_t evaluate_every;   /* steps; 0: before the first and after the last step only */
+    int64_t evaluate_batches; /* at most so many batches an evaluation; 0: all */
+    int64_t checkpoint_every; /* steps; 0: only when stopped and at the end */
+    const char *out;          /* the run's folder, which exists; NULL: nothing is written */
+    bool resume;              /* go on from out's last checkpoint; without one begin at the start */
+    const ctl_allocator *allocator;
+    ctl_voice voice;
+    void *ctx;               /* handed to what follows; each may be NULL */
+    bool (*stop)(void *ctx); /* asked after every step: true saves and stops */
+    void (*stepped)(void *ctx, const ctl_progress *p);
+    void (*evaluated)(void *ctx, const ctl_evaluation *e);
+    void (*saved)(void *ctx, int64_t step); /* a checkpoint is whole */
+    void (*resumed)(void *ctx, int64_t step);
+} ctl_train_options;
+
+typedef struct ctl_train_result {
+    int64_t first, last;          /* steps done before this call, and after it */
+    double loss;                  /* of the last step; NaN where none was done */
+    ctl_evaluation before, after; /* counted 0 where none was made */
+    double seconds;               /* spent in steps, without evaluations and checkpoints */
+    int64_t tokens;               /* rows of those steps */
+} ctl_train_result;
+
+/* The session has been loaded. CTL_INTERRUPTED when stopped, with a checkpoint saved (where there is an
+ * `out`); CTL_ERR_NUMERIC when a loss or gradient is not finite: the checkpoints are those of before. result
+ * is always filled. */
+ctl_status ctl_train(ctl_session *s, const ctl_program *program, const ctl_train_options *o,
+                     ctl_train_result *result);
+
+typedef struct ctl_evaluate_options {
+    ctl_loader *held_out; /* one epoch of it, from its begin */
+    int64_t most_batches; /* 0: all */
+    const ctl_allocator *allocator;
+    ctl_voice voice;
+    bool (*stop)(void *ctx); /* asked after every batch; may be NULL */
+    void *ctx;
+} ctl_evaluate_options;
+
+/* Mean loss over the held-out text, dropout off. CTL_INTERRUPTED when stop says so; CTL_ERR_NUMERIC when a
+ * loss is not finite. out->step is left 0. */
+ctl_status ctl_train_evaluate(ctl_session *s, const ctl_program *program, const ctl_evaluate_options *o,
+                              ctl_evaluation *out);
+/* CTL_ERR_INPUT, with a diagnostic, for a program that texts cannot go into. */
+ctl_status ctl_train_accepts(const ctl_program *program, ctl_voice voice);
+
+#endif

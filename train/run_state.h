@@ -1,0 +1,21 @@
+/* run_state: what a run is between two steps beside the session's own arrays, in and out of a checkpoint. */
+#ifndef CTL_TRAIN_RUN_STATE_H
+#define CTL_TRAIN_RUN_STATE_H
+
+#include "train/loop.h"
+
+typedef struct ctl_train_state {
+    int64_t step;     /* steps done */
+    int64_t tokens;   /* rows of all of them */
+    ctl_place place;  /* of the data: where the next step begins */
+    int64_t log_size; /* bytes of log.jsonl that belong to those steps */
+} ctl_train_state;
+
+/* Into o->out. */
+ctl_status ctl_train_state_save(ctl_session *s, const ctl_train_options *o, const ctl_train_state *state);
+/* From o->out's last checkpoint, the loader's place included. *found false, and nothing changed, when there
+ * is none. CTL_ERR_INPUT when the run was made with other data, another cut of it, or another seed. */
+ctl_status ctl_train_state_load(ctl_session *s, const ctl_train_options *o, ctl_train_state *state,
+                                bool *found);
+
+#endif
