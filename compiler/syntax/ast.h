@@ -36,9 +36,9 @@ struct ctl_path {
 
 typedef enum ctl_expr_kind {
     EXPR_NUMBER, /* number; is_int when written without point, exponent or unit fraction */
-    EXPR_PATH,   /* path: names, members, indices; `.T` is an ordinary last segment */
+    EXPR_PATH,   /* path: names, members, indices; `.T` is an ordinary last segment (behind a call or ): EXPR_UNARY) */
     EXPR_CALL,   /* [label:] callee(args; named, ..) */
-    EXPR_UNARY,  /* op is '-' or 'n' (not) */
+    EXPR_UNARY,  /* op is '-', 'n' (not) or 'T' (the transpose of a call or of what stands in parentheses) */
     EXPR_BINARY, /* op below */
     EXPR_RANGE   /* a..b, only as an argument */
 } ctl_expr_kind;
