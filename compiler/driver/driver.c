@@ -1,0 +1,169 @@
+/* driver: the compiler's table of contents. One compilation is one unit: an arena, a sink, and the graph that the
+ * passes below hand on, in this order. An allocation that fails jumps back to ctlc_compile, which frees the unit. */
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#include "compiler/driver/unit.h"
+
+static void pass_elaborate(ctl_unit *u) {
+    ctl_elaborate_options options = {.tune = u->options->tune, .set = u->options->set, .nset = u->options->nset,
+                                     .outputs = u->options->outputs, .noutputs = u->options->noutputs,
+                                     .read = u->directory ? ctl_unit_read_module : NULL, .read_ctx = u};
+    u->graph = ctl_elaborate(u->arena, &u->sink, u->main_file, &options, &u->spec);
+    if (!u->graph) u->status = CTL_ERR_INPUT;
+    else ctl_unit_settle(u);
+}
+static void pass_simplify(ctl_unit *u) { ctl_pass_simplify(u->graph, &u->graph); }
+static void pass_differentiate(ctl_unit *u) {
+    ctl_differentiate_options options = {.input_grads = u->options->input_gradients};
+    u->status = ctl_pass_differentiate(u->graph, &options, &u->graph, &u->sink);
+}
+static void pass_evaluate(ctl_unit *u) { ctl_pass_evaluate(u->graph, &u->graph); }
+static void pass_round(ctl_unit *u) { ctl_pass_round(u->graph, u->compute, &u->graph); }
+static void pass_products(ctl_unit *u) { ctl_pass_products(u->graph, &u->graph); }
+static void pass_save(ctl_unit *u) { ctl_pass_save(u->graph, &u->graph); }
+
+typedef enum when { ALWAYS, CPU_ONLY } when;
+typedef struct pass {
+    const char *name;
+    void (*run)(ctl_unit *u);
+    when when;
+} pass;
+
+/* What a pass is for stands at the head of its file; the graph after any of them can be printed. */
+static const pass passes[] = {
+    {"elaborate", pass_elaborate, ALWAYS},         /* nets, controls, names -> one graph */
+    {"simplify", pass_simplify, ALWAYS},           /* aliases, constants, common values, the loss's head */
+    {"differentiate", pass_differentiate, ALWAYS}, /* backward nodes, only where a trainable is upstream */
+    {"evaluate", pass_evaluate, ALWAYS},           /* a forward without dropout */
+    {"tidy", pass_simplify, ALWAYS},               /* what differentiation left over */
+    {"round", pass_round, CPU_ONLY},               /* casts made explicit */
+    {"products", pass_products, CPU_ONLY},         /* products that share an operand are one */
+    {"save", pass_save, CPU_ONLY},                 /* what forward keeps for backward; the rest is rebuilt */
+    {"lower", ctl_unit_lower, CPU_ONLY},           /* group, lower, place, check: tasks and their bytes */
+    {"emit", ctl_unit_emit, CPU_ONLY},             /* machine code */
+    {"reference", ctl_unit_reference, ALWAYS},     /* the executor instead, where asked for */
+};
+
+const char *const *ctlc_passes(void) {
+    static const char *const names[] = {"elaborate", "simplify", "differentiate", "evaluate", "tidy", "round", "products",
+                                        "save", "lower", "emit", NULL};
+    return names;
+}
+
+const char *ctlc_version(void) { return "0.1.0"; }
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static bool wanted(const ctl_unit *u, const char *name) {
+    const char *after = u->options->dump_after;
+    return u->options->dump && after && (strcmp(after, "all") == 0 || strcmp(after, name) == 0);
+}
+
+static void run_passes(ctl_unit *u) {
+    bool reference = u->options->engine == CTLC_REFERENCE;
+    for (size_t k = 0; k < CTL_COUNT(passes) && u->status == CTL_OK; k++) {
+        const pass *p = &passes[k];
+        if (p->run == ctl_unit_reference ? !reference : p->when == CPU_ONLY && reference &&
+            !(p->run == pass_round && u->compute == CTL_BF16))
+            continue;
+        if (p->run == pass_differentiate && (u->graph->loss == CTL_NONE || u->options->check_only)) continue;
+        if (u->options->check_only && k > 1) continue;
+        double begin = now();
+        p->run(u);
+        if (u->options->time) u->options->time(u->options->time_ctx, p->name, now() - begin);
+        if (u->status != CTL_OK) return;
+        const char *why = NULL;
+        if (u->options->verify && !u->program && !ctl_graph_verify(u->graph, u->arena, &why)) {
+            ctl_error(&u->sink, CTL_E0901, CTL_NO_SPAN, "this is a defect of ctlc; please report it with the spec",
+                      "the graph after the pass `%s` is wrong: %s", p->name, why);
+            u->status = CTL_ERR_INTERNAL;
+        }
+        if (wanted(u, p->name)) {
+            ctl_text text = {.arena = u->arena};
+            if (u->program && !reference) ctl_program_print(u->program, &text);
+            else ctl_graph_print(u->graph, &text);
+            u->options->dump(u->options->dump_ctx, p->name, text.at ? text.at : "", text.n);
+        }
+    }
+}
+
+static int threads_of(const ctlc_options *options) {
+    if (options->threads > 0) return options->threads > 1024 ? 1024 : options->threads;
+#ifdef _OPENMP
+    return omp_get_max_threads();
+#else
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > 1024 ? 1024 : (int)n;
+#endif
+}
+
+/* What must survive a jump out of a failed allocation. */
+typedef struct compilation {
+    ctl_arena arena;
+    ctl_unit unit;
+    jmp_buf jump;
+} compilation;
+
+static ctl_status compile(compilation *c, const char *name, const char *path, const char *text, size_t size) {
+    ctl_unit *u = &c->unit;
+    if (setjmp(c->jump)) {
+        ctl_unit_drop(u);
+        ctl_arena_free(&c->arena);
+        return CTL_ERR_MEMORY;
+    }
+    ctl_arena_init(&c->arena, u->options->allocator, &c->jump);
+    u->arena = &c->arena;
+    u->sink = (ctl_sink){.arena = &c->arena, .fn = u->options->diagnostic, .ctx = u->options->diagnostic_ctx};
+    u->threads = threads_of(u->options);
+    if (path) {
+        const char *slash = strrchr(path, '/');
+        u->directory = slash ? ctl_strndup(u->arena, path, (size_t)(slash - path) + 1) : "";
+        text = ctl_unit_read_file(u, path, &size);
+        name = path;
+        if (!text) {
+            u->status = CTL_ERR_IO;
+            ctl_error(&u->sink, CTL_E0508, CTL_NO_SPAN, "give the path of a .ctl file", "the spec `%s` cannot be read", path);
+        }
+    }
+    if (u->status == CTL_OK) {
+        u->main_file = ctl_sink_add_source(&u->sink, name, text, size);
+        run_passes(u);
+    }
+    if (u->status == CTL_OK && u->sink.errors) u->status = CTL_ERR_INPUT;
+    if (u->status != CTL_OK) ctl_unit_drop(u);
+    ctl_arena_free(&c->arena);
+    return u->status;
+}
+
+static ctl_status start(const char *name, const char *path, const char *text, size_t size, const ctlc_options *options,
+                        ctl_program **out) {
+    static const ctlc_options defaults;
+    if (!options) options = &defaults;
+    *out = NULL;
+    const ctl_allocator *a = ctl_allocator_or_default(options->allocator);
+    compilation *c = ctl_alloc(a, sizeof *c);
+    if (!c) return CTL_ERR_MEMORY;
+    c->unit.options = options;
+    ctl_status status = compile(c, name, path, text, size);
+    *out = c->unit.program;
+    ctl_free(a, c, sizeof *c);
+    return status;
+}
+
+ctl_status ctlc_compile_file(const char *path, const ctlc_options *options, ctl_program **out) {
+    return start(path, path, NULL, 0, options, out);
+}
+
+ctl_status ctlc_compile_text(const char *name, const char *text, size_t size, const ctlc_options *options,
+                             ctl_program **out) {
+    return start(name, NULL, text, size, options, out);
+}

@@ -1,0 +1,117 @@
+/* unit: reading sources, settling what the spec leaves open, and making the program. See unit.h. */
+#include "compiler/driver/unit.h"
+
+#include <stdio.h>
+
+#include "compiler/reference/reference.h"
+#ifdef CTL_HAVE_CPU
+#include "compiler/emit/emit.h"
+#include "runtime/cpu/cpu.h"
+#endif
+
+enum { MOST_SOURCE = 16 << 20 };
+
+const char *ctl_unit_read_file(ctl_unit *u, const char *path, size_t *size) {
+    FILE *file = fopen(path, "rb");
+    if (!file) return NULL;
+    /* The arena may jump: read into it only between fopen and fclose that cannot fail in between. */
+    long end = fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
+    fclose(file);
+    if (end < 0 || end > MOST_SOURCE) return NULL;
+    char *text = ctl_arena_alloc(u->arena, (size_t)end + 1);
+    file = fopen(path, "rb");
+    if (!file) return NULL;
+    *size = fread(text, 1, (size_t)end, file);
+    bool failed = ferror(file) != 0;
+    fclose(file);
+    return failed ? NULL : text;
+}
+
+const char *ctl_unit_read_module(void *unit, const char *module, size_t *size, const char **shown) {
+    ctl_unit *u = unit;
+    *shown = ctl_format(u->arena, "%s%s.ctl", u->directory, module);
+    return ctl_unit_read_file(u, *shown, size);
+}
+
+void ctl_unit_settle(ctl_unit *u) {
+    u->compute = u->options->compute != CTL_REAL ? u->options->compute : u->spec.compute;
+    bool reference = u->options->engine == CTLC_REFERENCE;
+    if (u->compute == CTL_REAL) u->compute = CTL_F32;
+    if (u->compute == CTL_F64 && !reference) {
+        ctl_error(&u->sink, CTL_E0505, CTL_NO_SPAN, "use --engine reference", "f64 runs on the reference executor alone");
+        u->status = CTL_ERR_UNSUPPORTED;
+    }
+#ifndef CTL_HAVE_CPU
+    if (!reference && !u->options->check_only) {
+        ctl_error(&u->sink, CTL_E0801, CTL_NO_SPAN, "use --engine reference, or build with -DCTL_LLVM=ON",
+                  "this build has no CPU back end");
+        u->status = CTL_ERR_UNSUPPORTED;
+    }
+#endif
+}
+
+void ctl_unit_drop(ctl_unit *u) {
+    if (u->program) u->program->release(u->program);
+    u->program = NULL;
+}
+
+static void fail(ctl_unit *u, ctl_status status, const char *doing, const char *why) {
+    u->status = status;
+    if (status != CTL_ERR_MEMORY)
+        ctl_error(&u->sink, CTL_E0901, CTL_NO_SPAN,
+                  status == CTL_ERR_INTERNAL ? "this is a defect of ctlc; please report it with the spec" : NULL, "%s: %s",
+                  doing, why ? why : ctl_status_name(status));
+}
+
+void ctl_unit_reference(ctl_unit *u) {
+    if (u->options->check_only) return;
+    ctl_status status = ctl_reference_program(u->graph, u->compute, &u->spec.settings, u->spec.model_name,
+                                              u->spec.description, u->options->allocator, &u->program);
+    if (status != CTL_OK) fail(u, status, "the reference executor", NULL);
+}
+
+#ifdef CTL_HAVE_CPU
+void ctl_unit_lower(ctl_unit *u) {
+    ctl_lower_options options = {.threads = u->threads, .no_fuse = u->options->no_fuse, .compute = u->compute,
+                                 .settings = u->spec.settings, .model_name = u->spec.model_name,
+                                 .control_source = u->spec.description};
+    ctl_lowered lowered = {0};
+    const char *why = NULL;
+    ctl_status status = ctl_lower(u->arena, u->graph, &options, ctl_allocator_or_default(u->options->allocator), &lowered, &why);
+    if (status != CTL_OK) {
+        fail(u, status, "lowering", why);
+        return;
+    }
+    u->program = lowered.program, u->rows = lowered.rows;
+}
+
+static void release_code(void *code) { ctl_cpu_code_free(code); }
+
+void ctl_unit_emit(ctl_unit *u) {
+    ctl_emit_options options = {.threads = u->threads};
+    ctl_emit_times times = {0};
+    ctl_cpu_code *code = NULL;
+    const char *why = NULL;
+    ctl_program *p = u->program;
+    ctl_status status = ctl_cpu_emit(u->arena, u->rows, p->nkernels, &options, p->kernels, &code, &times, &why);
+    if (status != CTL_OK) {
+        fail(u, status, "machine code", why);
+        return;
+    }
+    if (!ctl_lowered_defer(p, release_code, code)) {
+        ctl_cpu_code_free(code);
+        u->status = CTL_ERR_MEMORY;
+        return;
+    }
+    p->engine = &ctl_cpu_engine;
+    if (u->options->time) {
+        u->options->time(u->options->time_ctx, "emit: build", times.build);
+        u->options->time(u->options->time_ctx, "emit: optimise", times.optimise);
+        u->options->time(u->options->time_ctx, "emit: object", times.object);
+        u->options->time(u->options->time_ctx, "emit: load", times.load);
+    }
+}
+#else
+void ctl_unit_lower(ctl_unit *u) { u->status = CTL_ERR_UNSUPPORTED; }
+void ctl_unit_emit(ctl_unit *u) { u->status = CTL_ERR_UNSUPPORTED; }
+#endif

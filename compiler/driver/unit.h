@@ -1,0 +1,37 @@
+/* unit: one compilation on its way through the passes, and its last steps: the program out of the graph. */
+#ifndef CTL_UNIT_H
+#define CTL_UNIT_H
+
+#include "compiler/elaborate/elaborate.h"
+#include "compiler/kernel/lower.h"
+#include "compiler/passes/passes.h"
+#include "ctl/ctlc.h"
+
+typedef struct ctl_unit {
+    const ctlc_options *options;
+    ctl_arena *arena;
+    ctl_sink sink;
+    uint32_t main_file;
+    const char *directory; /* of the spec, with its slash; NULL for text in memory */
+    ctl_spec spec;
+    ctl_dtype compute;
+    int threads;
+    ctl_graph *graph;
+    const ctl_rowprog *const *rows; /* after lowering: a row program a kernel */
+    ctl_program *program;           /* not in the arena */
+    ctl_status status;
+} ctl_unit;
+
+/* The whole file, in the arena, with a NUL behind it; NULL when it cannot be read. */
+const char *ctl_unit_read_file(ctl_unit *u, const char *path, size_t *size);
+/* ctl_elaborate_options.read: NAME.ctl beside the spec. */
+const char *ctl_unit_read_module(void *unit, const char *module, size_t *size, const char **shown);
+/* Chooses the compute dtype; refuses what the engine does not have. */
+void ctl_unit_settle(ctl_unit *u);
+void ctl_unit_lower(ctl_unit *u);
+void ctl_unit_emit(ctl_unit *u);
+void ctl_unit_reference(ctl_unit *u);
+/* Frees the program: after a failure. */
+void ctl_unit_drop(ctl_unit *u);
+
+#endif

@@ -1,0 +1,453 @@
+/* net: calls of functions and nets, and the statements of a body. Running a net's body once makes one instance. */
+#include "compiler/elaborate/internal.h"
+
+static const ctl_value failed = {.kind = VALUE_ERROR};
+
+/* ---- finding what a call names ---- */
+static const ctl_decl *decl_in(const ctl_loaded *module, const char *name) { return ctl_map_get(&module->decls, name); }
+
+const ctl_decl *ctl_find_decl(ctl_elab *e, const ctl_loaded *module, const ctl_path *path, ctl_decl_kind kind,
+                              const ctl_loaded **where) {
+    const ctl_decl *found = NULL;
+    *where = module;
+    if (path->n == 1 && path->seg[0].kind == SEG_NAME) {
+        found = decl_in(module, path->seg[0].name);
+        if (!found && strcmp(module->name, "nn") != 0) {
+            ctl_loaded *nn = ctl_load_module(e, "nn", path->span);
+            if (nn && (found = decl_in(nn, path->seg[0].name))) *where = nn;
+        }
+    } else if (path->n == 2 && path->seg[0].kind == SEG_NAME && path->seg[1].kind == SEG_NAME) {
+        for (size_t i = 0; i < module->imports.n && !found; i++)
+            if (strcmp(module->imports.at[i]->name, path->seg[0].name) == 0) {
+                *where = module->imports.at[i];
+                found = decl_in(*where, path->seg[1].name);
+            }
+    }
+    if (!found) return NULL;
+    bool fits = found->kind == kind || (kind == DECL_NET && found->kind == DECL_FN);
+    return fits ? found : NULL;
+}
+
+static void unknown_callee(ctl_elab *e, const ctl_expr *call) {
+    const ctl_path *path = &call->path;
+    if (path->n == 2 && path->seg[0].kind == SEG_NAME && path->seg[1].kind == SEG_NAME) {
+        for (size_t i = 0; i < e->module->imports.n; i++) {
+            const ctl_loaded *m = e->module->imports.at[i];
+            if (strcmp(m->name, path->seg[0].name) != 0) continue;
+            const char *best = NULL;
+            int least = 4;
+            for (size_t k = 0; k < m->ast->ndecls; k++) {
+                const ctl_decl *d = m->ast->decls[k];
+                if (!d->name || (d->kind != DECL_NET && d->kind != DECL_FN)) continue;
+                int dist = ctl_edit_distance(path->seg[1].name, d->name, least - 1);
+                if (dist < least) least = dist, best = d->name;
+            }
+            ctl_error(e->sink, CTL_E0203, path->span,
+                      best ? ctl_format(e->arena, "did you mean `%s.%s`?", m->name, best) : NULL,
+                      "module `%s` has no net or function `%s`", m->name, path->seg[1].name);
+            return;
+        }
+        ctl_error(e->sink, CTL_E0203, path->span, ctl_format(e->arena, "write `import %s` at the top", path->seg[0].name),
+                  "no module `%s` is imported here", path->seg[0].name);
+        return;
+    }
+    const char *name = ctl_path_text(e->arena, path), *hint = NULL, *best = NULL;
+    int least = 3;
+    const ctl_loaded *nn = ctl_load_module(e, "nn", path->span);
+    const ctl_loaded *places[] = {e->module, nn};
+    for (size_t p = 0; p < 2; p++)
+        for (size_t k = 0; places[p] && k < places[p]->ast->ndecls; k++) {
+            const ctl_decl *d = places[p]->ast->decls[k];
+            if (!d->name || (d->kind != DECL_NET && d->kind != DECL_FN)) continue;
+            int dist = ctl_edit_distance(name, d->name, least - 1);
+            if (dist < least) least = dist, best = d->name;
+        }
+    const char *builtin = ctl_builtin_nearest(name, &least);
+    if (builtin) best = builtin;
+    if (best) hint = ctl_format(e->arena, "did you mean `%s`?", best);
+    for (size_t i = 0; !best && i < e->module->imports.n; i++)
+        if (decl_in(e->module->imports.at[i], name))
+            hint = ctl_format(e->arena, "it is in a module: `%s.%s`", e->module->imports.at[i]->name, name);
+    ctl_error(e->sink, CTL_E0203, path->span, hint, "no net or function is called `%s`", name);
+}
+
+/* ---- parameters ---- */
+static void enter_number(ctl_elab *e, ctl_scope *into, const char *name, ctl_value v, ctl_span span) {
+    ctl_entity *entity = ctl_entity_child(into->names, name);
+    if (!entity) entity = ctl_entity_new(e, into->names, name, ENTITY_VALUE, span);
+    entity->kind = ENTITY_VALUE, entity->value = v;
+}
+
+static ctl_value named_value(ctl_elab *e, ctl_scope *caller, const ctl_named_arg *a) {
+    if (a->value) return ctl_eval(e, caller, a->value);
+    ctl_segment seg = {.kind = SEG_NAME, .span = a->span, .name = a->name};
+    ctl_expr self = {.kind = EXPR_PATH, .span = a->span, .path = {a->span, &seg, 1}};
+    return ctl_eval(e, caller, &self);
+}
+
+bool ctl_bind_params(ctl_elab *e, ctl_scope *into, const ctl_loaded *home, ctl_scope *caller,
+                     const ctl_parameter *params, size_t nparams, const ctl_expr *call, const char *what) {
+    bool good = true;
+    for (size_t k = 0; k < call->nnamed; k++) {
+        const ctl_named_arg *a = &call->named[k];
+        bool known = false;
+        const char *best = NULL;
+        int least = 4;
+        for (size_t p = 0; p < nparams; p++) {
+            known |= strcmp(params[p].name, a->name) == 0;
+            int d = ctl_edit_distance(a->name, params[p].name, least - 1);
+            if (d < least) least = d, best = params[p].name;
+        }
+        for (size_t j = 0; j < k; j++)
+            if (strcmp(call->named[j].name, a->name) == 0) {
+                ctl_error(e->sink, CTL_E0207, a->span, NULL, "`%s` is given twice", a->name);
+                good = false;
+            }
+        if (!known) {
+            ctl_error(e->sink, CTL_E0207, a->span, best ? ctl_format(e->arena, "did you mean `%s`?", best) : NULL,
+                      "`%s` has no parameter `%s`", what, a->name);
+            good = false;
+        }
+    }
+    for (size_t p = 0; p < nparams; p++) {
+        const ctl_parameter *param = &params[p];
+        ctl_value v = {.kind = VALUE_ERROR};
+        bool given = false;
+        for (size_t k = 0; k < call->nnamed && !given; k++)
+            if (strcmp(call->named[k].name, param->name) == 0) {
+                given = true;
+                v = named_value(e, caller, &call->named[k]);
+            }
+        if (!given && call->rest) {
+            ctl_segment seg = {.kind = SEG_NAME, .span = call->span, .name = param->name};
+            ctl_path path = {call->span, &seg, 1};
+            size_t done;
+            ctl_entity *entity = ctl_resolve(e, caller, &path, &done, NULL);
+            if (entity && entity->kind == ENTITY_VALUE && entity->value.kind != VALUE_NODE) given = true, v = entity->value;
+        }
+        if (!given && param->default_value) {
+            const ctl_loaded *outer = e->module;
+            e->module = home, given = true;
+            v = ctl_eval(e, into, param->default_value);
+            e->module = outer;
+        }
+        if (!given) {
+            ctl_error(e->sink, CTL_E0207, call->span,
+                      ctl_format(e->arena, "give it after the semicolon: `; %s = ..`", param->name),
+                      "`%s` needs its parameter `%s`", what, param->name);
+            good = false;
+        } else if (v.kind == VALUE_NODE) {
+            ctl_error(e->sink, CTL_E0204, call->span, NULL,
+                      "the parameter `%s` of `%s` is a number known while compiling, not a state or weight", param->name, what);
+            good = false;
+        } else if (v.kind == VALUE_ERROR) {
+            good = false;
+        }
+        enter_number(e, into, param->name, v, param->span);
+    }
+    return good;
+}
+
+/* ---- instances ---- */
+static ctl_instance *new_instance(ctl_elab *e, const ctl_decl *net, const ctl_loaded *module, ctl_entity *entity,
+                                  bool labelled) {
+    ctl_instance *instance = CTL_NEW(e->arena, ctl_instance);
+    instance->net = net, instance->module = module, instance->entity = entity, instance->outer = e->making;
+    instance->by_control = e->control != NULL, instance->labelled = labelled;
+    instance->scope = ctl_scope_new(e, NULL, entity);
+    entity->instance = instance;
+    CTL_PUSH(e->arena, &e->instances, instance);
+    return instance;
+}
+
+/* Runs the body with everything bound: the present context is put aside meanwhile. */
+static bool run_body(ctl_elab *e, ctl_instance *instance) {
+    if (e->depth >= CTL_MOST_NESTED) {
+        ctl_error(e->sink, CTL_E0219, instance->net->name_span, "does a net contain itself?",
+                  "nets are nested more than %d deep", CTL_MOST_NESTED);
+        return false;
+    }
+    ctl_instance *making = e->making;
+    const ctl_loaded *module = e->module;
+    ctl_entity *owner = e->owner;
+    int64_t star = e->star;
+    e->making = instance, e->module = instance->module, e->owner = NULL, e->star = -1, e->depth++;
+    ctl_run_block(e, instance->scope, &instance->net->body);
+    e->making = making, e->module = module, e->owner = owner, e->star = star, e->depth--;
+    for (size_t k = 0; k < instance->net->noutputs; k++) {
+        const ctl_parameter *out = &instance->net->outputs[k];
+        ctl_entity *entity = ctl_entity_child(instance->entity, out->name);
+        if (entity && (entity->kind == ENTITY_STATE || entity->kind == ENTITY_VALUE)) continue;
+        if (e->sink->errors == 0)
+            ctl_error(e->sink, CTL_E0210, out->span, ctl_format(e->arena, "write `%s <- ..` in the body", out->name),
+                      "the net `%s` never gives its result `%s` an edge", instance->net->name, out->name);
+        return false;
+    }
+    return true;
+}
+
+static void bind_input(ctl_elab *e, ctl_instance *instance, const ctl_parameter *input, ctl_value v, ctl_span span) {
+    ctl_node_id node = ctl_as_node(e, v, span);
+    ctl_entity *entity = ctl_entity_new(e, instance->entity, input->name, ENTITY_VALUE, span);
+    entity->value = ctl_node_value(node);
+    if (node == CTL_NONE) return;
+    const ctl_node *n = &e->draft->at[node];
+    bool is_id = input->kind && strcmp(input->kind, "id") == 0;
+    if (is_id != (n->dtype == CTL_I32)) {
+        ctl_error(e->sink, CTL_E0211, span, NULL, is_id ? "the input `%s` of `%s` takes ids, not numbers"
+                                                        : "the input `%s` of `%s` takes numbers, not ids (declare it `: id`)",
+                  input->name, instance->net->name);
+        return;
+    }
+    if (is_id || n->space == SPACE_NONE) return; /* ids and weights are no states */
+    ctl_instance *making = e->making;
+    e->making = instance;
+    entity->kind = ENTITY_STATE;
+    entity->value = ctl_state_new(e, span, entity->path, node);
+    e->making = making;
+}
+
+static ctl_value output_of(ctl_elab *e, ctl_instance *instance, ctl_span span) {
+    if (instance->net->noutputs == 0) return failed;
+    ctl_entity *entity = ctl_entity_child(instance->entity, instance->net->outputs[0].name);
+    if (!entity) return failed;
+    return ctl_entity_value(e, entity, span);
+}
+
+static ctl_value call_net(ctl_elab *e, ctl_scope *scope, const ctl_decl *net, const ctl_loaded *module,
+                          const ctl_expr *call, const ctl_value *inputs, size_t given) {
+    if (given + call->nargs != net->ninputs) {
+        ctl_error(e->sink, CTL_E0207, call->span,
+                  given ? "the state (and the weight of a product) come first of themselves" : NULL,
+                  "`%s` takes %zu input%s, not %zu", net->name, net->ninputs, net->ninputs == 1 ? "" : "s",
+                  given + call->nargs);
+        return failed;
+    }
+    ctl_value *values = CTL_NEW_ARRAY(e->arena, ctl_value, net->ninputs + 1);
+    bool good = true;
+    for (size_t k = 0; k < net->ninputs; k++) {
+        values[k] = k < given ? inputs[k] : ctl_eval(e, scope, call->args[k - given]);
+        good &= values[k].kind != VALUE_ERROR;
+    }
+    if (!good) return failed;
+
+    ctl_entity *entity;
+    ctl_entity *home = e->owner ? e->owner : scope->names;
+    if (call->label.n) {
+        entity = ctl_declare(e, scope, e->owner, &call->label, ENTITY_INSTANCE);
+        if (!entity) return failed;
+    } else {
+        entity = ctl_entity_new(e, home, NULL, ENTITY_INSTANCE, call->span);
+        entity->parent = home;
+    }
+    ctl_instance *instance = new_instance(e, net, module, entity, call->label.n != 0);
+    for (size_t k = 0; k < net->ninputs; k++)
+        bind_input(e, instance, &net->inputs[k], values[k],
+                   k < given ? call->span : call->args[k - given]->span);
+    /* After the inputs: defaults may use them (cols(x)). */
+    good = ctl_bind_params(e, instance->scope, module, scope, net->params, net->nparams, call, net->name);
+    if (!good || !run_body(e, instance)) return failed;
+    return output_of(e, instance, call->span);
+}
+
+static ctl_value call_fn(ctl_elab *e, ctl_scope *scope, const ctl_decl *fn, const ctl_loaded *module, const ctl_expr *call) {
+    if (call->nargs != fn->ninputs || call->nnamed || call->label.n) {
+        ctl_error(e->sink, CTL_E0207, call->span, NULL, "the function `%s` takes %zu argument%s by position, and no label",
+                  fn->name, fn->ninputs, fn->ninputs == 1 ? "" : "s");
+        return failed;
+    }
+    if (e->depth >= CTL_MOST_NESTED) {
+        ctl_error(e->sink, CTL_E0219, call->span, "does a function call itself?", "calls are nested more than %d deep",
+                  CTL_MOST_NESTED);
+        return failed;
+    }
+    ctl_scope *inner = ctl_scope_new(e, NULL, ctl_entity_new(e, scope->names, NULL, ENTITY_GROUP, call->span));
+    for (size_t k = 0; k < fn->ninputs; k++) {
+        ctl_value v = ctl_eval(e, scope, call->args[k]);
+        if (v.kind == VALUE_ERROR) return failed;
+        enter_number(e, inner, fn->inputs[k].name, v, fn->inputs[k].span);
+    }
+    const ctl_loaded *outer = e->module;
+    e->module = module, e->depth++;
+    ctl_value v = ctl_eval(e, inner, fn->value);
+    e->module = outer, e->depth--;
+    return v;
+}
+
+ctl_value ctl_call(ctl_elab *e, ctl_scope *scope, const ctl_expr *call, const ctl_value *inputs, size_t given) {
+    const ctl_loaded *module;
+    const ctl_decl *decl = ctl_find_decl(e, e->module, &call->path, DECL_NET, &module);
+    if (decl && decl->kind == DECL_NET) return call_net(e, scope, decl, module, call, inputs, given);
+    if (given) {
+        unknown_callee(e, call);
+        return failed;
+    }
+    if (decl) return call_fn(e, scope, decl, module, call);
+    if (call->path.n == 1 && call->path.seg[0].kind == SEG_NAME && ctl_is_builtin(call->path.seg[0].name))
+        return ctl_builtin(e, scope, call);
+    unknown_callee(e, call);
+    return failed;
+}
+
+ctl_instance *ctl_instantiate_root(ctl_elab *e, const ctl_decl *net, const ctl_loaded *module, const ctl_expr *call) {
+    ctl_entity *entity = ctl_entity_new(e, NULL, NULL, ENTITY_INSTANCE, call->span);
+    ctl_instance *instance = new_instance(e, net, module, entity, true);
+    ctl_scope *outside = ctl_scope_new(e, NULL, ctl_entity_new(e, NULL, NULL, ENTITY_GROUP, call->span));
+    if (call->nargs) {
+        ctl_error(e->sink, CTL_E0207, call->args[0]->span, "write the parameters after a semicolon: `net(; depth = 2)`",
+                  "a model's inputs come from the data");
+        return NULL;
+    }
+    if (!ctl_bind_params(e, instance->scope, module, outside, net->params, net->nparams, call, net->name)) return NULL;
+    /* Inputs: ids, or real numbers with as many columns as the parameter says that their kind names. */
+    for (size_t k = 0; k < net->ninputs; k++) {
+        const ctl_parameter *p = &net->inputs[k];
+        bool is_id = p->kind && strcmp(p->kind, "id") == 0;
+        double cols = 1;
+        if (!is_id) {
+            ctl_entity *width = p->kind ? ctl_entity_child(instance->entity, p->kind) : NULL;
+            if (!width || width->value.kind != VALUE_NUMBER || !(width->value.number >= 1 && width->value.number < 1e9)) {
+                ctl_error(e->sink, CTL_E0213, p->span, ctl_format(e->arena, "`%s: d` with a parameter `d`, or `%s: id`", p->name, p->name),
+                          "a model must know how many columns its input `%s` has", p->name);
+                return NULL;
+            }
+            cols = width->value.number;
+        }
+        ctl_node node = {.op = OP_INPUT, .dtype = is_id ? CTL_I32 : CTL_REAL, .space = SPACE_TOKENS, .split = 1,
+                         .rows = e->draft->rows_of[SPACE_TOKENS], .cols = (int64_t)cols,
+                         .i = {(int64_t)e->draft->inputs.n, 0, 0}, .span = p->span, .path = p->name};
+        const char *why;
+        ctl_node_id id = ctl_graph_add(e->draft, &node, &why);
+        CTL_PUSH(e->arena, &e->draft->inputs,
+                 (ctl_input){.name = p->name, .is_id = is_id, .space = SPACE_TOKENS, .cols = (int64_t)cols, .node = id,
+                             .grad = CTL_NONE});
+        bind_input(e, instance, p, ctl_node_value(id), p->span);
+    }
+    return run_body(e, instance) ? instance : NULL;
+}
+
+/* ---- statements ---- */
+static void weight_init(ctl_elab *e, ctl_scope *scope, const ctl_expr *init, ctl_param *param) {
+    param->init = INIT_CONST, param->init_arg = 0, param->init_node = CTL_NONE;
+    if (!init) return;
+    const char *word = NULL;
+    if (init->kind == EXPR_CALL && init->path.n == 1 && init->path.seg[0].kind == SEG_NAME) word = init->path.seg[0].name;
+    bool normal = word && strcmp(word, "normal") == 0, uniform = word && strcmp(word, "uniform") == 0;
+    if (normal || uniform) {
+        if (init->nargs != 1 || init->nnamed) {
+            ctl_error(e->sink, CTL_E0207, init->span, "normal(standard deviation), uniform(half the width)",
+                      "`%s` takes one number", word);
+            return;
+        }
+        param->init = normal ? INIT_NORMAL : INIT_UNIFORM;
+        ctl_eval_number(e, scope, init->args[0], "the size of the initial values", &param->init_arg);
+        return;
+    }
+    ctl_value v = ctl_eval(e, scope, init);
+    if (v.kind == VALUE_NUMBER) param->init_arg = v.number;
+    else if (v.kind == VALUE_WORD && strcmp(v.word, "eye") == 0) param->init = INIT_EYE;
+    else if (v.kind == VALUE_NODE) {
+        const ctl_node *n = &e->draft->at[v.node];
+        if (n->rate == RATE_STEP || n->rows != param->rows || n->cols != param->cols) {
+            ctl_error(e->sink, CTL_E0304, init->span, NULL,
+                      "a weight of [%lld x %lld] is initialised from weights of its own shape, not from %s",
+                      (long long)param->rows, (long long)param->cols, ctl_shape_text(e, v.node));
+            return;
+        }
+        param->init = INIT_VALUE, param->init_node = v.node;
+    } else if (v.kind == VALUE_WORD)
+        ctl_error(e->sink, CTL_E0204, init->span, "0, 1, eye, normal(0.02), uniform(0.1), or weights", "`%s` is no initial value", v.word);
+}
+
+static void run_weight(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s) {
+    if (e->making && !e->making->labelled && !e->making->by_control && !e->control) {
+        ctl_error(e->sink, CTL_E0212, s->span, "label the call: `name: net(..)`",
+                  "the net `%s` has weights, so its instance needs a label", e->making->net->name);
+        return;
+    }
+    int64_t dims[2] = {1, 1};
+    for (int k = 0; k < s->ndims; k++) {
+        int64_t *d = &dims[s->ndims == 1 ? 1 : k];
+        if (!ctl_eval_int(e, scope, s->dims[k], "a size of a weight", d)) return;
+        if (*d < 1 || *d > (1 << 30)) {
+            ctl_error(e->sink, CTL_E0304, s->dims[k]->span, NULL, "a weight cannot have %lld rows or columns", (long long)*d);
+            return;
+        }
+    }
+    for (size_t k = 0; k < s->npaths; k++) {
+        ctl_entity *entity = ctl_declare(e, scope, NULL, &s->paths[k], ENTITY_WEIGHT);
+        if (!entity) continue;
+        ctl_entity *twin = ctl_map_get(&e->weight_paths, entity->path);
+        if (twin) {
+            ctl_error(e->sink, CTL_E0214, s->paths[k].span, "label one of the two: `name: net(..)`",
+                      "two weights would be called `%s`", entity->path);
+            ctl_note(e->sink, twin->span, "the first is declared here");
+            entity->value = failed;
+            continue;
+        }
+        ctl_map_put(&e->weight_paths, entity->path, entity);
+        ctl_param param = {.name = entity->path, .rows = dims[0], .cols = dims[1], .ndims = s->ndims,
+                           .trained = e->control != NULL, .made_by_control = e->control != NULL, .grad = CTL_NONE,
+                           .span = s->paths[k].span};
+        weight_init(e, scope, s->init, &param);
+        ctl_node node = {.op = OP_PARAM, .dtype = CTL_REAL, .space = SPACE_NONE, .split = 1, .rows = dims[0], .cols = dims[1],
+                         .i = {(int64_t)e->draft->params.n, 0, 0}, .span = s->paths[k].span, .path = entity->path};
+        CTL_PUSH(e->arena, &e->draft->params, param);
+        const char *why = "";
+        ctl_node_id id = ctl_graph_add(e->draft, &node, &why);
+        e->draft->params.at[node.i[0]].node = id;
+        entity->value = ctl_node_value(id);
+    }
+}
+
+static void run_value(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s) {
+    ctl_value v = ctl_eval(e, scope, s->value);
+    ctl_entity *entity = ctl_declare(e, scope, NULL, &s->paths[0], ENTITY_VALUE);
+    if (entity) entity->value = v;
+}
+
+static void run_for(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s) {
+    int64_t lo, hi;
+    if (!ctl_eval_int(e, scope, s->lo, "a loop's begin", &lo) || !ctl_eval_int(e, scope, s->hi, "a loop's end", &hi)) return;
+    if (e->depth >= CTL_MOST_NESTED) return;
+    e->depth++;
+    for (int64_t i = lo; i < hi && e->steps < CTL_MOST_STEPS; i++) {
+        int before = e->sink->errors;
+        ctl_scope *inner = ctl_scope_new(e, scope, ctl_entity_new(e, scope->names, NULL, ENTITY_GROUP, s->span));
+        inner->iteration = true;
+        enter_number(e, inner, s->name, ctl_number((double)i), s->span);
+        ctl_run_block(e, inner, &s->body);
+        e->steps++;
+        if (e->sink->errors > before) break; /* the next turns would say the same again */
+    }
+    e->depth--;
+}
+
+static void run_statement(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s) {
+    switch (s->kind) {
+    case STMT_WEIGHT: run_weight(e, scope, s); break;
+    case STMT_VALUE: run_value(e, scope, s); break;
+    case STMT_INSTANCE: ctl_eval(e, scope, s->value); break;
+    case STMT_FOR: run_for(e, scope, s); break;
+    case STMT_IF: {
+        bool yes;
+        if (ctl_eval_bool(e, scope, s->value, &yes)) ctl_run_block(e, scope, yes ? &s->body : &s->orelse);
+        break;
+    }
+    case STMT_EDGE:
+    case STMT_SERIES:
+    case STMT_TILDE:
+    case STMT_TRAIN:
+    case STMT_FREEZE: ctl_run_targeted(e, scope, s); break;
+    }
+}
+
+void ctl_run_block(ctl_elab *e, ctl_scope *scope, const ctl_block *block) {
+    for (size_t k = 0; k < block->n; k++) {
+        if (e->steps++ == CTL_MOST_STEPS)
+            ctl_error(e->sink, CTL_E0219, block->at[k]->span, "is a loop larger than it was meant to be?",
+                      "the network has more than %d statements once its loops are unrolled", CTL_MOST_STEPS);
+        if (e->steps > CTL_MOST_STEPS) return;
+        run_statement(e, scope, block->at[k]);
+    }
+}
