@@ -208,7 +208,7 @@ static void test_every_byte_once(void **state) {
             }
             assert_int_equal(histogram[256], c.ndocs);
             assert_int_equal(as_id[256], sequence ? c.ndocs : 2 * c.ndocs);
-            ctl_place next = {.epoch = epoch + 1};
+            ctl_cursor next = {.epoch = epoch + 1};
             assert_int_equal(ctl_loader_go(l, next), CTL_OK);
         }
         ctl_batch_close(&b, NULL);
@@ -271,9 +271,9 @@ static void test_resume_and_shuffle(void **state) {
             if (i % 7 == 0) ctl_loader_next(again, &r);
         }
         assert_true(differs);
-        assert_int_equal(ctl_loader_go(l, (ctl_place){.epoch = -1}), CTL_ERR_INPUT);
-        assert_int_equal(ctl_loader_go(l, (ctl_place){.item = ctl_loader_items(l) + 1}), CTL_ERR_INPUT);
-        assert_int_equal(ctl_loader_go(l, (ctl_place){.offset = 1000}), CTL_ERR_INPUT);
+        assert_int_equal(ctl_loader_go(l, (ctl_cursor){.epoch = -1}), CTL_ERR_INPUT);
+        assert_int_equal(ctl_loader_go(l, (ctl_cursor){.item = ctl_loader_items(l) + 1}), CTL_ERR_INPUT);
+        assert_int_equal(ctl_loader_go(l, (ctl_cursor){.offset = 1000}), CTL_ERR_INPUT);
         ctl_batch_close(&b, NULL);
         ctl_batch_close(&r, NULL);
         ctl_batch_close(&d, NULL);

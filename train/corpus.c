@@ -3,12 +3,11 @@
  * All bytes of a corpus lie in one growing buffer; a document is a span of it. Files are read whole. */
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/random.h"
+#include "runtime/files.h"
 #include "train/data_internal.h"
 
 enum { DEEPEST_FOLDER = 32 };
@@ -58,31 +57,6 @@ static ctl_status refused(ctl_voice voice, const char *path) {
     return error == ENOMEM ? CTL_ERR_MEMORY : CTL_ERR_IO;
 }
 
-/* The whole of a file; *cap bytes belong to the caller. */
-static ctl_status slurp(const ctl_allocator *a, const char *path, char **text, size_t *size, size_t *cap,
-                        ctl_voice voice) {
-    *text = NULL, *size = 0, *cap = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return refused(voice, path);
-    ctl_status status = CTL_OK;
-    for (;;) {
-        void *p = *text;
-        if (*size == *cap && !grow(a, &p, *size, cap, 65536, 1)) {
-            status = CTL_ERR_MEMORY;
-            break;
-        }
-        *text = p;
-        ssize_t got = read(fd, *text + *size, *cap - *size);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) status = refused(voice, path);
-        if (got <= 0) break;
-        *size += (size_t)got;
-    }
-    close(fd);
-    if (status != CTL_OK) ctl_free(a, *text, *cap);
-    return status;
-}
-
 static bool ends_with(const char *text, const char *end) {
     size_t n = strlen(text), m = strlen(end);
     return n >= m && strcmp(text + n - m, end) == 0;
@@ -90,15 +64,16 @@ static bool ends_with(const char *text, const char *end) {
 
 static ctl_status read_file(ctl_corpus *c, const char *path, ctl_voice voice) {
     char *text;
-    size_t size, cap;
-    ctl_status status = slurp(c->allocator, path, &text, &size, &cap, voice);
+    size_t size;
+    ctl_status status = ctl_file_read(path, PTRDIFF_MAX - 1, &text, &size,
+                                      (ctl_place){.voice = voice, .allocator = c->allocator});
     if (status != CTL_OK) return status;
     bool list = ends_with(path, ".json"), lines = ends_with(path, ".jsonl");
     if (list || lines)
         status = ctl_json_data_add(c, path, text, size, lines, voice);
     else
         status = ctl_corpus_add(c, text, size, 0);
-    ctl_free(c->allocator, text, cap);
+    ctl_free(c->allocator, text, size + 1);
     return status;
 }
 

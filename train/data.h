@@ -10,7 +10,7 @@
  * follows (the 256 that ends a packed document, padding) or where the loss is not wanted. Every byte of a
  * corpus is a label once an epoch.
  *
- * Order is drawn anew every epoch from (seed, epoch), so a ctl_place says all there is to know about where a
+ * Order is drawn anew every epoch from (seed, epoch), so a ctl_cursor says all there is to know about where a
  * loader is. */
 #ifndef CTL_TRAIN_DATA_H
 #define CTL_TRAIN_DATA_H
@@ -65,9 +65,9 @@ typedef struct ctl_packing {
 } ctl_packing;
 
 /* Where a loader is: item of the epoch's order, and the tokens of it that are already used (packed only). */
-typedef struct ctl_place {
+typedef struct ctl_cursor {
     int64_t epoch, item, offset;
-} ctl_place;
+} ctl_cursor;
 
 typedef struct ctl_loader ctl_loader;
 /* The corpus must outlive the loader and not change. CTL_ERR_INPUT for an empty corpus. */
@@ -79,9 +79,9 @@ void ctl_loader_next(ctl_loader *l, ctl_batch *b);
 /* The next batch of this epoch, filled up with padding at its end; false, and nothing written, when it is
  * over. */
 bool ctl_loader_next_in_epoch(ctl_loader *l, ctl_batch *b);
-ctl_place ctl_loader_place(const ctl_loader *l);
+ctl_cursor ctl_loader_place(const ctl_loader *l);
 /* CTL_ERR_INPUT when there is no such place, as when the data changed. */
-ctl_status ctl_loader_go(ctl_loader *l, ctl_place place);
+ctl_status ctl_loader_go(ctl_loader *l, ctl_cursor place);
 /* Sequences, or documents, of an epoch; tokens of an epoch (padding not counted). */
 int64_t ctl_loader_items(const ctl_loader *l);
 int64_t ctl_loader_tokens(const ctl_loader *l);

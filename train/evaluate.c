@@ -56,7 +56,7 @@ ctl_status ctl_train_evaluate(ctl_session *s, const ctl_program *program, const 
     if (status != CTL_OK) return status;
     double sum = 0;
     int64_t bytes = 0;
-    (void)ctl_loader_go(o->held_out, (ctl_place){0}); /* the begin is always a place */
+    (void)ctl_loader_go(o->held_out, (ctl_cursor){0}); /* the begin is always a place */
     for (int64_t n = 0;
          (o->most_batches == 0 || n < o->most_batches) && ctl_loader_next_in_epoch(o->held_out, &b); n++) {
         if (b.counted) status = one_batch(s, &b, o->voice, &sum);

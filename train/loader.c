@@ -12,7 +12,7 @@ struct ctl_loader {
     int64_t *start;  /* fixed: where each document's 256 stands in the stream; [ndocs + 1] */
     uint32_t *order; /* [items] of place.epoch */
     int64_t items, tokens;
-    ctl_place place;
+    ctl_cursor place;
 };
 
 /* Fisher and Yates's shuffle with counted random numbers; modulo a 64-bit draw, whose bias is below 2^-32. */
@@ -80,7 +80,7 @@ ctl_status ctl_loader_open(const ctl_corpus *c, const ctl_packing *packing, cons
     return CTL_OK;
 }
 
-ctl_place ctl_loader_place(const ctl_loader *l) {
+ctl_cursor ctl_loader_place(const ctl_loader *l) {
     return l->place;
 }
 int64_t ctl_loader_items(const ctl_loader *l) {
@@ -90,9 +90,9 @@ int64_t ctl_loader_tokens(const ctl_loader *l) {
     return l->tokens;
 }
 
-ctl_status ctl_loader_go(ctl_loader *l, ctl_place place) {
+ctl_status ctl_loader_go(ctl_loader *l, ctl_cursor place) {
     if (place.epoch < 0 || place.item < 0 || place.item > l->items || place.offset < 0) return CTL_ERR_INPUT;
-    ctl_place old = l->place;
+    ctl_cursor old = l->place;
     l->place = place;
     draw_order(l);
     const bool packed = l->packing.sequence == 0;
@@ -105,7 +105,7 @@ ctl_status ctl_loader_go(ctl_loader *l, ctl_place place) {
 }
 
 static void next_epoch(ctl_loader *l) {
-    l->place = (ctl_place){.epoch = l->place.epoch + 1};
+    l->place = (ctl_cursor){.epoch = l->place.epoch + 1};
     draw_order(l);
 }
 

@@ -7,7 +7,7 @@
 typedef struct ctl_train_state {
     int64_t step;     /* steps done */
     int64_t tokens;   /* rows of all of them */
-    ctl_place place;  /* of the data: where the next step begins */
+    ctl_cursor place; /* of the data: where the next step begins */
     int64_t log_size; /* bytes of log.jsonl that belong to those steps */
 } ctl_train_state;
 
