@@ -94,7 +94,7 @@ static void add_decl(ctl_parser *p, ctl_decl *decl) { CTL_PUSH(p->arena, &p->dec
 %%
 
 file: decls ;
-decls: %empty | decls decl NEWLINE | decls error NEWLINE { yyerrok; } | decls error block NEWLINE { yyerrok; } ;
+decls: %empty | decls decl NEWLINE | decls error NEWLINE { yyerrok; } | decls error passed NEWLINE { yyerrok; } ;
 
 decl: IMPORT imports
     | FN name '(' names ')' '=' expr {
@@ -197,10 +197,11 @@ setting: TOKENS SIZES packed { $$ = CTL_LIST(p, ctl_setting); *$$ = ctl_build_to
 packed: %empty { $$ = NULL; } | name ;
 
 block: '{' stmts '}' { $$ = $stmts; } ;
+passed: '{' { yyerrok; } stmts '}' ; /* the block of a line that is not understood */
 stmts: %empty { $$ = CTL_LIST(p, ctl_stmts); }
     | stmts stmt NEWLINE { $$ = $1; CTL_PUSH(p->arena, $$, $stmt); }
     | stmts error NEWLINE { $$ = $1; yyerrok; }
-    | stmts error block NEWLINE { $$ = $1; yyerrok; }
+    | stmts error passed NEWLINE { $$ = $1; yyerrok; }
     ;
 stmt: WEIGHT paths ':' '[' expr ']' value { $$ = ctl_build_weight(p, @$, $paths, $expr, NULL, $value); }
     | WEIGHT paths ':' '[' expr[rows] ',' expr[cols] ']' value { $$ = ctl_build_weight(p, @$, $paths, $rows, $cols, $value); }
@@ -303,7 +304,7 @@ static int yyreport_syntax_error(const yypcontext_t *context, ctl_parser *p) {
     const char *names[YYNTOKENS];
     int n = yypcontext_expected_tokens(context, symbols, YYNTOKENS);
     for (int i = 0; i < n; i++) names[i] = yysymbol_name(symbols[i]);
-    ctl_expected_report(p, yysymbol_name(yypcontext_token(context)), names, n < 0 ? 0 : n);
+    ctl_expected_report(p, names, n < 0 ? 0 : n);
     return 0;
 }
 

@@ -1,4 +1,5 @@
 # control: what a control adds, as nets. An instance lives beside its target; names are PEFT's own.
+
 # The factor of parallel control: from any state to any other, B at zero.
 net lowrank(x; rank, width = cols(x), scale = 1.0, p = 0.0) -> y {
     weight lora_A.weight : [rank, cols(x)] init uniform(1 / sqrt(cols(x)))

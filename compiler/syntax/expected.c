@@ -60,6 +60,7 @@ static void describe(ctl_parser *p, expectation *e) {
         if (declaration && strcmp(t, "the end of the file") == 0) continue;
         list(e, t);
     }
+    if (e->nlisted == 0 && expects(e, "'('")) list(e, "'('");
     for (int i = 0; i < e->n && e->nlisted == 0; i++) /* nothing else would do */
         if (is_any(e->names[i], always)) list(e, e->names[i]);
 }
@@ -71,12 +72,11 @@ static const char *quoted(ctl_parser *p, const char *name) {
 }
 
 /* What stands in the source, as the user sees it. */
-static const char *found_text(ctl_parser *p, const char *found) {
+static const char *found_text(ctl_parser *p) {
     ctl_span s = p->last.span;
     if (p->last.kind == END || s.begin >= p->size) return "the end of the file";
     if (p->last.kind == NEWLINE && p->text[s.begin] != '}' && p->text[s.begin] != ';') return "the end of the line";
     size_t n = s.end - s.begin;
-    (void)found;
     return n > 40 ? ctl_format(p->arena, "'%.40s...'", p->text + s.begin)
                   : ctl_format(p->arena, "'%.*s'", (int)n, p->text + s.begin);
 }
@@ -129,8 +129,13 @@ static const char *header_hint(ctl_parser *p, const expectation *e) {
     if (line == FN && t == ';') return "a function has arguments alone: fn NAME(x) = expression";
     if (line == FN && t == '{') return "a function is one expression: fn NAME(x) = expression";
     if (line == IMPORT && t == '.') return "import the module, and write MODULE.NAME where it is used";
-    if (line == FOR && (t == '{' || t == '(' || t == NEWLINE)) return "for NAME in FIRST..PAST { ... }";
+    if (line == FOR && (expects(e, "in") || expects(e, ".."))) return "for NAME in FIRST..PAST { ... }";
     if (line == WEIGHT && !expects(e, "'+'")) return "weight NAME : [rows, columns] init VALUE";
+    if (!p->in_tune || p->nopen != 1) return NULL;
+    if (line == TOKENS) return "tokens SEQUENCES x LENGTH, or tokens COUNT packed";
+    if (line == COMPUTE) return "compute f32, or compute bf16";
+    if (line == STORE) return "store PATHS as FORMAT";
+    if (line == MEMORY) return "memory 24 GiB";
     return NULL;
 }
 
@@ -138,24 +143,23 @@ static const char *hint(ctl_parser *p, const expectation *e) {
     int t = p->last.kind, before = p->before.kind;
     const char *h;
     if ((h = bracket_hint(p, e))) return h;
-    if (p->last.first && is_operator(t) && before == NEWLINE)
+    if (p->last.first && is_operator(t) && before == NEWLINE && p->nopen)
         return "a line goes on when it ends in an operator or a comma: move the operator up";
     if (t == ELSE) return "`else` stands behind the closing brace of an `if`";
     if (t == '=' && p->nopen && p->open[p->nopen - 1].kind == '(' && !p->open[p->nopen - 1].semicolon)
         return "parameters stand behind a semicolon: f(x; rank = 8)";
-    if (t == '=' && (before == '+' || before == '-' || before == '*'))
+    if (expects(e, "<-") && (t == '+' || t == '-' || t == '*') && p->text[p->last.span.end] == '=')
         return "a state is the sum of its edges: write one more edge `y <- e`";
     if (t == '=' && expects(e, "==")) return "to compare, write `==`";
     if (t == '/' && before == '/') return "a comment begins with `#`";
     if (t == DEEP && expects(e, "'^'")) return "the power is written `^`";
     if (t == LARROW && p->arrow && expects(e, "'+'")) return "to compare with a negative number, write `< -`";
-    if (t == RARROW && expects(e, "<-")) return "an edge is written `state <- expression`";
+    if ((t == RARROW || t == '<') && expects(e, "<-")) return "an edge is written `state <- expression`";
     if (t == '.' && (before == NUMBER || before == '.')) return "write a digit behind the point, as in 1.0";
-    if (expects(e, "'+'") && (is_any(e->names[0], "") || is_operator(t)) && t != NEWLINE && is_operator(t))
+    if (expects(e, "'+'") && is_operator(t))
         return "comparisons do not chain: write `a < b and b < c`";
     if ((h = header_hint(p, e))) return h;
-    if (expects(e, "'('") && !expects(e, "a number") && !expects(e, "<-") && (p->line.kind != TUNE || p->nopen == 0) &&
-        !p->in_tune && (t == NEWLINE || t == '{' || t == ','))
+    if (expects(e, "'('") && !expects(e, "a number") && !expects(e, "<-") && (t == NEWLINE || t == '{' || t == ','))
         return "it is called with parentheses: NAME(), NAME(; rank = 8)";
     static const char in_settings[] = "tokens compute store memory";
     static const char in_blocks[] = "weight for if train freeze";
@@ -167,7 +171,7 @@ static const char *hint(ctl_parser *p, const expectation *e) {
     return NULL;
 }
 
-void ctl_expected_report(ctl_parser *p, const char *found, const char *const *expected, int n) {
+void ctl_expected_report(ctl_parser *p, const char *const *expected, int n) {
     if (p->stopped) return;
     expectation e = {.names = expected, .n = n};
     describe(p, &e);
@@ -176,9 +180,9 @@ void ctl_expected_report(ctl_parser *p, const char *found, const char *const *ex
         ctl_text_add(&text, "expected ");
         for (int i = 0; i < e.nlisted; i++)
             ctl_text_add(&text, "%s%s", i == 0 ? "" : i + 1 < e.nlisted ? ", " : " or ", quoted(p, e.listed[i]));
-        ctl_text_add(&text, ", found %s", found_text(p, found));
+        ctl_text_add(&text, ", found %s", found_text(p));
     } else {
-        ctl_text_add(&text, "unexpected %s", found_text(p, found));
+        ctl_text_add(&text, "unexpected %s", found_text(p));
     }
     ctl_error(p->sink, CTL_E0102, p->last.span, hint(p, &e), "%s", text.at);
     /* Something that begins a line, yet stands in parentheses: those were most likely to be closed before it. */

@@ -2,7 +2,7 @@
  *
  * A newline ends a line outside ( ) [ ] and the braces of a path, unless the line ends in an operator or a comma. The
  * end of the file and a block's closing brace end a line too, and so does `;` outside brackets: the grammar sees one
- * NEWLINE after each statement, never two in a row, none after an opening brace and none before `else`. To do so it
+ * NEWLINE after each statement, never two in a row, none around an opening brace and none before `else`. To do so it
  * follows the brackets, which also gives messages the place of one that was not closed. */
 #include "compiler/syntax/parser.h"
 #include "ctl_grammar.h"
@@ -90,7 +90,7 @@ int ctl_yylex(CTL_YYSTYPE *value, ctl_span *span, ctl_parser *p) {
     bool newline = token.first || closes || end || (token.kind == ';' && !inside);
     bool line_open = p->last.kind != NEWLINE && p->last.kind != '{' && p->last.kind != -1;
     if (newline && line_open && (!inside || closes || end) && (!goes_on_after(p->last.kind) || closes || end) &&
-        !(p->last.kind == '}' && token.kind == ELSE)) {
+        token.kind != '{' && !(p->last.kind == '}' && token.kind == ELSE)) {
         if (inside) ctl_lines_forget(p);
         if (!token.first) line_end = token.span;
         ctl_token eol = {NEWLINE, line_end, NULL, false};

@@ -69,6 +69,7 @@ typedef struct ctl_parser {
     bool in_tune;                 /* in a tune block's braces */
     bool stopped;                 /* nested too deeply: the rest is not read */
     bool too_deep;                /* has been said */
+    bool bad_line;                /* a character of this line has been reported */
 
     CTL_VEC(ctl_decl *) decls;
 } ctl_parser;
@@ -101,13 +102,14 @@ ctl_setting ctl_build_call_setting(ctl_span span, ctl_expr *call);
 #define CTL_LIST(p, T) CTL_NEW((p)->arena, T)
 
 /* ---- the lexer, the filter, the messages ---- */
-/* A raw token; newlines come as NEWLINE, the end as 0. Bad characters are reported and passed over. */
+/* A raw token; newlines come as NEWLINE, the end as 0. A character that the language does not have is reported, one a
+ * line, and comes as bison's error token, which makes it pass over the line in silence. */
 int ctl_scan_token(ctl_parser *p, union CTL_YYSTYPE *value, ctl_span *span);
 void ctl_scan_open(ctl_parser *p); /* the scanner lives in the arena and needs no closing */
 /* Forgets the parentheses and brackets that a broken line left open. */
 void ctl_lines_forget(ctl_parser *p);
-/* Says that a token does not fit. found and expected are the grammar's names of tokens. */
-void ctl_expected_report(ctl_parser *p, const char *found, const char *const *expected, int n);
+/* Says that the latest token does not fit. expected: the grammar's names of those that would. */
+void ctl_expected_report(ctl_parser *p, const char *const *expected, int n);
 /* Says once that the source nests too deeply. */
 void ctl_expected_too_deep(ctl_parser *p, ctl_span span, const char *what);
 
