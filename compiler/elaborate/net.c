@@ -192,11 +192,10 @@ static void bind_input(ctl_elab *e, ctl_instance *instance, const ctl_parameter 
     entity->value = ctl_node_value(node);
     if (node == CTL_NONE) return;
     const ctl_node *n = &e->draft->at[node];
-    bool is_id = input->kind && strcmp(input->kind, "id") == 0;
-    if (is_id != (n->dtype == CTL_I32)) {
-        ctl_error(e->sink, CTL_E0211, span, NULL, is_id ? "the input `%s` of `%s` takes ids, not numbers"
-                                                        : "the input `%s` of `%s` takes numbers, not ids (declare it `: id`)",
-                  input->name, instance->net->name);
+    bool is_id = n->dtype == CTL_I32;
+    if (input->kind && strcmp(input->kind, "id") == 0 && !is_id) {
+        ctl_error(e->sink, CTL_E0211, span, NULL, "the input `%s` of `%s` takes ids, not numbers", input->name,
+                  instance->net->name);
         return;
     }
     if (is_id || n->space == SPACE_NONE) return; /* ids and weights are no states */
@@ -313,14 +312,12 @@ ctl_instance *ctl_instantiate_root(ctl_elab *e, const ctl_decl *net, const ctl_l
             }
             cols = width->value.number;
         }
-        ctl_node node = {.op = OP_INPUT, .dtype = is_id ? CTL_I32 : CTL_REAL, .space = SPACE_TOKENS, .split = 1,
-                         .rows = e->draft->rows_of[SPACE_TOKENS], .cols = (int64_t)cols,
-                         .i = {(int64_t)e->draft->inputs.n, 0, 0}, .span = p->span, .path = p->name};
-        const char *why;
-        ctl_node_id id = ctl_graph_add(e->draft, &node, &why);
         CTL_PUSH(e->arena, &e->draft->inputs,
-                 (ctl_input){.name = p->name, .is_id = is_id, .space = SPACE_TOKENS, .cols = (int64_t)cols, .node = id,
-                             .grad = CTL_NONE});
+                 (ctl_input){.name = p->name, .is_id = is_id, .space = SPACE_TOKENS, .cols = (int64_t)cols, .grad = CTL_NONE});
+        ctl_node_id id = ctl_emit(e, p->span, OP_INPUT, 0, NULL, (int64_t)e->draft->inputs.n - 1, 0, 0).node;
+        if (id == CTL_NONE) return NULL;
+        e->draft->inputs.at[e->draft->inputs.n - 1].node = id;
+        e->draft->at[id].path = p->name;
         bind_input(e, instance, p, ctl_node_value(id), p->span);
     }
     return run_body(e, instance) ? instance : NULL;
@@ -390,12 +387,12 @@ static void run_weight(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s) {
                            .trained = e->control != NULL, .made_by_control = e->control != NULL, .grad = CTL_NONE,
                            .span = s->paths[k].span};
         weight_init(e, scope, s->init, &param);
-        ctl_node node = {.op = OP_PARAM, .dtype = CTL_REAL, .space = SPACE_NONE, .split = 1, .rows = dims[0], .cols = dims[1],
-                         .i = {(int64_t)e->draft->params.n, 0, 0}, .span = s->paths[k].span, .path = entity->path};
         CTL_PUSH(e->arena, &e->draft->params, param);
-        const char *why = "";
-        ctl_node_id id = ctl_graph_add(e->draft, &node, &why);
-        e->draft->params.at[node.i[0]].node = id;
+        size_t number = e->draft->params.n - 1;
+        ctl_node_id id = ctl_emit(e, s->paths[k].span, OP_PARAM, 0, NULL, (int64_t)number, 0, 0).node;
+        if (id == CTL_NONE) return;
+        e->draft->params.at[number].node = id;
+        e->draft->at[id].path = entity->path;
         entity->value = ctl_node_value(id);
     }
 }
