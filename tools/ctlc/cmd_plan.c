@@ -1,0 +1,69 @@
+/* ctlc plan: what a spec will take, known before anything runs: bytes by kind, the arena, the peak. */
+#include "base/base.h"
+#include "tools/ctlc/memory_report.h"
+#include "tools/ctlc/tool.h"
+
+static void row(const char *name, size_t bytes, const char *note) {
+    char text[32];
+    if (bytes) printf("  %-46s %12s  %s\n", name, tool_bytes((double)bytes, text), note);
+}
+
+static void print_text(const char *spec, const ctl_program *p, const memory_report *m) {
+    char a[32], b[32];
+    printf("%s: %s parameters, %s trained; %lld tokens a micro-step, %s\n", spec,
+           tool_count(m->parameters, a), tool_count(m->trained, b), (long long)p->tokens,
+           ctl_dtype_name(p->compute));
+    for (int u = 0; u < USE_SAVED; u++) row(memory_use_name(u), m->by_use[u], "");
+    row("arena of a step", m->arena, "");
+    for (int u = USE_SAVED; u < USE_COUNT; u++) row(memory_use_name(u), m->by_use[u], "  at its peak");
+    printf("  %-46s %12s\n", "peak, all in all", tool_bytes((double)m->total, a));
+    size_t ntasks = 0;
+    for (int r = 0; r < RUN_COUNT; r++) ntasks += p->run[r].n;
+    printf("%zu tasks, %zu kernels, %d threads\n", ntasks, p->nkernels, p->threads);
+}
+
+static void print_json(const ctl_program *p, const memory_report *m) {
+    printf("{\"parameters\": %lld, \"trained\": %lld, \"tokens\": %lld, \"sequence\": %lld, \"compute\": "
+           "\"%s\", \"bytes\": {",
+           (long long)m->parameters, (long long)m->trained, (long long)p->tokens, (long long)p->sequence,
+           ctl_dtype_name(p->compute));
+    for (int u = 0; u < USE_COUNT; u++) printf("\"%s\": %zu, ", memory_use_key(u), m->by_use[u]);
+    printf("\"arena\": %zu, \"constant\": %zu, \"persistent\": %zu, \"peak\": %zu}}\n", m->arena,
+           p->region_bytes[REGION_CONSTANT], p->region_bytes[REGION_PERSISTENT], m->total);
+}
+
+int cmd_plan(int argc, char **argv) {
+    tool_speaker speaker = {0};
+    tool_compile c = {0};
+    bool json = false;
+    const option options[] = {
+        {"json", NULL, OPT_FLAG, &json, "one JSON object on standard output"},
+        TOOL_COMPILE_OPTIONS(&c),
+    };
+    command_line line = {
+        .command = "plan",
+        .about = "Compiles a spec and prints the memory that a session of it takes, to the byte: nothing is "
+                 "run and no\n"
+                 "weights are read.\n",
+        .examples = "  ctlc plan my.ctl\n"
+                    "  ctlc plan my.ctl --set tokens=8x512 --set lora.rank=8\n"
+                    "  ctlc plan my.ctl --json\n",
+        .options = options,
+        .noptions = CTL_COUNT(options),
+        .operand_name = "SPEC.ctl",
+        .most_operands = 1,
+    };
+    int code = options_parse(&line, argc, argv);
+    if (code) return code < 0 ? EXIT_DONE : code;
+    ctl_program *program;
+    code = tool_compile_spec("plan", line.operands.at[0], &c, &speaker, &program);
+    if (code) return code;
+    memory_report m;
+    memory_report_make(program, &m);
+    if (json)
+        print_json(program, &m);
+    else
+        print_text(line.operands.at[0], program, &m);
+    ctl_program_free(program);
+    return EXIT_DONE;
+}

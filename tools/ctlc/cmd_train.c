@@ -1,0 +1,291 @@
+/* ctlc train: compile, load, train, save. The folder OUT holds log.jsonl, checkpoints, result.json and at the
+ * end the adapter, or the whole model where the model's own weights were trained. */
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "runtime/files.h"
+#include "runtime/program.h"
+#include "tools/ctlc/memory_report.h"
+#include "tools/ctlc/progress.h"
+#include "tools/ctlc/run_result.h"
+#include "tools/ctlc/texts.h"
+#include "train/loop.h"
+
+typedef struct train_options {
+    tool_compile compile;
+    tool_data data;
+    text_list weights;
+    const char *adapter, *out, *name;
+    int64_t steps, seed, evaluate_every, evaluate_batches, checkpoint_every;
+    bool resume, quiet;
+} train_options;
+
+/* Everything that a run holds, so that it is released in one place whatever fails. */
+typedef struct run {
+    const train_options *o;
+    const char *spec;
+    tool_speaker speaker;
+    progress progress;
+    ctl_program *program;
+    tool_meter meter;
+    ctl_corpus data, held_out;
+    ctl_loader *loader, *held_out_loader;
+    ctl_session *session;
+    ctl_settings settings;
+    ctl_train_result result;
+} run;
+
+/* A signal handler has nowhere else to leave word. */
+static volatile sig_atomic_t asked_to_stop;
+static void ask_to_stop(int signal_number) {
+    (void)signal_number;
+    asked_to_stop = 1;
+}
+static void catch_signals(void) {
+    /* RESETHAND: the second signal of a kind does what it does by default, which is to end the process. */
+    struct sigaction action = {.sa_handler = ask_to_stop, .sa_flags = (int)SA_RESETHAND};
+    sigemptyset(&action.sa_mask);
+    asked_to_stop = 0;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGXFSZ, SIG_IGN); /* a file too large for the limit becomes an error of write */
+}
+
+/* ---- callbacks of the loop ---- */
+static bool stop(void *ctx) {
+    (void)ctx;
+    return asked_to_stop != 0;
+}
+static void stepped(void *ctx, const ctl_progress *p) {
+    progress_step(&((run *)ctx)->progress, p);
+}
+static void evaluated(void *ctx, const ctl_evaluation *e) {
+    progress_evaluation(&((run *)ctx)->progress, e);
+}
+static void resumed(void *ctx, int64_t step) {
+    run *r = ctx;
+    progress_note(&r->progress, "going on after step %lld of %lld", (long long)step,
+                  (long long)r->settings.steps);
+}
+static void said(void *ctx, const ctl_diagnostic *d) {
+    run *r = ctx;
+    progress_end(&r->progress);
+    tool_diagnostic(&r->speaker, d);
+}
+
+/* ---- the parts of a run ---- */
+static ctl_status open_data(run *r) {
+    const ctl_voice voice = {said, r};
+    const train_options *o = r->o;
+    const ctl_packing packing = {.rows = r->program->tokens,
+                                 .sequence = r->program->sequence,
+                                 .loss_on_output = o->data.loss && strcmp(o->data.loss, "output") == 0,
+                                 .shuffle = true,
+                                 .seed = (uint64_t)r->settings.seed};
+    ctl_packing in_order = packing;
+    in_order.shuffle = false;
+    ctl_status status = tool_data_read(&o->data, packing.seed, voice, &r->data, &r->held_out);
+    if (status == CTL_OK) status = ctl_loader_open(&r->data, &packing, NULL, voice, &r->loader);
+    if (status == CTL_OK && r->held_out.ndocs)
+        status = ctl_loader_open(&r->held_out, &in_order, NULL, voice, &r->held_out_loader);
+    if (status != CTL_OK) return status;
+    const int64_t step = r->program->tokens * r->settings.accumulate, tokens = ctl_loader_tokens(r->loader);
+    if (r->settings.steps == 0 && step > 0) r->settings.steps = (tokens + step - 1) / step;
+    char a[32], b[32], c[32];
+    progress_note(
+        &r->progress, "%s tokens to learn from, %s held out; %s tokens a step", tool_count(tokens, a),
+        tool_count(r->held_out_loader ? ctl_loader_tokens(r->held_out_loader) : 0, b), tool_count(step, c));
+    return CTL_OK;
+}
+
+static ctl_status open_session(run *r) {
+    memory_report m;
+    char a[32], b[32], c[32];
+    memory_report_make(r->program, &m);
+    progress_note(&r->progress, "%s: %s parameters, %s trained; %s planned", r->spec,
+                  tool_count(m.parameters, a), tool_count(m.trained, b), tool_bytes((double)m.total, c));
+    tool_meter_init(&r->meter);
+    const ctl_session_options so = {.allocator = &r->meter.allocator,
+                                    .threads = (int)r->o->compile.threads,
+                                    .seed = (uint64_t)r->settings.seed,
+                                    .diagnostic = said,
+                                    .diagnostic_ctx = r};
+    ctl_status status = ctl_session_open(r->program, &so, &r->session);
+    return status == CTL_OK ? tool_weights_load(r->session, r->program, &r->o->weights, r->o->adapter)
+                            : status;
+}
+
+static ctl_status train(run *r) {
+    const train_options *o = r->o;
+    const ctl_train_options options = {.settings = r->settings,
+                                       .data = r->loader,
+                                       .held_out = r->held_out_loader,
+                                       .fingerprint = ctl_corpus_fingerprint(&r->data),
+                                       .evaluate_every = o->evaluate_every,
+                                       .evaluate_batches = o->evaluate_batches,
+                                       .checkpoint_every = o->checkpoint_every,
+                                       .out = o->out,
+                                       .resume = o->resume,
+                                       .voice = {said, r},
+                                       .ctx = r,
+                                       .stop = stop,
+                                       .stepped = stepped,
+                                       .evaluated = evaluated,
+                                       .resumed = resumed};
+    ctl_status status = ctl_train(r->session, r->program, &options, &r->result);
+    progress_end(&r->progress);
+    return status;
+}
+
+/* The adapter; or the model, where weights that no control made were trained. */
+static ctl_status save(run *r) {
+    const char *out = r->o->out;
+    for (size_t i = 0; i < r->program->nparams; i++) {
+        if (!r->program->params[i].trained || r->program->params[i].made_by_control) continue;
+        char *path = ctl_string_format(&ctl_malloc_allocator, "%s/model.safetensors", out);
+        if (!path) return CTL_ERR_MEMORY;
+        ctl_status status = ctl_session_save_weights(r->session, path, CTL_SAVE_ALL, CTL_REAL);
+        if (status == CTL_OK) progress_note(&r->progress, "the model is in %s", path);
+        ctl_string_free(&ctl_malloc_allocator, path);
+        return status;
+    }
+    ctl_status status = ctl_session_save_adapter(r->session, out);
+    if (status == CTL_OK) progress_note(&r->progress, "the adapter is in %s", out);
+    return status;
+}
+
+static ctl_status report(run *r) {
+    memory_report m;
+    memory_report_make(r->program, &m);
+    const ctl_train_result *t = &r->result;
+    run_result out = {.parameters = m.parameters,
+                      .trained = m.trained,
+                      .steps = t->last,
+                      .tokens = r->program->tokens * r->settings.accumulate,
+                      .loss_before = t->before.counted ? t->before.loss : -1,
+                      .loss_after = t->after.counted ? t->after.loss : -1,
+                      .bits_before = t->before.counted ? t->before.bits_per_byte : -1,
+                      .bits_after = t->after.counted ? t->after.bits_per_byte : -1,
+                      .step_seconds = t->last > t->first ? t->seconds / (double)(t->last - t->first) : 0,
+                      .planned = (int64_t)m.total,
+                      .allocated = (int64_t)r->meter.peak,
+                      .resident = tool_peak_resident()};
+    snprintf(out.name, sizeof out.name, "%s",
+             r->o->name           ? r->o->name
+             : r->o->compile.tune ? r->o->compile.tune
+                                  : r->spec);
+    char a[32], b[32], c[32], d[32];
+    progress_note(&r->progress, "%s planned, %s allocated, %s resident at most; %s a step",
+                  tool_bytes((double)out.planned, a), tool_bytes((double)out.allocated, b),
+                  tool_bytes((double)out.resident, c), tool_seconds(out.step_seconds, d));
+    if (t->before.counted && t->after.counted)
+        printf("held-out loss %.4f -> %.4f (bits/byte %.4f -> %.4f)\n", t->before.loss, t->after.loss,
+               t->before.bits_per_byte, t->after.bits_per_byte);
+    return run_result_write(r->o->out, &out, (ctl_voice){said, r});
+}
+
+static ctl_status whole_run(run *r) {
+    const ctl_place place = {.voice = {said, r}, .allocator = &ctl_malloc_allocator};
+    r->settings = r->program->settings;
+    if (r->o->steps) r->settings.steps = r->o->steps;
+    if (r->o->seed >= 0) r->settings.seed = r->o->seed;
+    ctl_status status = ctl_train_accepts(r->program, place.voice);
+    if (status == CTL_OK) status = open_data(r);
+    if (status == CTL_OK) status = ctl_directory_make(r->o->out, place);
+    if (status == CTL_OK) status = open_session(r);
+    if (status != CTL_OK) return status;
+    catch_signals();
+    status = train(r);
+    if (status == CTL_OK) status = save(r);
+    if (status == CTL_OK) status = report(r);
+    return status;
+}
+
+static void close_run(run *r) {
+    if (r->session) ctl_session_close(r->session);
+    ctl_loader_close(r->loader);
+    ctl_loader_close(r->held_out_loader);
+    ctl_corpus_free(&r->data);
+    ctl_corpus_free(&r->held_out);
+    ctl_program_free(r->program);
+}
+
+static int train_spec(const train_options *o, const char *spec) {
+    run r = {.o = o,
+             .spec = spec,
+             .progress = {.to = stderr, .quiet = o->quiet, .terminal = isatty(STDERR_FILENO) == 1}};
+    ctl_corpus_init(&r.data, NULL);
+    ctl_corpus_init(&r.held_out, NULL);
+    int code = tool_compile_spec("train", spec, &o->compile, &r.speaker, &r.program);
+    if (code) return code;
+    ctl_status status = whole_run(&r);
+    progress_end(&r.progress);
+    if (status == CTL_INTERRUPTED) {
+        fprintf(stderr, "stopped after step %lld; the same command with --resume goes on\n",
+                (long long)r.result.last);
+    } else if (status != CTL_OK) {
+        tool_explain(&r.speaker, status);
+    }
+    close_run(&r);
+    return tool_exit_code(status);
+}
+
+static int check_words(const train_options *o) {
+    const char *wrong = o->data.data.n == 0 ? "--data is missing: the texts to learn from"
+                        : o->data.loss && strcmp(o->data.loss, "all") && strcmp(o->data.loss, "output")
+                            ? "--loss is all or output"
+                        : o->data.eval_fraction >= 1 ? "--eval-fraction is below 1"
+                                                     : NULL;
+    if (wrong) fprintf(stderr, "ctlc train: %s\nctlc train --help tells all\n", wrong);
+    return wrong ? EXIT_USAGE : 0;
+}
+
+int cmd_train(int argc, char **argv) {
+    train_options o = {.out = "out", .seed = -1, .data = {.eval_fraction = 0.05}};
+    const option options[] = {
+        {"data", "PATH", OPT_LIST, &o.data.data,
+         "texts to learn from: a file, a folder, .json (instruction, input,\noutput) or .jsonl; may be given "
+         "often"},
+        {"eval-data", "PATH", OPT_LIST, &o.data.eval_data,
+         "held-out texts; without them a part of --data is held out"},
+        {"eval-fraction", "F", OPT_REAL, &o.data.eval_fraction,
+         "how much of --data, 0.05 unless told; 0: none"},
+        {"eval-every", "N", OPT_COUNT, &o.evaluate_every,
+         "evaluate every N steps, not only before and after"},
+        {"eval-batches", "N", OPT_COUNT, &o.evaluate_batches,
+         "at most so many batches an evaluation; 0: all"},
+        {"loss", "WHICH", OPT_TEXT, &o.data.loss, "all (the default), or output: prompts do not count"},
+        {"weights", "PATH", OPT_LIST, &o.weights, "the model's safetensors, or their folder"},
+        {"adapter", "DIR", OPT_TEXT, &o.adapter, "begin with this adapter"},
+        {"out", "DIR", OPT_TEXT, &o.out, "the run's folder (out): log, checkpoints, what was trained"},
+        {"name", "NAME", OPT_TEXT, &o.name, "the run's name in tables"},
+        {"steps", "N", OPT_COUNT, &o.steps, "optimizer steps; else the spec's, else one pass over the data"},
+        {"seed", "N", OPT_COUNT, &o.seed, "of first values, dropout and order; else the spec's"},
+        {"save-every", "N", OPT_COUNT, &o.checkpoint_every,
+         "a checkpoint every N steps; at the end in any case"},
+        {"resume", NULL, OPT_FLAG, &o.resume, "go on from the folder's last checkpoint, bit for bit"},
+        {"quiet", NULL, OPT_FLAG, &o.quiet, "no progress"},
+        TOOL_COMPILE_OPTIONS(&o.compile),
+    };
+    command_line line = {
+        .command = "train",
+        .about = "Tunes a model on texts. Texts are bytes: token 0 to 255, 256 between documents "
+                 "(docs/training.md).\n"
+                 "What was trained is saved in --out: an adapter, or the model where its own weights were "
+                 "trained.\n"
+                 "Ctrl-C saves a checkpoint and stops; a second one ends at once.\n",
+        .examples = "  ctlc train my.ctl --weights model/ --data notes.txt --out notes\n"
+                    "  ctlc train my.ctl --weights model/ --data alpaca.json --loss output --set lr=2e-4\n"
+                    "  ctlc train my.ctl --weights model/ --data notes.txt --out notes --resume\n",
+        .options = options,
+        .noptions = CTL_COUNT(options),
+        .operand_name = "SPEC.ctl",
+        .most_operands = 1,
+    };
+    int code = options_parse(&line, argc, argv);
+    if (code) return code < 0 ? EXIT_DONE : code;
+    code = check_words(&o);
+    return code ? code : train_spec(&o, line.operands.at[0]);
+}

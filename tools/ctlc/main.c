@@ -1,0 +1,65 @@
+/* ctlc: the command line. Finds the command; each lies in a file of its own. */
+#include <string.h>
+
+#include "base/base.h"
+#include "tools/ctlc/tool.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *about;
+} commands[] = {
+    {"train", cmd_train, "tune a model on texts, under the memory that its spec states"},
+    {"eval", cmd_eval, "loss, perplexity and bits per byte of a model on texts"},
+    {"plan", cmd_plan, "what a spec will take, in bytes by kind, before anything runs"},
+    {"check", cmd_check, "say what is wrong with a spec, as text or as JSON"},
+    {"runs", cmd_runs, "a table of finished runs"},
+};
+
+static void help(void) {
+    printf("ctlc: a compiler for fine-tuning. A .ctl file says the network, what is tuned and how much "
+           "memory there is.\n\n");
+    for (size_t i = 0; i < CTL_COUNT(commands); i++)
+        printf("  ctlc %-8s %s\n", commands[i].name, commands[i].about);
+    printf("\n  ctlc COMMAND --help   options and examples of a command\n  ctlc --version\n\n"
+           "Begin with\n"
+           "  ctlc check examples/tiny.ctl\n"
+           "  ctlc plan examples/tiny.ctl\n"
+           "  ctlc train examples/tiny.ctl --data README.md --out build/first\n\n"
+           "Exit codes: 0 done; 1 the spec, the data or the weights are wrong; 2 the command line is; 3 "
+           "interrupted, with a\n"
+           "checkpoint saved; 4 the system refused a file; 5 the memory does not suffice; 6 a loss is not "
+           "finite; 7 not to\n"
+           "be had here; 70 a defect of ctlc.\n");
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
+        help();
+        return argc < 2 ? EXIT_USAGE : EXIT_DONE;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("ctlc %s\n", ctlc_version());
+        return EXIT_DONE;
+    }
+    const char *names[CTL_COUNT(commands)];
+    for (size_t i = 0; i < CTL_COUNT(commands); i++) {
+        names[i] = commands[i].name;
+        if (strcmp(argv[1], names[i]) == 0) {
+            int code = commands[i].run(argc - 2, argv + 2);
+            /* Output that could not be written (a full disk behind a pipe or a file) must not look like
+             * success. */
+            if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_DONE) {
+                perror("ctlc: cannot write the output");
+                code = EXIT_IO;
+            }
+            return code;
+        }
+    }
+    fprintf(stderr, "ctlc: there is no command \"%s\"\n", argv[1]);
+    const char *nearest = options_nearest(argv[1], names, CTL_COUNT(names));
+    if (nearest) fprintf(stderr, "did you mean %s?\n", nearest);
+    fprintf(stderr, "ctlc --help lists them\n");
+    return EXIT_USAGE;
+}
