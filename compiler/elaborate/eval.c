@@ -216,6 +216,19 @@ static bool is_word(const char *name) {
     return false;
 }
 
+/* `v.T`; what names v in a message. */
+static ctl_value turned(ctl_elab *e, ctl_value v, ctl_span span, const char *what) {
+    if (v.kind == VALUE_NUMBER || v.kind == VALUE_ERROR) return v;
+    ctl_node_id node = ctl_as_node(e, v, span);
+    if (node == CTL_NONE) return error_value();
+    if (e->draft->at[node].space != SPACE_NONE) {
+        ctl_error(e->sink, CTL_E0303, span, NULL, "`.T` turns weights; `%s` is %s", what, ctl_shape_text(e, node));
+        return error_value();
+    }
+    if (e->draft->at[node].op == OP_TRANSPOSE) return ctl_node_value(e->draft->at[node].in[0]);
+    return ctl_emit(e, span, OP_TRANSPOSE, 1, &node, 0, 0, 0);
+}
+
 static ctl_value path_value(ctl_elab *e, ctl_scope *scope, const ctl_expr *expr) {
     const ctl_path *path = &expr->path;
     size_t done;
@@ -235,16 +248,7 @@ static ctl_value path_value(ctl_elab *e, ctl_scope *scope, const ctl_expr *expr)
     ctl_value v = ctl_entity_value(e, entity, expr->span);
     if (done == path->n || v.kind == VALUE_ERROR) return v;
     /* what is left is `.T` */
-    if (v.kind == VALUE_NUMBER) return v;
-    ctl_node_id node = ctl_as_node(e, v, expr->span);
-    if (node == CTL_NONE) return error_value();
-    if (e->draft->at[node].space != SPACE_NONE) {
-        ctl_error(e->sink, CTL_E0303, expr->span, NULL, "`.T` turns weights; `%s` is %s",
-                  ctl_path_text(e->arena, &(ctl_path){path->span, path->seg, done}), ctl_shape_text(e, node));
-        return error_value();
-    }
-    if (e->draft->at[node].op == OP_TRANSPOSE) return ctl_node_value(e->draft->at[node].in[0]);
-    return ctl_emit(e, expr->span, OP_TRANSPOSE, 1, &node, 0, 0, 0);
+    return turned(e, v, expr->span, ctl_path_text(e->arena, &(ctl_path){path->span, path->seg, done}));
 }
 
 ctl_value ctl_entity_value(ctl_elab *e, ctl_entity *entity, ctl_span span) {
@@ -263,6 +267,7 @@ ctl_value ctl_entity_value(ctl_elab *e, ctl_entity *entity, ctl_span span) {
 
 static ctl_value unary(ctl_elab *e, ctl_scope *scope, const ctl_expr *expr) {
     ctl_value a = ctl_eval(e, scope, expr->a);
+    if (expr->op == 'T') return turned(e, a, expr->span, "what stands before it");
     if (a.kind == VALUE_NUMBER) return ctl_number(expr->op == '-' ? -a.number : a.number == 0);
     ctl_node_id x = ctl_as_node(e, a, expr->a->span);
     if (x == CTL_NONE) return error_value();
