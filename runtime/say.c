@@ -11,6 +11,8 @@ void ctl_vsay(ctl_voice voice, ctl_severity severity, const char *code, const ch
     if (!voice.fn) return;
     char message[MOST_MESSAGE];
     if (vsnprintf(message, sizeof message, fmt, args) < 0) message[0] = 0;
+    for (char *at = message; *at; at++) /* names in damaged files must not steer a terminal */
+        if ((unsigned char)*at < ' ' || *at == 0x7f) *at = '?';
     ctl_diagnostic d = {.severity = severity, .code = code, .message = message, .hint = hint};
     voice.fn(voice.ctx, &d);
 }
