@@ -19,8 +19,11 @@ static void pass_elaborate(ctl_unit *u) {
 }
 static void pass_simplify(ctl_unit *u) { ctl_pass_simplify(u->graph, &u->graph); }
 static void pass_differentiate(ctl_unit *u) {
-    ctl_differentiate_options options = {.input_grads = u->options->input_gradients};
-    u->status = ctl_pass_differentiate(u->graph, &options, &u->graph, &u->sink);
+    bool *wanted = CTL_NEW_ARRAY(u->arena, bool, u->graph->inputs.n);
+    for (size_t k = 0; k < u->graph->inputs.n; k++)
+        wanted[k] = u->options->input_gradients && !u->graph->inputs.at[k].is_id;
+    ctl_differentiate_options options = {.input_grads = wanted};
+    if (!ctl_pass_differentiate(u->graph, &options, &u->graph, &u->sink)) u->status = CTL_ERR_INPUT;
 }
 static void pass_evaluate(ctl_unit *u) { ctl_pass_evaluate(u->graph, &u->graph); }
 static void pass_round(ctl_unit *u) { ctl_pass_round(u->graph, u->compute, &u->graph); }
@@ -63,7 +66,7 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static bool wanted(const ctl_unit *u, const char *name) {
+static bool dump_wanted(const ctl_unit *u, const char *name) {
     const char *after = u->options->dump_after;
     return u->options->dump && after && (strcmp(after, "all") == 0 || strcmp(after, name) == 0);
 }
@@ -87,7 +90,7 @@ static void run_passes(ctl_unit *u) {
                       "the graph after the pass `%s` is wrong: %s", p->name, why);
             u->status = CTL_ERR_INTERNAL;
         }
-        if (wanted(u, p->name)) {
+        if (dump_wanted(u, p->name)) {
             ctl_text text = {.arena = u->arena};
             if (u->program && !reference) ctl_program_print(u->program, &text);
             else ctl_graph_print(u->graph, &text);

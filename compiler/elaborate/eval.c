@@ -229,18 +229,6 @@ static ctl_value turned(ctl_elab *e, ctl_value v, ctl_span span, const char *wha
     return ctl_emit(e, span, OP_TRANSPOSE, 1, &node, 0, 0, 0);
 }
 
-static ctl_value transpose(ctl_elab *e, ctl_value v, ctl_span span) {
-    if (v.kind == VALUE_NUMBER) return v;
-    ctl_node_id node = ctl_as_node(e, v, span);
-    if (node == CTL_NONE) return error_value();
-    if (e->draft->at[node].space != SPACE_NONE) {
-        ctl_error(e->sink, CTL_E0303, span, NULL, "`.T` turns weights, and this is %s", ctl_shape_text(e, node));
-        return error_value();
-    }
-    if (e->draft->at[node].op == OP_TRANSPOSE) return ctl_node_value(e->draft->at[node].in[0]);
-    return ctl_emit(e, span, OP_TRANSPOSE, 1, &node, 0, 0, 0);
-}
-
 static ctl_value path_value(ctl_elab *e, ctl_scope *scope, const ctl_expr *expr) {
     const ctl_path *path = &expr->path;
     size_t done;
