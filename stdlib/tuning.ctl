@@ -1,4 +1,4 @@
-# tuning: methods by name. `tune m with double(rank = 64), lora_qkv()` takes them as they are; a copy in your own
+# tuning: methods by name. `tune m with tuning.ud(rank = 64), tuning.lora_qkv()` takes them; a copy in your own
 # file is the way to change one. LLaMA's projections are q, k, v (attention) and u, d (feed-forward up and down).
 import llama, linear_systems, control
 
