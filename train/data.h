@@ -82,6 +82,7 @@ bool ctl_loader_next_in_epoch(ctl_loader *l, ctl_batch *b);
 ctl_cursor ctl_loader_place(const ctl_loader *l);
 /* CTL_ERR_INPUT when there is no such place, as when the data changed. */
 ctl_status ctl_loader_go(ctl_loader *l, ctl_cursor place);
+const ctl_packing *ctl_loader_packing(const ctl_loader *l);
 /* Sequences, or documents, of an epoch; tokens of an epoch (padding not counted). */
 int64_t ctl_loader_items(const ctl_loader *l);
 int64_t ctl_loader_tokens(const ctl_loader *l);

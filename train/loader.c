@@ -83,6 +83,9 @@ ctl_status ctl_loader_open(const ctl_corpus *c, const ctl_packing *packing, cons
 ctl_cursor ctl_loader_place(const ctl_loader *l) {
     return l->place;
 }
+const ctl_packing *ctl_loader_packing(const ctl_loader *l) {
+    return &l->packing;
+}
 int64_t ctl_loader_items(const ctl_loader *l) {
     return l->items;
 }

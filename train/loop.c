@@ -148,7 +148,8 @@ static ctl_status begin(loop *l) {
     const ctl_train_options *o = l->o;
     ctl_status status = CTL_OK;
     bool found = false;
-    if (o->out && o->resume) status = ctl_train_state_load(l->s, o, &l->state, &found);
+    if (o->out)
+        status = o->resume ? ctl_train_state_load(l->s, o, &l->state, &found) : ctl_train_state_absent(o);
     if (status != CTL_OK) return status;
     l->result->first = l->result->last = l->state.step;
     if (o->out) status = ctl_log_open(&l->log, l->log_path, l->state.log_size, o->voice);

@@ -17,5 +17,7 @@ ctl_status ctl_train_state_save(ctl_session *s, const ctl_train_options *o, cons
  * is none. CTL_ERR_INPUT when the run was made with other data, another cut of it, or another seed. */
 ctl_status ctl_train_state_load(ctl_session *s, const ctl_train_options *o, ctl_train_state *state,
                                 bool *found);
+/* CTL_ERR_INPUT when o->out holds a checkpoint, which a new run would mix with its own. */
+ctl_status ctl_train_state_absent(const ctl_train_options *o);
 
 #endif
