@@ -98,11 +98,8 @@ static void run_edge(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s, const ctl
         ctl_state_edge(e, entity->value.node, ctl_as_node(e, v, s->value->span), s->span);
         return;
     }
-    bool inside = false;
-    for (ctl_entity *at = last; at && done > 0; at = at->parent) {
-        if (at->kind == ENTITY_INSTANCE && (!e->making || at != e->making->entity)) inside = true;
-        if (at->kind == ENTITY_INSTANCE) break;
-    }
+    /* A new state has a name of its own, or an index of its own in a family; it is not put into what exists already. */
+    bool inside = done > 0 && (path->n - done > 1 || last->kind == ENTITY_INSTANCE);
     if (pattern || inside) {
         ctl_unknown(e, scope, path, CTL_E0216);
         return;
@@ -272,7 +269,10 @@ void ctl_apply_control(ctl_elab *e, const ctl_loaded *module, const ctl_expr *ca
     }
     const ctl_decl *net = ctl_find_decl(e, where, &control->target, DECL_NET, &net_where);
     if (!net || net->kind != DECL_NET) {
-        ctl_error(e->sink, CTL_E0203, control->target.span, NULL, "no net is called `%s`",
+        const char *hint = NULL;
+        if (control->target.n == 2 && control->target.seg[0].kind == SEG_NAME)
+            hint = ctl_format(e->arena, "is `import %s` missing at the top?", control->target.seg[0].name);
+        ctl_error(e->sink, CTL_E0203, control->target.span, hint, "no net is called `%s`",
                   ctl_path_text(e->arena, &control->target));
         return;
     }

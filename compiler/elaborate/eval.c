@@ -9,11 +9,7 @@ ctl_value ctl_node_value(ctl_node_id node) {
 }
 static ctl_value error_value(void) { return (ctl_value){.kind = VALUE_ERROR}; }
 
-const char *ctl_shape_text(ctl_elab *e, ctl_node_id node) {
-    static const char *const spaces[] = {"", "tokens ", "sequences "};
-    const ctl_node *n = &e->draft->at[node];
-    return ctl_format(e->arena, "%s[%lld x %lld]", spaces[n->space], (long long)n->rows, (long long)n->cols);
-}
+const char *ctl_shape_text(ctl_elab *e, ctl_node_id node) { return ctl_node_shape(e->arena, &e->draft->at[node]); }
 
 ctl_value ctl_emit(ctl_elab *e, ctl_span span, ctl_op op, int nin, const ctl_node_id *in, int64_t i0, int64_t i1,
                    double f) {

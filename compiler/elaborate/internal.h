@@ -59,6 +59,7 @@ struct ctl_instance {
     ctl_instance *outer;             /* the instance in whose body (or on which) it was made */
     ctl_scope *scope;
     bool by_control, labelled;
+    bool broken; /* an error makes the rest of the body meaningless */
 };
 
 typedef struct ctl_loaded { /* an opened module */

@@ -174,6 +174,7 @@ static bool run_body(ctl_elab *e, ctl_instance *instance) {
     e->making = instance, e->module = instance->module, e->owner = NULL, e->star = -1, e->depth++;
     ctl_run_block(e, instance->scope, &instance->net->body);
     e->making = making, e->module = module, e->owner = owner, e->star = star, e->depth--;
+    if (instance->broken) return false;
     for (size_t k = 0; k < instance->net->noutputs; k++) {
         const ctl_parameter *out = &instance->net->outputs[k];
         ctl_entity *entity = ctl_entity_child(instance->entity, out->name);
@@ -358,8 +359,9 @@ static void weight_init(ctl_elab *e, ctl_scope *scope, const ctl_expr *init, ctl
 
 static void run_weight(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s) {
     if (e->making && !e->making->labelled && !e->making->by_control && !e->control) {
-        ctl_error(e->sink, CTL_E0212, s->span, "label the call: `name: net(..)`",
+        ctl_error(e->sink, CTL_E0212, e->making->entity->span, "label the call: `name: net(..)`",
                   "the net `%s` has weights, so its instance needs a label", e->making->net->name);
+        e->making->broken = true;
         return;
     }
     int64_t dims[2] = {1, 1};
@@ -376,11 +378,14 @@ static void run_weight(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s) {
         if (!entity) continue;
         ctl_entity *twin = ctl_map_get(&e->weight_paths, entity->path);
         if (twin) {
-            ctl_error(e->sink, CTL_E0214, s->paths[k].span, "label one of the two: `name: net(..)`",
-                      "two weights would be called `%s`", entity->path);
-            ctl_note(e->sink, twin->span, "the first is declared here");
-            entity->value = failed;
-            continue;
+            const ctl_entity *first = twin;
+            while (first->parent && first->kind != ENTITY_INSTANCE) first = first->parent;
+            bool own = e->making && !e->making->labelled; /* then the call is what the user can label */
+            ctl_error(e->sink, CTL_E0214, own ? e->making->entity->span : s->paths[k].span,
+                      "label one of the two: `name: net(..)`", "two weights would be called `%s`", entity->path);
+            ctl_note(e->sink, own ? first->span : twin->span, "the first comes from here");
+            if (e->making) e->making->broken = true;
+            return;
         }
         ctl_map_put(&e->weight_paths, entity->path, entity);
         ctl_param param = {.name = entity->path, .rows = dims[0], .cols = dims[1], .ndims = s->ndims,
@@ -444,7 +449,7 @@ void ctl_run_block(ctl_elab *e, ctl_scope *scope, const ctl_block *block) {
         if (e->steps++ == CTL_MOST_STEPS)
             ctl_error(e->sink, CTL_E0219, block->at[k]->span, "is a loop larger than it was meant to be?",
                       "the network has more than %d statements once its loops are unrolled", CTL_MOST_STEPS);
-        if (e->steps > CTL_MOST_STEPS) return;
+        if (e->steps > CTL_MOST_STEPS || (e->making && e->making->broken)) return;
         run_statement(e, scope, block->at[k]);
     }
 }
