@@ -199,6 +199,9 @@ static ctl_node_id build_narrow(setup *s, int variant) {
     case 4: y = u(s, OP_SUM, u(s, OP_TRANSPOSE, fx_matmul(&s->f, x, true, fx_matmul(&s->f, x, false, w, false), false))); break;
     case 5: y = u(s, OP_COLSUM, fx_with(&s->f, OP_JOIN, fx_with(&s->f, OP_SPLIT, fx_matmul(&s->f, x, false, w, false), 2, 0), 4, 0)); break;
     case 6: y = u(s, OP_COLSUM, fx_with(&s->f, OP_SPLIT, b(s, OP_ADD, fx_matmul(&s->f, x, false, w, false), num(s, 1)), 2, 0)); break;
+    case 7: y = u(s, OP_COLSUM, b(s, OP_ADD, fx_matmul(&s->f, x, false, w, false), weight(s, 1, 4))); break;
+    case 8: y = u(s, OP_SUM, b(s, OP_ADD, fx_matmul(&s->f, x, false, w, false), rows(s, 1))); break;
+    case 9: y = u(s, OP_COLSUM, u(s, OP_SUM, b(s, OP_ADD, fx_matmul(&s->f, x, false, w, false), weight(s, 1, 1)))); break;
     default: y = b(s, OP_ADD, u(s, OP_COLSUM, x), u(s, OP_SUM, fx_with(&s->f, OP_COLUMNS, fx_matmul(&s->f, x, false, w, false), 1, 3)));
     }
     return y;
@@ -332,7 +335,7 @@ static void test_maps(void **state) {
 static void test_reductions_and_views(void **state) {
     (void)state;
     check_all("reduce", build_reduce, 9);
-    check_all("narrow", build_narrow, 8);
+    check_all("narrow", build_narrow, 11);
     check_all("view", build_view, 16);
 }
 static void test_products(void **state) {
