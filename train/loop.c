@@ -67,13 +67,6 @@ static void release(loop *l) {
 }
 
 /* ---- one step ---- */
-static ctl_status diverged(const loop *l, int64_t step, const char *what, double value) {
-    ctl_say(l->o->voice, CTL_ERROR, "E0608",
-            "a lower lr, a longer warmup or a smaller clip often helps; the checkpoints are those of before",
-            "the %s of step %" PRId64 " is not finite (%g); nothing was updated", what, step, value);
-    return CTL_ERR_NUMERIC;
-}
-
 static ctl_status micro_step(loop *l, int64_t step, int64_t micro, double normaliser, double *loss) {
     double part;
     ctl_session_set_step(l->s, (uint64_t)step, micro * l->program->tokens, normaliser);
@@ -101,7 +94,13 @@ static ctl_status one_step(loop *l, ctl_progress *p) {
         ctl_status status = micro_step(l, step, i, 1.0 / (double)counted, &p->loss);
         if (status != CTL_OK) return status;
     }
-    if (!isfinite(p->loss)) return diverged(l, step, "loss", p->loss);
+    if (!isfinite(p->loss)) {
+        ctl_say(l->o->voice, CTL_ERROR, "E0608",
+                "a lower lr, a longer warmup or a smaller clip often helps; --resume goes on from the last "
+                "checkpoint",
+                "the loss of step %" PRId64 " is not finite (%g); nothing was updated", step, p->loss);
+        return CTL_ERR_NUMERIC;
+    }
     const ctl_optimizer_step update = {.sgd = strcmp(set->optimizer, "sgd") == 0,
                                        .lr = p->rate,
                                        .beta1 = set->beta1,
@@ -111,9 +110,7 @@ static ctl_status one_step(loop *l, ctl_progress *p) {
                                        .momentum = set->momentum,
                                        .clip = set->clip,
                                        .step = (uint64_t)step};
-    ctl_status status = ctl_session_optimize(l->s, &update, &p->gradient_norm);
-    if (status == CTL_ERR_NUMERIC) return diverged(l, step, "gradient", p->gradient_norm);
-    return status;
+    return ctl_session_optimize(l->s, &update, &p->gradient_norm);
 }
 
 /* ---- around the steps ---- */

@@ -1,0 +1,512 @@
+/* The training loop, over an engine of its own: a table of bigrams, [258, 258] logits by the byte before,
+ * whose loss and gradient are written here by hand. It says what the loop gave it, so that accumulation,
+ * resuming, stopping and failing are tested without the compiler. */
+#include <errno.h>
+#include <math.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+/* cmocka wants those before it */
+#include <cmocka.h>
+
+#include "runtime/engine.h"
+#include "train/loop.h"
+#include "train/schedule.h"
+
+/* ---- the engine ---- */
+enum { V = 258, MOST_ROWS = 512 };
+enum {
+    AT_TABLE,
+    AT_GRADIENTS,
+    AT_MOMENT1,
+    AT_MOMENT2,
+    AT_IDS,
+    AT_LABELS,
+    AT_NORMALISER,
+    AT_LOSS,
+    AT_POSITION,
+    AT_LENGTH
+};
+typedef struct bigram {
+    ctl_session common;
+    float table[V * V], gradients[V * V], moment1[V * V], moment2[V * V];
+    int32_t ids[MOST_ROWS], labels[MOST_ROWS], position[MOST_ROWS], length[MOST_ROWS];
+    float normaliser, loss;
+} bigram;
+static int64_t poison_step; /* the forward of this step is not a number; 0: none */
+static int64_t seen_rows;   /* sum of the first rows given to forwards since it was set to 0 */
+
+static ctl_status bigram_open(const ctl_program *program, const ctl_session_options *options,
+                              ctl_session **out) {
+    bigram *b = calloc(1, sizeof *b);
+    if (!b || ctl_session_common_init(&b->common, program, options) != CTL_OK) return free(b), CTL_ERR_MEMORY;
+    *out = &b->common;
+    return CTL_OK;
+}
+static void bigram_close(ctl_session *s) {
+    ctl_session_common_free(s);
+    free(s);
+}
+static void *bigram_address(ctl_session *s, const ctl_operand *operand) {
+    bigram *b = (bigram *)s;
+    void *const places[] = {b->table,  b->gradients,   b->moment1, b->moment2,  b->ids,
+                            b->labels, &b->normaliser, &b->loss,   b->position, b->length};
+    return operand->buffer < CTL_COUNT(places) ? places[operand->buffer] : NULL;
+}
+/* Log of the sum of exponentials of a row, in double. */
+static double row_lse(const float *row) {
+    double most = row[0], sum = 0;
+    for (int j = 1; j < V; j++) most = row[j] > most ? row[j] : most;
+    for (int j = 0; j < V; j++) sum += exp(row[j] - most);
+    return most + log(sum);
+}
+static ctl_status bigram_run(ctl_session *s, ctl_program_entry entry) {
+    bigram *b = (bigram *)s;
+    double loss = 0;
+    if (entry == RUN_LOAD || entry == RUN_UPDATE) return CTL_OK;
+    for (int64_t t = 0; t < s->program->tokens; t++) {
+        if (b->labels[t] == -100) continue;
+        const float *row = b->table + V * b->ids[t];
+        const double lse = row_lse(row);
+        loss += lse - row[b->labels[t]];
+        if (entry != RUN_BACKWARD) continue;
+        float *g = b->gradients + V * b->ids[t];
+        for (int j = 0; j < V; j++)
+            g[j] += (float)(((double)(j == b->labels[t]) * -1 + exp(row[j] - lse)) * b->normaliser);
+    }
+    if (entry == RUN_BACKWARD) return CTL_OK;
+    b->loss = (float)(loss * b->normaliser);
+    if (entry == RUN_FORWARD) {
+        seen_rows += s->first_row;
+        if (poison_step && (int64_t)s->step == poison_step) b->loss = NAN;
+    }
+    return CTL_OK;
+}
+static const ctl_engine engine = {"bigram", bigram_open, bigram_close, bigram_address, bigram_run};
+
+typedef struct fixture {
+    ctl_program program;
+    ctl_program_param param;
+    ctl_program_input inputs[5];
+    ctl_program_output output;
+} fixture;
+static ctl_operand operand(uint32_t at, int64_t rows, int64_t cols, ctl_dtype dtype) {
+    return (ctl_operand){.buffer = at, .rows = rows, .cols = cols, .stride = cols, .dtype = dtype};
+}
+static void fixture_make(fixture *f, int64_t tokens, int64_t sequence) {
+    *f = (fixture){0};
+    f->param = (ctl_program_param){.name = "table",
+                                   .rows = V,
+                                   .cols = V,
+                                   .ndims = 2,
+                                   .trained = true,
+                                   .init = PROGRAM_INIT_CONST,
+                                   .value = operand(AT_TABLE, V, V, CTL_F32)};
+    const char *const names[] = {"ids", "labels", "position", "length"};
+    const uint32_t at[] = {AT_IDS, AT_LABELS, AT_POSITION, AT_LENGTH};
+    for (int i = 0; i < 4; i++)
+        f->inputs[i] = (ctl_program_input){names[i], operand(at[i], tokens, 1, CTL_I32)};
+    f->inputs[4] = (ctl_program_input){"normaliser", operand(AT_NORMALISER, 1, 1, CTL_F32)};
+    f->output =
+        (ctl_program_output){"loss", operand(AT_LOSS, 1, 1, CTL_F32), operand(AT_LOSS, 1, 1, CTL_F32)};
+    f->program = (ctl_program){.engine = &engine,
+                               .compute = CTL_F32,
+                               .tokens = tokens,
+                               .sequence = sequence,
+                               .threads = 1,
+                               .params = &f->param,
+                               .nparams = 1,
+                               .inputs = f->inputs,
+                               .ninputs = 5,
+                               .outputs = &f->output,
+                               .noutputs = 1,
+                               .trained_elements = V * V,
+                               .trained = operand(AT_TABLE, 1, V * V, CTL_F32),
+                               .gradients = operand(AT_GRADIENTS, 1, V * V, CTL_F32),
+                               .moment1 = operand(AT_MOMENT1, 1, V * V, CTL_F32),
+                               .moment2 = operand(AT_MOMENT2, 1, V * V, CTL_F32)};
+}
+
+/* ---- a run ---- */
+static const ctl_settings ADAMW = {.optimizer = "adamw",
+                                   .lr = 0.05,
+                                   .beta1 = 0.9,
+                                   .beta2 = 0.999,
+                                   .eps = 1e-8,
+                                   .clip = 1.0,
+                                   .warmup = 3,
+                                   .steps = 20,
+                                   .accumulate = 1,
+                                   .schedule = "cosine",
+                                   .seed = 5};
+
+typedef struct heard {
+    int n;
+    char code[8], message[512];
+    double losses[64];
+    int64_t steps, stop_after; /* steps told; stop is said when so many were (0: never) */
+    int evaluations, resumed;
+} heard;
+static void hear(void *ctx, const ctl_diagnostic *d) {
+    heard *h = ctx;
+    h->n++;
+    snprintf(h->code, sizeof h->code, "%s", d->code);
+    snprintf(h->message, sizeof h->message, "%s", d->message);
+}
+static void stepped(void *ctx, const ctl_progress *p) {
+    heard *h = ctx;
+    h->losses[p->step] = p->loss;
+    h->steps++;
+}
+static void evaluated(void *ctx, const ctl_evaluation *e) {
+    (void)e;
+    ((heard *)ctx)->evaluations++;
+}
+static void resumed(void *ctx, int64_t step) {
+    (void)step;
+    ((heard *)ctx)->resumed++;
+}
+static bool stop(void *ctx) {
+    heard *h = ctx;
+    return h->stop_after && h->steps >= h->stop_after;
+}
+
+static const char TEXT[] =
+    "To train is to control: the state of a network follows from the one before it, and what is added to "
+    "it changes where it goes. Every byte of this text is learnt once an epoch, in another order.\n";
+
+typedef struct trial {
+    int64_t tokens, sequence;
+    ctl_settings settings;
+    const char *out, *text;
+    bool resume;
+    int64_t checkpoint_every, stop_after;
+    float *table; /* [V * V]: filled with what was learnt, unless NULL */
+} trial;
+
+static ctl_status try(const trial *t, heard *h, ctl_train_result *result) {
+    fixture f;
+    ctl_corpus c, held;
+    ctl_loader *l, *lh;
+    ctl_session *s;
+    ctl_train_result ignored;
+    *h = (heard){.stop_after = t->stop_after};
+    fixture_make(&f, t->tokens, t->sequence);
+    ctl_corpus_init(&c, NULL);
+    ctl_corpus_init(&held, NULL);
+    const char *text = t->text ? t->text : TEXT;
+    for (int i = 0; i < 6; i++) /* six documents, each a little shorter than the one before */
+        assert_int_equal(ctl_corpus_add(&c, text + 5 * i, strlen(text) - 9 * (size_t)i, 0), CTL_OK);
+    assert_int_equal(ctl_corpus_add(&held, TEXT, 50, 0), CTL_OK);
+    ctl_packing packing = {.rows = t->tokens, .sequence = t->sequence, .shuffle = true, .seed = 3};
+    assert_int_equal(ctl_loader_open(&c, &packing, NULL, (ctl_voice){hear, h}, &l), CTL_OK);
+    packing.shuffle = false;
+    assert_int_equal(ctl_loader_open(&held, &packing, NULL, (ctl_voice){hear, h}, &lh), CTL_OK);
+    const ctl_session_options so = {.seed = 9, .diagnostic = hear, .diagnostic_ctx = h};
+    assert_int_equal(ctl_session_open(&f.program, &so, &s), CTL_OK);
+    assert_int_equal(ctl_session_load(s), CTL_OK);
+    const ctl_train_options o = {.settings = t->settings,
+                                 .data = l,
+                                 .held_out = lh,
+                                 .fingerprint = ctl_corpus_fingerprint(&c),
+                                 .evaluate_every = 6,
+                                 .checkpoint_every = t->checkpoint_every,
+                                 .out = t->out,
+                                 .resume = t->resume,
+                                 .voice = {hear, h},
+                                 .ctx = h,
+                                 .stop = stop,
+                                 .stepped = stepped,
+                                 .evaluated = evaluated,
+                                 .resumed = resumed};
+    ctl_status status = ctl_train(s, &f.program, &o, result ? result : &ignored);
+    if (t->table) assert_int_equal(ctl_session_param_read(s, 0, CTL_F32, t->table), CTL_OK);
+    ctl_session_close(s);
+    ctl_loader_close(l);
+    ctl_loader_close(lh);
+    ctl_corpus_free(&c);
+    ctl_corpus_free(&held);
+    return status;
+}
+
+static char folder[64];
+static int make_folder(void **state) {
+    (void)state;
+    snprintf(folder, sizeof folder, "/tmp/ctl_train_XXXXXX");
+    return mkdtemp(folder) ? 0 : -1;
+}
+static int remove_folder(void **state) {
+    (void)state;
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    return system(command);
+}
+static const char *fresh_out(const char *name) {
+    static char path[4][160];
+    static int next;
+    char command[256];
+    char *at = path[next++ % 4];
+    snprintf(at, sizeof path[0], "%s/%s", folder, name);
+    snprintf(command, sizeof command, "rm -rf '%s' && mkdir '%s'", at, at);
+    assert_int_equal(system(command), 0);
+    return at;
+}
+/* The log without the seconds, which differ from run to run; the caller frees it. */
+static char *read_log(const char *out) {
+    char path[256], line[1024], *text = calloc(1, 1 << 16);
+    snprintf(path, sizeof path, "%s/log.jsonl", out);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f)) {
+        assert_true(line[0] == '{' && line[strlen(line) - 2] == '}');
+        char *seconds = strstr(line, ", \"seconds\"");
+        if (seconds) *seconds = 0;
+        strcat(strcat(text, line), seconds ? "\n" : "");
+    }
+    fclose(f);
+    return text;
+}
+
+/* ---- schedules, by their formulas ---- */
+static void test_schedules(void **state) {
+    (void)state;
+    ctl_settings s = ADAMW;
+    s.lr = 0.4, s.warmup = 4, s.steps = 12;
+    const char *const names[] = {"constant", "linear", "cosine"};
+    for (int k = 0; k < 3; k++) {
+        strcpy(s.schedule, names[k]);
+        assert_true(ctl_schedule_known(s.schedule));
+        for (int t = 1; t <= 12; t++) {
+            /* eight steps after the warm-up: u = 0, 1/8, .. 7/8 */
+            const double u = (t - 5) / 8.0;
+            const double want = t <= 4   ? 0.1 * t
+                                : k == 0 ? 0.4
+                                : k == 1 ? 0.4 * (1 - u)
+                                         : 0.2 * (1 + cos(acos(-1) * u));
+            assert_true(fabs(ctl_schedule_rate(&s, t) - want) <= 1e-15);
+        }
+    }
+    assert_true(ctl_schedule_rate(&s, 13) == 0);
+    s.warmup = 0;
+    assert_true(ctl_schedule_rate(&s, 1) == 0.4);
+    assert_false(ctl_schedule_known("exponential"));
+}
+
+/* ---- the loss, against what it must be ---- */
+static void test_losses(void **state) {
+    (void)state;
+    heard h;
+    ctl_train_result r;
+    const trial t = {.tokens = 64, .sequence = 16, .settings = ADAMW};
+    assert_int_equal(try(&t, &h, &r), CTL_OK);
+    /* Nothing is known at first: every token costs ln 258. */
+    assert_true(fabs(h.losses[1] - log(258)) <= 1e-6);
+    assert_true(fabs(r.before.loss - log(258)) <= 1e-6);
+    assert_true(fabs(r.before.perplexity - 258) <= 1e-3);
+    assert_int_equal(r.before.counted, 51); /* 50 bytes and the end */
+    assert_true(fabs(r.before.bits_per_byte - 51 * log2(258) / 50) <= 1e-5);
+    assert_true(r.after.loss < r.before.loss - 0.5);
+    assert_int_equal(r.after.step, 20);
+    assert_int_equal(h.evaluations, 5); /* before, after 6, 12, 18, at the end */
+    assert_int_equal(r.tokens, 20 * 64);
+    assert_int_equal(r.last, 20);
+}
+
+/* Four micro-steps of 64 rows are one of 256: the same sequences, in the same order, one normaliser. */
+static void test_accumulation(void **state) {
+    (void)state;
+    static float parts_table[V * V], whole_table[V * V];
+    heard parts, whole;
+    trial t = {.tokens = 64, .sequence = 16, .settings = ADAMW, .table = parts_table};
+    t.settings.accumulate = 4;
+    seen_rows = 0;
+    assert_int_equal(try(&t, &parts, NULL), CTL_OK);
+    assert_int_equal(seen_rows, 20 * (64 + 128 + 192)); /* micro-steps number their rows in the whole batch */
+    t.tokens = 256, t.settings.accumulate = 1, t.table = whole_table;
+    assert_int_equal(try(&t, &whole, NULL), CTL_OK);
+    for (int i = 1; i <= 20; i++) {
+        const double error = fabs(parts.losses[i] - whole.losses[i]) / whole.losses[i];
+        assert_true(error <= 1e-6);
+    }
+    /* AdamW divides by the gradient's size, so a rounding of a tiny gradient shows; it stays far below the
+     * rate, 0.05 */
+    for (int i = 0; i < V * V; i++) assert_true(fabsf(parts_table[i] - whole_table[i]) <= 1e-3f);
+}
+
+/* ---- stopping and going on ---- */
+static void test_resume(void **state) {
+    (void)state;
+    static float whole_table[V * V], parts_table[V * V];
+    for (int packed = 0; packed < 2; packed++) {
+        heard whole, first, second;
+        ctl_train_result r;
+        const char *out_whole = fresh_out("whole"), *out_parts = fresh_out("parts");
+        trial t = {.tokens = 48,
+                   .sequence = packed ? 0 : 16,
+                   .settings = ADAMW,
+                   .out = out_whole,
+                   .table = whole_table};
+        t.settings.accumulate = 2;
+        assert_int_equal(try(&t, &whole, &r), CTL_OK);
+        t.out = out_parts, t.table = parts_table, t.stop_after = 7;
+        assert_int_equal(try(&t, &first, &r), CTL_INTERRUPTED);
+        assert_int_equal(r.last, 7);
+        t.stop_after = 0, t.resume = true;
+        assert_int_equal(try(&t, &second, &r), CTL_OK);
+        assert_int_equal(second.resumed, 1);
+        assert_int_equal(r.first, 7);
+        assert_int_equal(r.last, 20);
+        for (int i = 1; i <= 20; i++) {
+            const double *part = i <= 7 ? &first.losses[i] : &second.losses[i];
+            assert_memory_equal(part, &whole.losses[i], sizeof(double));
+        }
+        assert_memory_equal(parts_table, whole_table, sizeof whole_table);
+        char *a = read_log(out_whole), *b = read_log(out_parts);
+        assert_string_equal(a, b);
+        free(a);
+        free(b);
+    }
+}
+
+/* What was logged after the last checkpoint, by a process that died, is told again and not twice. */
+static void test_stale_log(void **state) {
+    (void)state;
+    heard h;
+    const char *out = fresh_out("stale"), *clean = fresh_out("clean");
+    trial t = {.tokens = 48, .sequence = 16, .settings = ADAMW, .out = clean};
+    assert_int_equal(try(&t, &h, NULL), CTL_OK);
+    t.out = out, t.stop_after = 9;
+    assert_int_equal(try(&t, &h, NULL), CTL_INTERRUPTED);
+    char path[256];
+    snprintf(path, sizeof path, "%s/log.jsonl", out);
+    FILE *f = fopen(path, "a");
+    assert_non_null(f);
+    fputs("{\"step\": 10, \"loss\": 1.0}\n{\"step\": 11, \"lo", f);
+    fclose(f);
+    t.stop_after = 0, t.resume = true;
+    assert_int_equal(try(&t, &h, NULL), CTL_OK);
+    char *a = read_log(clean), *b = read_log(out);
+    assert_string_equal(a, b);
+    free(a);
+    free(b);
+}
+
+static void test_refusals(void **state) {
+    (void)state;
+    heard h;
+    const char *out = fresh_out("refuse");
+    trial t = {.tokens = 48, .sequence = 16, .settings = ADAMW, .out = out, .stop_after = 2};
+    assert_int_equal(try(&t, &h, NULL), CTL_INTERRUPTED);
+    assert_int_equal(try(&t, &h, NULL), CTL_ERR_INPUT); /* the folder holds a run */
+    assert_string_equal(h.code, "E0609");
+    t.resume = true;
+    t.text = "Another text, as long as it must be for six documents, one shorter than the other, to be made "
+             "of it: "
+             "and its bytes are not those of the first run.";
+    assert_int_equal(try(&t, &h, NULL), CTL_ERR_INPUT);
+    assert_string_equal(h.code, "E0606");
+    assert_non_null(strstr(h.message, "its data was"));
+    t.text = NULL, t.settings.accumulate = 2;
+    assert_int_equal(try(&t, &h, NULL), CTL_ERR_INPUT);
+    assert_non_null(strstr(h.message, "its accumulate was 1, now it is 2"));
+    t.settings = ADAMW, t.out = fresh_out("nothing"),
+    t.stop_after = 0; /* --resume with nothing to go on from: from the begin */
+    assert_int_equal(try(&t, &h, NULL), CTL_OK);
+    assert_int_equal(h.resumed, 0);
+
+    t.out = NULL, t.resume = false;
+    t.settings.steps = 0;
+    assert_int_equal(try(&t, &h, NULL), CTL_ERR_INPUT);
+    assert_string_equal(h.message, "steps must be 1 or more");
+    t.settings = ADAMW;
+    t.settings.lr = NAN;
+    assert_int_equal(try(&t, &h, NULL), CTL_ERR_INPUT);
+    assert_string_equal(h.message, "lr must be a number, 0 or more");
+}
+
+static void test_divergence(void **state) {
+    (void)state;
+    static float before[V * V], after[V * V];
+    heard h;
+    ctl_train_result r;
+    trial t = {
+        .tokens = 48, .sequence = 16, .settings = ADAMW, .out = fresh_out("diverge"), .checkpoint_every = 5};
+    t.stop_after = 10, t.table = before;
+    assert_int_equal(try(&t, &h, &r), CTL_INTERRUPTED);
+    t.stop_after = 0, t.table = after, t.resume = true;
+    poison_step = 11;
+    assert_int_equal(try(&t, &h, &r), CTL_ERR_NUMERIC);
+    poison_step = 0;
+    assert_string_equal(h.code, "E0608");
+    assert_string_equal(h.message, "the loss of step 11 is not finite (nan); nothing was updated");
+    assert_int_equal(r.last, 10);
+    assert_memory_equal(before, after, sizeof before);
+    t.table = NULL; /* the checkpoint of step 10 still goes on */
+    assert_int_equal(try(&t, &h, &r), CTL_OK);
+    assert_int_equal(r.first, 10);
+}
+
+/* A limit on the size of files stands for a full disk: the run stops and says so, and goes on from what was
+ * saved. */
+static void test_full_disk(void **state) {
+    (void)state;
+    heard h;
+    ctl_train_result r;
+    struct rlimit old, small;
+    trial t = {
+        .tokens = 48, .sequence = 16, .settings = ADAMW, .out = fresh_out("full"), .checkpoint_every = 4};
+    t.stop_after = 4;
+    assert_int_equal(try(&t, &h, &r), CTL_INTERRUPTED);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small = old;
+    small.rlim_cur = 4096; /* the log fits for a while; a checkpoint of 3 x 266 kB does not */
+    t.stop_after = 0, t.resume = true;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    ctl_status status = try(&t, &h, &r);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_int_equal(status, CTL_ERR_IO);
+    assert_int_equal(h.n, 1);
+    assert_string_equal(h.code, "E0707");
+    small.rlim_cur = 900; /* now the log is what does not fit */
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    status = try(&t, &h, &r);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_int_equal(status, CTL_ERR_IO);
+    assert_string_equal(h.code, "E0607");
+    char *log = read_log(t.out); /* whole lines only: read_log checks them */
+    free(log);
+    assert_int_equal(try(&t, &h, &r), CTL_OK);
+    assert_int_equal(r.first, 4);
+}
+
+static void test_program_must_fit(void **state) {
+    (void)state;
+    fixture f;
+    heard h = {0};
+    fixture_make(&f, 48, 16);
+    assert_int_equal(ctl_train_accepts(&f.program, (ctl_voice){hear, &h}), CTL_OK);
+    f.inputs[1].name = "target";
+    assert_int_equal(ctl_train_accepts(&f.program, (ctl_voice){hear, &h}), CTL_ERR_INPUT);
+    assert_string_equal(h.code, "E0605");
+    assert_string_equal(h.message, "the model has no id input `labels` with one row a token");
+    f.inputs[1].name = "labels", f.output.name = "logits";
+    assert_int_equal(ctl_train_accepts(&f.program, (ctl_voice){hear, &h}), CTL_ERR_INPUT);
+    assert_string_equal(h.message, "the model has no output `loss`");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_schedules),        cmocka_unit_test(test_losses),
+        cmocka_unit_test(test_accumulation),     cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_stale_log),        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_divergence),       cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_program_must_fit),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
