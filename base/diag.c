@@ -1,9 +1,9 @@
 /* diag: sources, places and the two ways to write a diagnostic. See diag.h and include/ctl/diagnostic.h.
  *
- * A place is found by walking the source's text, which costs nothing beside being read by a human. Whatever a source
- * or a file name contains, what is written is valid UTF-8 without control characters: a byte that is none, a control
- * character or a character that changes the direction of text is written as U+FFFD. Nothing here can fail except
- * through the arena. */
+ * A place is found by walking the source's text, which costs nothing beside being read by a human. Whatever a
+ * source or a file name contains, what is written is valid UTF-8 without control characters: a byte that is
+ * none, a control character or a character that changes the direction of text is written as U+FFFD. Nothing
+ * here can fail except through the arena. */
 #include "base/diag.h"
 
 #include <stdio.h>
@@ -11,12 +11,14 @@
 enum { MOST_ERRORS = 20, WINDOW = 100 };
 
 #define CODE(id, summary) #id,
-static const char *const code_names[] = {"",
+static const char *const code_names[] = {
+    "",
 #include "base/codes.def"
 };
 #undef CODE
 #define CODE(id, summary) summary,
-static const char *const code_summaries[] = {"",
+static const char *const code_summaries[] = {
+    "",
 #include "base/codes.def"
 };
 #undef CODE
@@ -29,12 +31,14 @@ const char *ctl_code_summary(ctl_code code) {
 }
 
 uint32_t ctl_sink_add_source(ctl_sink *sink, const char *name, const char *text, size_t size) {
-    ctl_source source = {ctl_strndup(sink->arena, name, strlen(name)), ctl_strndup(sink->arena, text, size), size};
+    ctl_source source = {ctl_strndup(sink->arena, name, strlen(name)), ctl_strndup(sink->arena, text, size),
+                         size};
     CTL_PUSH(sink->arena, &sink->sources, source);
     return (uint32_t)(sink->sources.n - 1);
 }
 
-/* Fills in file, line, columns and the line's text. A NUL in the line becomes a byte that is no text either. */
+/* Fills in file, line, columns and the line's text. A NUL in the line becomes a byte that is no text either.
+ */
 static void place(const ctl_sink *sink, ctl_span span, ctl_diagnostic *d) {
     if (span.file >= sink->sources.n) return;
     const ctl_source *s = &sink->sources.at[span.file];
@@ -86,7 +90,9 @@ static void put_bytes(out *o, const char *bytes, size_t n) {
     for (size_t i = 0; i < n; i++, o->n++)
         if (o->n + 1 < o->size) o->at[o->n] = bytes[i];
 }
-static void put(out *o, const char *text) { put_bytes(o, text, strlen(text)); }
+static void put(out *o, const char *text) {
+    put_bytes(o, text, strlen(text));
+}
 static void put_number(out *o, int number) {
     char text[16];
     snprintf(text, sizeof text, "%d", number);
@@ -129,9 +135,12 @@ static void put_safe(out *o, const char *text) {
     while (*text) {
         bool harmless;
         size_t n = character(text, &harmless);
-        if (*text == '\t' || *text == '\n') put(o, " ");
-        else if (harmless) put_bytes(o, text, n);
-        else put(o, unknown);
+        if (*text == '\t' || *text == '\n')
+            put(o, " ");
+        else if (harmless)
+            put_bytes(o, text, n);
+        else
+            put(o, unknown);
         text += n;
     }
 }
@@ -144,8 +153,10 @@ static void put_line(out *o, const ctl_diagnostic *d) {
     for (size_t i = 0; i < length;) {
         bool harmless;
         size_t next = i + character(d->line_text + i, &harmless);
-        if (next < (size_t)d->column) mark++;
-        else if (i + 1 < (size_t)d->end_column) marked++;
+        if (next < (size_t)d->column)
+            mark++;
+        else if (i + 1 < (size_t)d->end_column)
+            marked++;
         total++, i = next;
     }
     if (marked == 0) marked = 1;
@@ -159,9 +170,12 @@ static void put_line(out *o, const ctl_diagnostic *d) {
         bool harmless;
         size_t n = character(d->line_text + i, &harmless);
         if (at >= from && at < to) {
-            if (d->line_text[i] == '\t') put(o, " ");
-            else if (harmless) put_bytes(o, d->line_text + i, n);
-            else put(o, unknown);
+            if (d->line_text[i] == '\t')
+                put(o, " ");
+            else if (harmless)
+                put_bytes(o, d->line_text + i, n);
+            else
+                put(o, unknown);
         }
         i += n;
     }
@@ -201,11 +215,14 @@ static void put_json_string(out *o, const char *key, const char *text) {
         bool harmless;
         size_t n = character(text, &harmless);
         char escape[8];
-        if (*text == '"' || *text == '\\') put(o, "\\"), put_bytes(o, text, 1);
-        else if (harmless) put_bytes(o, text, n);
+        if (*text == '"' || *text == '\\')
+            put(o, "\\"), put_bytes(o, text, 1);
+        else if (harmless)
+            put_bytes(o, text, n);
         else if (n == 1 && (unsigned char)*text < 0x80)
             snprintf(escape, sizeof escape, "\\u%04x", (unsigned)*text), put(o, escape);
-        else put(o, "\\ufffd");
+        else
+            put(o, "\\ufffd");
         text += n;
     }
     put(o, "\"");

@@ -1,7 +1,8 @@
-/* build: nodes of the tree. Each function makes one kind of node in the arena; see ast.h for what the fields mean.
+/* build: nodes of the tree. Each function makes one kind of node in the arena; see ast.h for what the fields
+ * mean.
  *
- * Expressions carry their height. One that would grow above CTL_MOST_DEPTH is reported (once a source) and replaced by
- * a number, so that whoever walks a tree can recurse. */
+ * Expressions carry their height. One that would grow above CTL_MOST_DEPTH is reported (once a source) and
+ * replaced by a number, so that whoever walks a tree can recurse. */
 #include <math.h>
 
 #include "compiler/syntax/parser.h"
@@ -13,7 +14,9 @@ static int path_depth(const ctl_segments *path) {
     return depth;
 }
 
-static int higher(const ctl_expr *e, int depth) { return e && e->depth > depth ? e->depth : depth; }
+static int higher(const ctl_expr *e, int depth) {
+    return e && e->depth > depth ? e->depth : depth;
+}
 
 static ctl_expr *new_expr(ctl_parser *p, ctl_expr_kind kind, ctl_span span, int below) {
     ctl_expr *e = CTL_NEW(p->arena, ctl_expr);
@@ -55,14 +58,16 @@ ctl_expr *ctl_build_range(ctl_parser *p, ctl_span span, ctl_expr *a, ctl_expr *b
     return e;
 }
 
-ctl_expr *ctl_build_call(ctl_parser *p, ctl_span span, ctl_segments *label, ctl_segments *callee, ctl_args *args) {
+ctl_expr *ctl_build_call(ctl_parser *p, ctl_span span, ctl_segments *label, ctl_segments *callee,
+                         ctl_args *args) {
     int depth = label ? path_depth(label) : 0, below = path_depth(callee);
     if (below > depth) depth = below;
     for (size_t i = 0; i < args->list.n; i++) depth = higher(args->list.at[i], depth);
     for (size_t i = 0; i < args->named.n; i++) depth = higher(args->named.at[i].value, depth);
     for (size_t i = 0; i < callee->n; i++)
         if (callee->at[i].kind != SEG_NAME) {
-            ctl_error(p->sink, CTL_E0102, callee->at[i].span, "a net, function or control is called as NAME or MODULE.NAME",
+            ctl_error(p->sink, CTL_E0102, callee->at[i].span,
+                      "a net, function or control is called as NAME or MODULE.NAME",
                       "what is called has a plain name");
             break;
         }
@@ -95,7 +100,8 @@ static ctl_stmt *new_stmt(ctl_parser *p, ctl_span span, ctl_stmt_kind kind) {
     return s;
 }
 
-ctl_stmt *ctl_build_stmt(ctl_parser *p, ctl_span span, ctl_stmt_kind kind, ctl_segments *path, ctl_expr *value) {
+ctl_stmt *ctl_build_stmt(ctl_parser *p, ctl_span span, ctl_stmt_kind kind, ctl_segments *path,
+                         ctl_expr *value) {
     ctl_stmt *s = new_stmt(p, span, kind);
     s->value = value;
     if (path) {
@@ -112,7 +118,8 @@ ctl_stmt *ctl_build_weight(ctl_parser *p, ctl_span span, ctl_paths *paths, ctl_e
     return s;
 }
 
-ctl_stmt *ctl_build_for(ctl_parser *p, ctl_span span, const char *name, ctl_expr *lo, ctl_expr *hi, ctl_stmts *body) {
+ctl_stmt *ctl_build_for(ctl_parser *p, ctl_span span, const char *name, ctl_expr *lo, ctl_expr *hi,
+                        ctl_stmts *body) {
     ctl_stmt *s = new_stmt(p, span, STMT_FOR);
     s->name = name, s->lo = lo, s->hi = hi, s->body = ctl_build_block(body);
     return s;
@@ -131,19 +138,23 @@ ctl_stmt *ctl_build_paths(ctl_parser *p, ctl_span span, ctl_stmt_kind kind, ctl_
     return s;
 }
 
-ctl_block ctl_build_block(ctl_stmts *stmts) { return (ctl_block){stmts->at, stmts->n}; }
+ctl_block ctl_build_block(ctl_stmts *stmts) {
+    return (ctl_block){stmts->at, stmts->n};
+}
 
 ctl_parameter ctl_build_parameter(ctl_span span, const char *name, const char *kind, ctl_expr *value) {
     return (ctl_parameter){span, name, kind, value};
 }
 
-ctl_decl *ctl_build_decl(ctl_parser *p, ctl_span span, ctl_decl_kind kind, ctl_span name_span, const char *name) {
+ctl_decl *ctl_build_decl(ctl_parser *p, ctl_span span, ctl_decl_kind kind, ctl_span name_span,
+                         const char *name) {
     ctl_decl *d = CTL_NEW(p->arena, ctl_decl);
     d->kind = kind, d->span = span, d->name_span = name_span, d->name = name;
     return d;
 }
 
-ctl_setting ctl_build_tokens(ctl_parser *p, ctl_span span, ctl_number first, ctl_number second, const char *word) {
+ctl_setting ctl_build_tokens(ctl_parser *p, ctl_span span, ctl_number first, ctl_number second,
+                             const char *word) {
     ctl_setting s = {.span = span, .name = "tokens", .word = word, .nvalues = second.value > 0 ? 2 : 1};
     s.values = CTL_NEW_ARRAY(p->arena, ctl_expr *, 2);
     s.values[0] = ctl_build_number(p, span, first);
@@ -151,14 +162,19 @@ ctl_setting ctl_build_tokens(ctl_parser *p, ctl_span span, ctl_number first, ctl
     return s;
 }
 
-ctl_setting ctl_build_memory(ctl_parser *p, ctl_span span, ctl_number number, ctl_span unit_span, const char *unit) {
-    static const struct { const char *name; double bytes; } units[] = {
-        {"KiB", 1024.0}, {"MiB", 1048576.0}, {"GiB", 1073741824.0}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1.0}};
+ctl_setting ctl_build_memory(ctl_parser *p, ctl_span span, ctl_number number, ctl_span unit_span,
+                             const char *unit) {
+    static const struct {
+        const char *name;
+        double bytes;
+    } units[] = {{"KiB", 1024.0}, {"MiB", 1048576.0}, {"GiB", 1073741824.0}, {"KB", 1e3}, {"MB", 1e6},
+                 {"GB", 1e9},     {"B", 1.0}};
     double factor = 0;
     for (size_t i = 0; i < CTL_COUNT(units); i++)
         if (strcmp(unit, units[i].name) == 0) factor = units[i].bytes;
     if (factor == 0)
-        ctl_error(p->sink, CTL_E0102, unit_span, "units are KiB, MiB, GiB (powers of 1024) and KB, MB, GB (powers of 1000)",
+        ctl_error(p->sink, CTL_E0102, unit_span,
+                  "units are KiB, MiB, GiB (powers of 1024) and KB, MB, GB (powers of 1000)",
                   "'%s' is no unit of memory", unit);
     ctl_setting s = {.span = span, .name = "memory", .nvalues = 1};
     s.values = CTL_NEW(p->arena, ctl_expr *);

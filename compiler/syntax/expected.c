@@ -1,8 +1,9 @@
 /* expected: what is said when a token does not fit.
  *
- * The grammar hands over the names of all tokens that would fit. They are put into the words of the language (an
- * expression, a statement, ...), leaving out what could always come (a path goes on with `.` or `[`). Then a list of
- * typical mistakes is tried, each a condition on the tokens around the place; the first that holds gives the hint. */
+ * The grammar hands over the names of all tokens that would fit. They are put into the words of the language
+ * (an expression, a statement, ...), leaving out what could always come (a path goes on with `.` or `[`).
+ * Then a list of typical mistakes is tried, each a condition on the tokens around the place; the first that
+ * holds gives the hint. */
 #include <stdlib.h>
 
 #include "compiler/syntax/parser.h"
@@ -32,24 +33,33 @@ static bool expects(const expectation *e, const char *name) {
 }
 
 static void list(expectation *e, const char *text) {
-    if (e->nlisted == MOST_LISTED) e->too_many = true;
-    else e->listed[e->nlisted++] = text;
+    if (e->nlisted == MOST_LISTED)
+        e->too_many = true;
+    else
+        e->listed[e->nlisted++] = text;
 }
 
-static const char keywords[] = "import fn net control on model tune with weight init for in if train freeze tokens "
-                               "compute store as memory";
+static const char keywords[] =
+    "import fn net control on model tune with weight init for in if train freeze tokens "
+    "compute store as memory";
 static const char operators[] = "and or == != <= >= '<' '>' '+' '-' '*' '/' '%' '@' '^'";
 static const char always[] = "'.' '[' .{ '(' ':' ** not ..";
 
 static void describe(ctl_parser *p, expectation *e) {
-    bool expression = expects(e, "a number") && expects(e, "'('"), operand_done = expects(e, "'+'");
-    bool name = expects(e, "a name"), statement = name && expects(e, "'}'") && expects(e, "weight");
+    bool name = expects(e, "a name"), operand_done = expects(e, "'+'");
+    bool expression = name && expects(e, "a number") && expects(e, "'('"),
+         statement = name && expects(e, "'}'") && expects(e, "weight");
     bool declaration = !name && expects(e, "net") && expects(e, "model");
-    if (statement) list(e, p->in_tune ? "a setting" : "a statement");
-    else if (expression) list(e, "an expression");
-    else if (name) list(e, expects(e, "**") ? "a path" : "a name");
-    else if (declaration) list(e, "a declaration (import, fn, net, control, model or tune)");
-    else if (expects(e, "a number")) list(e, "a number");
+    if (statement)
+        list(e, p->in_tune ? "a setting" : "a statement");
+    else if (expression)
+        list(e, "an expression");
+    else if (name)
+        list(e, expects(e, "**") ? "a path" : "a name");
+    else if (declaration)
+        list(e, "a declaration (import, fn, net, control, model or tune)");
+    else if (expects(e, "a number"))
+        list(e, "a number");
     for (int i = 0; i < e->n; i++) {
         const char *t = e->names[i];
         if (is_any(t, "number name") || strncmp(t, "a ", 2) == 0) continue;
@@ -75,7 +85,8 @@ static const char *quoted(ctl_parser *p, const char *name) {
 static const char *found_text(ctl_parser *p) {
     ctl_span s = p->last.span;
     if (p->last.kind == END || s.begin >= p->size) return "the end of the file";
-    if (p->last.kind == NEWLINE && p->text[s.begin] != '}' && p->text[s.begin] != ';') return "the end of the line";
+    if (p->last.kind == NEWLINE && p->text[s.begin] != '}' && p->text[s.begin] != ';')
+        return "the end of the line";
     size_t n = s.end - s.begin;
     return n > 40 ? ctl_format(p->arena, "'%.40s...'", p->text + s.begin)
                   : ctl_format(p->arena, "'%.*s'", (int)n, p->text + s.begin);
@@ -101,8 +112,8 @@ static const char *nearest(ctl_parser *p, const char *word, const char *words) {
 }
 
 static bool is_operator(int t) {
-    return t == '+' || t == '-' || t == '*' || t == '/' || t == '%' || t == '@' || t == '^' || t == '<' || t == '>' ||
-           t == LE || t == GE || t == EQ || t == NE || t == AND || t == OR;
+    return t == '+' || t == '-' || t == '*' || t == '/' || t == '%' || t == '@' || t == '^' || t == '<' ||
+           t == '>' || t == LE || t == GE || t == EQ || t == NE || t == AND || t == OR;
 }
 
 static const char *bracket_hint(ctl_parser *p, const expectation *e) {
@@ -125,7 +136,8 @@ static const char *header_hint(ctl_parser *p, const expectation *e) {
         return "a net names its outputs: net NAME(inputs; parameters) -> y { ... }";
     if (line == CONTROL && (t == '{' || t == NEWLINE) && expects(e, "on"))
         return "say which net: control NAME(parameters) on NET { ... }";
-    if (line == CONTROL && t == ';') return "a control has parameters alone: control NAME(rank = 8) on NET { ... }";
+    if (line == CONTROL && t == ';')
+        return "a control has parameters alone: control NAME(rank = 8) on NET { ... }";
     if (line == FN && t == ';') return "a function has arguments alone: fn NAME(x) = expression";
     if (line == FN && t == '{') return "a function is one expression: fn NAME(x) = expression";
     if (line == IMPORT && t == '.') return "import the module, and write MODULE.NAME where it is used";
@@ -156,10 +168,10 @@ static const char *hint(ctl_parser *p, const expectation *e) {
     if (t == LARROW && p->arrow && expects(e, "'+'")) return "to compare with a negative number, write `< -`";
     if ((t == RARROW || t == '<') && expects(e, "<-")) return "an edge is written `state <- expression`";
     if (t == '.' && (before == NUMBER || before == '.')) return "write a digit behind the point, as in 1.0";
-    if (expects(e, "'+'") && is_operator(t))
-        return "comparisons do not chain: write `a < b and b < c`";
+    if (expects(e, "'+'") && is_operator(t)) return "comparisons do not chain: write `a < b and b < c`";
     if ((h = header_hint(p, e))) return h;
-    if (expects(e, "'('") && !expects(e, "a number") && !expects(e, "<-") && (t == NEWLINE || t == '{' || t == ','))
+    if (expects(e, "'('") && !expects(e, "a number") && !expects(e, "<-") &&
+        (t == NEWLINE || t == '{' || t == ','))
         return "it is called with parentheses: NAME(), NAME(; rank = 8)";
     static const char in_settings[] = "tokens compute store memory";
     static const char in_blocks[] = "weight for if train freeze";
@@ -179,13 +191,18 @@ void ctl_expected_report(ctl_parser *p, const char *const *expected, int n) {
     if (e.nlisted && !e.too_many) {
         ctl_text_add(&text, "expected ");
         for (int i = 0; i < e.nlisted; i++)
-            ctl_text_add(&text, "%s%s", i == 0 ? "" : i + 1 < e.nlisted ? ", " : " or ", quoted(p, e.listed[i]));
+            ctl_text_add(&text, "%s%s",
+                         i == 0              ? ""
+                         : i + 1 < e.nlisted ? ", "
+                                             : " or ",
+                         quoted(p, e.listed[i]));
         ctl_text_add(&text, ", found %s", found_text(p));
     } else {
         ctl_text_add(&text, "unexpected %s", found_text(p));
     }
     ctl_error(p->sink, CTL_E0102, p->last.span, hint(p, &e), "%s", text.at);
-    /* Something that begins a line, yet stands in parentheses: those were most likely to be closed before it. */
+    /* Something that begins a line, yet stands in parentheses: those were most likely to be closed before it.
+     */
     if (p->last.first) ctl_lines_forget(p);
 }
 

@@ -1,22 +1,49 @@
 /* lines: decides which newlines end a line, between the lexer and the grammar.
  *
- * A newline ends a line outside ( ) [ ] and the braces of a path, unless the line ends in an operator or a comma. The
- * end of the file and a block's closing brace end a line too, and so does `;` outside brackets: the grammar sees one
- * NEWLINE after each statement, never two in a row, none around an opening brace and none before `else`. To do so it
- * follows the brackets, which also gives messages the place of one that was not closed. */
+ * A newline ends a line outside ( ) [ ] and the braces of a path, unless the line ends in an operator or a
+ * comma. The end of the file and a block's closing brace end a line too, and so does `;` outside brackets:
+ * the grammar sees one NEWLINE after each statement, never two in a row, none around an opening brace and
+ * none before `else`. To do so it follows the brackets, which also gives messages the place of one that was
+ * not closed. */
 #include "compiler/syntax/parser.h"
 #include "ctl_grammar.h"
 
 static bool goes_on_after(int token) {
     switch (token) {
-    case '+': case '-': case '*': case '/': case '%': case '@': case '^': case '<': case '>': case LE: case GE:
-    case EQ: case NE: case AND: case OR: case NOT: case LARROW: case RARROW: case SERIES: case DOTDOT: case '=':
-    case '~': case ':': case ',': case '.': return true;
-    default: return false;
+    case '+':
+    case '-':
+    case '*':
+    case '/':
+    case '%':
+    case '@':
+    case '^':
+    case '<':
+    case '>':
+    case LE:
+    case GE:
+    case EQ:
+    case NE:
+    case AND:
+    case OR:
+    case NOT:
+    case LARROW:
+    case RARROW:
+    case SERIES:
+    case DOTDOT:
+    case '=':
+    case '~':
+    case ':':
+    case ',':
+    case '.':
+        return true;
+    default:
+        return false;
     }
 }
 
-static char top(const ctl_parser *p) { return p->nopen ? p->open[p->nopen - 1].kind : '{'; }
+static char top(const ctl_parser *p) {
+    return p->nopen ? p->open[p->nopen - 1].kind : '{';
+}
 
 void ctl_lines_forget(ctl_parser *p) {
     while (top(p) != '{') p->nopen--;
@@ -48,15 +75,28 @@ static void close_bracket(ctl_parser *p, char kind) {
 
 static void follow_brackets(ctl_parser *p, int token, ctl_span span) {
     switch (token) {
-    case '(': case '[': case '{': open_bracket(p, (char)token, span); break;
-    case DOTBRACE: open_bracket(p, 'p', span); break;
-    case ')': close_bracket(p, '('); break;
-    case ']': close_bracket(p, '['); break;
-    case '}': close_bracket(p, '{'); break;
+    case '(':
+    case '[':
+    case '{':
+        open_bracket(p, (char)token, span);
+        break;
+    case DOTBRACE:
+        open_bracket(p, 'p', span);
+        break;
+    case ')':
+        close_bracket(p, '(');
+        break;
+    case ']':
+        close_bracket(p, '[');
+        break;
+    case '}':
+        close_bracket(p, '{');
+        break;
     case ';':
         if (p->nopen) p->open[p->nopen - 1].semicolon = true;
         break;
-    default: break;
+    default:
+        break;
     }
 }
 
@@ -89,8 +129,9 @@ int ctl_yylex(CTL_YYSTYPE *value, ctl_span *span, ctl_parser *p) {
     bool inside = top(p) != '{', closes = token.kind == '}' && top(p) != 'p', end = token.kind == END;
     bool newline = token.first || closes || end || (token.kind == ';' && !inside);
     bool line_open = p->last.kind != NEWLINE && p->last.kind != '{' && p->last.kind != -1;
-    if (newline && line_open && (!inside || closes || end) && (!goes_on_after(p->last.kind) || closes || end) &&
-        token.kind != '{' && !(p->last.kind == '}' && token.kind == ELSE)) {
+    if (newline && line_open && (!inside || closes || end) &&
+        (!goes_on_after(p->last.kind) || closes || end) && token.kind != '{' &&
+        !(p->last.kind == '}' && token.kind == ELSE)) {
         if (inside) ctl_lines_forget(p);
         if (!token.first) line_end = token.span;
         ctl_token eol = {NEWLINE, line_end, NULL, false};

@@ -7,7 +7,8 @@ ctl_ast_module *ctl_parse(ctl_arena *arena, ctl_sink *sink, uint32_t file, const
     module->name = name, module->file = file;
     const ctl_source *source = &sink->sources.at[file];
     if (source->size > CTL_MOST_SOURCE) {
-        ctl_error(sink, CTL_E0103, ((ctl_span){file, 0, 0}), "a spec is text that a human writes: is this the right file?",
+        ctl_error(sink, CTL_E0103, ((ctl_span){file, 0, 0}),
+                  "a spec is text that a human writes: is this the right file?",
                   "the source has %zu bytes; the most is %d", source->size, CTL_MOST_SOURCE);
         return module;
     }

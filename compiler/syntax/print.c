@@ -1,5 +1,5 @@
-/* print: a tree as canonical source text, one declaration after the other, blocks indented by four spaces. Parentheses
- * stand only where the grammar's precedence asks for them. See print.h. */
+/* print: a tree as canonical source text, one declaration after the other, blocks indented by four spaces.
+ * Parentheses stand only where the grammar's precedence asks for them. See print.h. */
 #include "compiler/syntax/print.h"
 
 #include <math.h>
@@ -7,14 +7,27 @@
 #include <stdlib.h>
 
 /* The grammar's levels of precedence. */
-enum { LEVEL_OR = 1, LEVEL_AND, LEVEL_NOT, LEVEL_COMPARE, LEVEL_ADD, LEVEL_MUL, LEVEL_NEGATIVE, LEVEL_POW, LEVEL_ATOM };
+enum {
+    LEVEL_OR = 1,
+    LEVEL_AND,
+    LEVEL_NOT,
+    LEVEL_COMPARE,
+    LEVEL_ADD,
+    LEVEL_MUL,
+    LEVEL_NEGATIVE,
+    LEVEL_POW,
+    LEVEL_ATOM
+};
 
-static const struct { const char *text; int level; } binaries[] = {
-    [BIN_ADD] = {"+", LEVEL_ADD}, [BIN_SUB] = {"-", LEVEL_ADD}, [BIN_MUL] = {"*", LEVEL_MUL},
-    [BIN_DIV] = {"/", LEVEL_MUL}, [BIN_MOD] = {"%", LEVEL_MUL}, [BIN_MATMUL] = {"@", LEVEL_MUL},
-    [BIN_POW] = {"^", LEVEL_POW}, [BIN_LT] = {"<", LEVEL_COMPARE}, [BIN_LE] = {"<=", LEVEL_COMPARE},
-    [BIN_GT] = {">", LEVEL_COMPARE}, [BIN_GE] = {">=", LEVEL_COMPARE}, [BIN_EQ] = {"==", LEVEL_COMPARE},
-    [BIN_NE] = {"!=", LEVEL_COMPARE}, [BIN_AND] = {"and", LEVEL_AND}, [BIN_OR] = {"or", LEVEL_OR}};
+static const struct {
+    const char *text;
+    int level;
+} binaries[] = {
+    [BIN_ADD] = {"+", LEVEL_ADD},     [BIN_SUB] = {"-", LEVEL_ADD},     [BIN_MUL] = {"*", LEVEL_MUL},
+    [BIN_DIV] = {"/", LEVEL_MUL},     [BIN_MOD] = {"%", LEVEL_MUL},     [BIN_MATMUL] = {"@", LEVEL_MUL},
+    [BIN_POW] = {"^", LEVEL_POW},     [BIN_LT] = {"<", LEVEL_COMPARE},  [BIN_LE] = {"<=", LEVEL_COMPARE},
+    [BIN_GT] = {">", LEVEL_COMPARE},  [BIN_GE] = {">=", LEVEL_COMPARE}, [BIN_EQ] = {"==", LEVEL_COMPARE},
+    [BIN_NE] = {"!=", LEVEL_COMPARE}, [BIN_AND] = {"and", LEVEL_AND},   [BIN_OR] = {"or", LEVEL_OR}};
 
 static int level(const ctl_expr *e) {
     if (e->kind == EXPR_UNARY) return e->op == '-' ? LEVEL_NEGATIVE : e->op == 'n' ? LEVEL_NOT : LEVEL_ATOM;
@@ -28,15 +41,15 @@ static void print_at(const ctl_expr *e, int least, ctl_text *out) {
     if (parens) ctl_text_add(out, ")");
 }
 
-/* The shortest of up to 17 digits that reads back as the same number; a whole number that was not written as one
- * keeps its point. */
+/* As many of 15 to 17 digits as it takes to read back as the same number; a whole number that was not written
+ * as one keeps its point. */
 static void print_number(double number, bool is_int, ctl_text *out) {
     if (is_int) {
         ctl_text_add(out, "%.0f", number);
         return;
     }
     char text[40];
-    for (int digits = 1; digits <= 17; digits++) {
+    for (int digits = 15; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, number);
         if (strtod(text, NULL) == number) break;
     }
@@ -55,9 +68,15 @@ void ctl_ast_print_path(const ctl_path *path, ctl_text *out) {
         const ctl_segment *s = &path->seg[i];
         const char *dot = i ? "." : "";
         switch (s->kind) {
-        case SEG_NAME: ctl_text_add(out, "%s%s", dot, s->name); break;
-        case SEG_DEEP: ctl_text_add(out, "%s**", dot); break;
-        case SEG_STAR: ctl_text_add(out, "[*]"); break;
+        case SEG_NAME:
+            ctl_text_add(out, "%s%s", dot, s->name);
+            break;
+        case SEG_DEEP:
+            ctl_text_add(out, "%s**", dot);
+            break;
+        case SEG_STAR:
+            ctl_text_add(out, "[*]");
+            break;
         case SEG_INDEX:
             ctl_text_add(out, "[");
             ctl_ast_print_expr(s->index, out);
@@ -92,9 +111,15 @@ static void print_call(const ctl_expr *e, const char *parameters, ctl_text *out)
 
 void ctl_ast_print_expr(const ctl_expr *e, ctl_text *out) {
     switch (e->kind) {
-    case EXPR_NUMBER: print_number(e->number, e->is_int, out); break;
-    case EXPR_PATH: ctl_ast_print_path(&e->path, out); break;
-    case EXPR_CALL: print_call(e, "; ", out); break;
+    case EXPR_NUMBER:
+        print_number(e->number, e->is_int, out);
+        break;
+    case EXPR_PATH:
+        ctl_ast_print_path(&e->path, out);
+        break;
+    case EXPR_CALL:
+        print_call(e, "; ", out);
+        break;
     case EXPR_UNARY:
         if (e->op == 'T') { /* behind a bare name it would be a part of the path */
             bool parens = e->a->kind == EXPR_PATH || e->a->kind == EXPR_NUMBER || level(e->a) < LEVEL_ATOM;
@@ -155,7 +180,9 @@ static void print_stmt(const ctl_stmt *s, int indent, ctl_text *out) {
         ctl_text_add(out, "%s", arrows[s->kind]);
         ctl_ast_print_expr(s->value, out);
         break;
-    case STMT_INSTANCE: ctl_ast_print_expr(s->value, out); break;
+    case STMT_INSTANCE:
+        ctl_ast_print_expr(s->value, out);
+        break;
     case STMT_FOR:
         ctl_text_add(out, "for %s in ", s->name);
         ctl_ast_print_expr(s->lo, out);
@@ -201,8 +228,10 @@ static void print_setting(const ctl_setting *s, ctl_text *out) {
         print_paths(s->paths, s->npaths, out);
         ctl_text_add(out, " as %s", s->word);
     } else if (strcmp(s->name, "memory") == 0) {
-        static const struct { const char *name; double bytes; } units[] = {
-            {"GiB", 1073741824.0}, {"MiB", 1048576.0}, {"KiB", 1024.0}, {"B", 1.0}};
+        static const struct {
+            const char *name;
+            double bytes;
+        } units[] = {{"GiB", 1073741824.0}, {"MiB", 1048576.0}, {"KiB", 1024.0}, {"B", 1.0}};
         double bytes = s->values[0]->number;
         size_t u = 0;
         while (bytes == 0 || fmod(bytes, units[u].bytes) != 0)
@@ -238,7 +267,9 @@ static void print_tune(const ctl_decl *d, ctl_text *out) {
 
 void ctl_ast_print_decl(const ctl_decl *d, ctl_text *out) {
     switch (d->kind) {
-    case DECL_IMPORT: ctl_text_add(out, "import %s", d->name); break;
+    case DECL_IMPORT:
+        ctl_text_add(out, "import %s", d->name);
+        break;
     case DECL_FN:
         ctl_text_add(out, "fn %s(", d->name);
         print_parameters(d->inputs, d->ninputs, out);
@@ -267,7 +298,9 @@ void ctl_ast_print_decl(const ctl_decl *d, ctl_text *out) {
         ctl_text_add(out, "model %s = ", d->name);
         ctl_ast_print_expr(d->value, out);
         break;
-    case DECL_TUNE: print_tune(d, out); break;
+    case DECL_TUNE:
+        print_tune(d, out);
+        break;
     }
     ctl_text_add(out, "\n");
 }
