@@ -48,6 +48,11 @@ static ctl_graph *rounded(const ctl_graph *g, ctl_dtype compute) {
     ctl_pass_round(g, compute, &out);
     return verified(out);
 }
+static ctl_graph *merged(const ctl_graph *g) {
+    ctl_graph *out;
+    ctl_pass_products(g, &out);
+    return verified(out);
+}
 static ctl_graph *saved(const ctl_graph *g) {
     ctl_graph *out;
     ctl_pass_save(g, &out);
@@ -223,6 +228,7 @@ static void test_identities_fold(void **state) {
     ctl_node_id one = B(OP_DIV, B(OP_ADD, C(3), C(5)), C(8));
     ctl_node_id y = B(OP_MUL, B(OP_ADD, x, B(OP_SUB, one, C(1))), one);
     y = B(OP_ADD, y, U(OP_NEG, U(OP_NEG, U(OP_NEG, x))));
+    y = B(OP_ADD, U(OP_NEG, x), y);
     y = attr(g, OP_JOIN, attr(g, OP_SPLIT, y, 2, 0), 4, 0);
     give(g, "y", times(g, y, U(OP_TRANSPOSE, U(OP_TRANSPOSE, w))));
     give(g, "again", times(g, y, w));
@@ -230,8 +236,8 @@ static void test_identities_fold(void **state) {
     assert_int_equal(count_ops(s, OP_CONST), 0);
     assert_int_equal(count_ops(s, OP_MATMUL), 1);
     assert_int_equal(count_ops(s, OP_TRANSPOSE), 0);
-    assert_int_equal(count_ops(s, OP_SUB), 1);
-    assert_int_equal((int)s->n, 4); /* x, w, x - x, the product */
+    assert_int_equal(count_ops(s, OP_SUB), 2);
+    assert_int_equal((int)s->n, 5); /* x, w, x - x, x - x - x, the product */
     assert_same_bits(run(s, CTL_F64), run(g, CTL_F64));
 }
 
@@ -367,13 +373,88 @@ static void test_operands_are_bf16(void **state) {
     assert_int_equal(g->at[g->loss].dtype, CTL_REAL);
 }
 
+/* ---- products ---- */
+static void test_products_of_one_operand_merge(void **state) {
+    (void)state;
+    ctl_graph *g = tiny(8);
+    ctl_node_id x = state_of(g, "x", U(OP_EXP, g->inputs.at[0].node)), w[6], y[6];
+    for (int k = 0; k < 6; k++) w[k] = param_of(g, NAME("w%d", k), 3 + k, 8, k == 4 || k == 5);
+    ctl_node_id b0 = param_of(g, "b0", 1, 3, false), b1 = param_of(g, "b1", 1, 4, false);
+    static const int order[] = {2, 1, 0, 3, 5, 4}; /* stacks are in the order of parameters all the same */
+    for (int j = 0; j < 6; j++) y[order[j]] = times(g, x, w[order[j]]);
+    give(g, "biased 0", state_of(g, "a", B(OP_ADD, y[0], b0)));
+    give(g, "biased 1", state_of(g, "b", B(OP_ADD, b1, y[1])));
+    give(g, "plain 2", state_of(g, "c", y[2]));
+    give(g, "plain 3", state_of(g, "d", y[3]));
+    give(g, "trained 4", state_of(g, "e", B(OP_MUL, C(2), y[4])));
+    give(g, "trained 5", state_of(g, "f", B(OP_MUL, C(3), y[5])));
+    ctl_graph *b = rounded(simplified(g), CTL_BF16), *p = merged(b);
+    assert_int_equal(count_ops(b, OP_MATMUL), 6);
+    assert_int_equal(count_ops(p, OP_MATMUL), 3);
+    assert_int_equal(count_ops(p, OP_STACK), 3);
+    assert_same_bits(run(p, CTL_BF16), run(b, CTL_BF16));
+    for (size_t k = 0; k < p->n; k++) {
+        if (p->at[k].op != OP_STACK) continue;
+        for (uint32_t j = 1; j < p->at[k].nin; j++) {
+            const ctl_node *left = &p->at[p->at[k].in[j - 1]], *right = &p->at[p->at[k].in[j]];
+            if (left->op == OP_CAST) left = &p->at[left->in[0]], right = &p->at[right->in[0]];
+            assert_true(left->i[0] + 1 == right->i[0]);
+        }
+    }
+    ctl_graph *f = rounded(simplified(g), CTL_F32); /* without casts plain 2 and 3 are as 4 and 5, but for their rate */
+    assert_int_equal(count_ops(merged(f), OP_MATMUL), 3);
+    assert_same_bits(run(merged(f), CTL_F32), run(f, CTL_F32));
+}
+
+static void test_sums_of_products_merge(void **state) {
+    (void)state;
+    ctl_graph *g = tiny(4);
+    ctl_node_id x = g->inputs.at[0].node, term[4], sum = U(OP_SIN, x);
+    ctl_node_id f[] = {U(OP_EXP, x), U(OP_COS, x), U(OP_TANH, x), x};
+    for (int k = 0; k < 4; k++) {
+        term[k] = B(OP_MATMUL, f[k], param_of(g, NAME("w%d", k), 4, 5, false));
+    }
+    sum = B(OP_ADD, B(OP_MATMUL, sum, param_of(g, "v", 4, 5, false)), term[0]);
+    sum = B(OP_ADD, sum, B(OP_ADD, term[1], B(OP_MUL, term[3], C(2))));
+    give(g, "y", state_of(g, "y", B(OP_ADD, sum, term[2])));
+    ctl_graph *f32 = rounded(simplified(g), CTL_F32), *p = merged(f32);
+    assert_int_equal(count_ops(p, OP_MATMUL), 2);
+    assert_int_equal(count_ops(p, OP_CAT), 1);
+    assert_close(run(p, CTL_F64), run(f32, CTL_F64), 1e-14);
+}
+
+/* Weights of a stack are in no other, and stacks repeat whole. */
+static void test_a_weight_is_in_one_stack(void **state) {
+    (void)state;
+    for (size_t k = 0; k < CTL_COUNT(tunings); k++) {
+        for (int variant = 0; variant < 4; variant++) {
+            llama m = tuned(tunings[k]);
+            m.dropout = variant & 1 ? 0.1 : 0, m.biased = variant & 2;
+            ctl_dtype compute = variant == 1 ? CTL_F32 : CTL_BF16;
+            ctl_graph *g = rounded(simplified(differentiated(simplified(build_llama(&arena, &m)))), compute);
+            ctl_graph *p = merged(g);
+            int *stacks = CTL_NEW_ARRAY(&arena, int, p->n);
+            for (size_t j = 0; j < p->n; j++) {
+                for (uint32_t i = 0; p->at[j].op == OP_STACK && i < p->at[j].nin; i++) stacks[p->at[j].in[i]]++;
+            }
+            for (size_t j = 0; j < p->n; j++) assert_true(stacks[j] <= 1);
+            assert_true(count_ops(p, OP_STACK) > 0);
+            assert_true(count_ops(p, OP_MATMUL) < count_ops(g, OP_MATMUL));
+            assert_close(run(p, CTL_F64), run(g, CTL_F64), compute == CTL_F32 ? 1e-12 : 2e-2);
+            assert_same_bits(run(saved(p), CTL_BF16), run(p, CTL_BF16));
+        }
+    }
+}
+
 /* ---- what forward keeps ---- */
-static int64_t bytes_a_layer(llama m, ctl_dtype compute) {
+static int64_t bytes_a_layer(llama m, ctl_dtype compute, bool merge) {
     int64_t bytes[2];
     for (int k = 0; k < 2; k++) {
         m.depth = 2 + k;
         ctl_graph *g = simplified(differentiated(simplified(build_llama(&arena, &m))));
-        bytes[k] = ctl_saved_bytes(saved(rounded(g, compute)));
+        g = rounded(g, compute);
+        if (merge) g = merged(g);
+        bytes[k] = ctl_saved_bytes(saved(g));
     }
     return (bytes[1] - bytes[0]) / m.tokens;
 }
@@ -389,11 +470,11 @@ static void test_forward_keeps_what_the_formula_says(void **state) {
     int64_t kv = m.kv_heads * m.head;
     for (size_t k = 0; k < CTL_COUNT(cases); k++) {
         m.how = cases[k].how;
-        for (int dropout = 0; dropout < 2; dropout++) {
-            m.dropout = dropout * 0.05;
+        for (int variant = 0; variant < 8; variant++) {
+            m.dropout = variant & 1 ? 0.05 : 0, m.biased = variant & 4;
             int64_t numbers = 4 * m.hidden + 2 * kv + 2 * m.ffn + cases[k].thin * m.rank;
-            assert_int_equal(bytes_a_layer(m, CTL_BF16), 2 * numbers + 4 * m.heads);
-            assert_int_equal(bytes_a_layer(m, CTL_F32), 4 * numbers + 4 * m.heads);
+            assert_int_equal(bytes_a_layer(m, CTL_BF16, variant & 2), 2 * numbers + 4 * m.heads);
+            assert_int_equal(bytes_a_layer(m, CTL_F32, variant & 2), 4 * numbers + 4 * m.heads);
         }
     }
 }
@@ -472,6 +553,9 @@ int main(void) {
         TEST(test_gradients_survive_all_passes),
         TEST(test_bf16_is_near_and_saving_keeps_its_bits),
         TEST(test_operands_are_bf16),
+        TEST(test_products_of_one_operand_merge),
+        TEST(test_sums_of_products_merge),
+        TEST(test_a_weight_is_in_one_stack),
         TEST(test_forward_keeps_what_the_formula_says),
         TEST(test_backward_reads_no_product_of_forward_twice),
         TEST(test_cut_is_the_least),

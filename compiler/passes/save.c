@@ -8,7 +8,7 @@
  *
  * Then backward reads kept values as they are, and clones of entry backward of the rest, made just before their first
  * reader. Among values of one size a view is dearest, so a panel is kept rather than all its slices. A kept slice of a
- * panel that is not kept would keep all of it alive, and so is copied (a CAST to its own type). */
+ * panel that is not kept would keep all of it alive, and so is copied. */
 #include "compiler/graph/graph_copy.h"
 #include "compiler/passes/passes.h"
 #include "compiler/passes/save_cut.h"
@@ -75,10 +75,19 @@ static ctl_node_id add(saver *s, const ctl_node *node, ctl_entry entry) {
     return id;
 }
 
+/* Makes the slice a value of its own: f32 numbers times 1, or 16-bit ones widened and rounded again. */
 static void copy_slice(saver *s, ctl_node_id id) {
     const ctl_node *n = &s->in->at[id];
-    ctl_node cast = {.op = OP_CAST, .dtype = n->dtype, .nin = 1, .in = &s->copy->map[id], .span = n->span, .path = n->path};
-    s->copy->map[id] = add(s, &cast, ENTRY_FORWARD);
+    ctl_node first = {.op = OP_CAST, .dtype = CTL_REAL, .nin = 1, .in = &s->copy->map[id], .span = n->span, .path = n->path};
+    if (n->dtype == CTL_BF16) {
+        ctl_node_id wide = add(s, &first, ENTRY_FORWARD);
+        first.dtype = CTL_BF16, first.in = &wide;
+        s->copy->map[id] = add(s, &first, ENTRY_FORWARD);
+        return;
+    }
+    ctl_node_id in[] = {s->copy->map[id], ctl_build_const(s->copy->out, 1)};
+    first.op = OP_MUL, first.nin = 2, first.in = in;
+    s->copy->map[id] = add(s, &first, ENTRY_FORWARD);
 }
 
 /* What backward reads for forward's or any value: the new graph's node, or CTL_NONE while its clone is not made. */
