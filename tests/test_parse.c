@@ -104,6 +104,18 @@ static void expressions(void **state) {
         {"a ^ -b * c", "(mul (pow a (- b)) c)"},
         {"-a * b", "(mul (- a) b)"},
         {"a - -b", "(sub a (- b))"},
+        {"a - (b - c)", "(sub a (sub b c))"},
+        {"a / (b * c)", "(div a (mul b c))"},
+        {"(a ^ b) ^ c", "(pow (pow a b) c)"},
+        {"(-a) ^ b", "(pow (- a) b)"},
+        {"-(a * b)", "(- (mul a b))"},
+        {"(a < b) < c", "(lt (lt a b) c)"},
+        {"a == (b == c)", "(eq a (eq b c))"},
+        {"not (a and b)", "(n (and a b))"},
+        {"(not a) * b", "(mul (n a) b)"},
+        {"a and (b or c)", "(and a (or b c))"},
+        {"(2).T", "(T 2)"},
+        {"(a).T", "(T a)"},
         {"(a + b) * c", "(mul (add a b) c)"},
         {"a < b and b <= c or not d == e", "(or (and (lt a b) (le b c)) (n (eq d e)))"},
         {"a or b and c", "(or a (and b c))"},
@@ -207,6 +219,15 @@ static void lines(void **state) {
         assert_string_equal(b->said, "");
         assert_string_equal(out.at, canonical);
     }
+    /* a line ends in an operator or a comma: it goes on */
+    static const char wide[] = "import a,\n b\ncontrol c() on n {\n x ~\n l:\n g()\n weight a,\n b : [2]\n y <- x *\n x @\n"
+                               " x ^\n 2 and\n not\n x\n}\ntune m with a(),\n b()\n";
+    static const char narrow[] = "import a\nimport b\ncontrol c() on n {\n    x ~ l: g()\n    weight a, b : [2]\n"
+                                 "    y <- x * x @ x ^ 2 and not x\n}\ntune m with a(), b()\n";
+    ctl_text going = {.arena = &b->arena};
+    ctl_ast_print(parse(b, wide, sizeof wide - 1), &going);
+    assert_string_equal(b->said, "");
+    assert_string_equal(going.at, narrow);
     /* the braces of a path go on over lines, `else` may stand on a line of its own, `**` ends a line */
     static const char loose[] = "control c() on n {\n train a.{b,\n c\n}.d\n train **\n if a {\n y <- x }\n else\n {\n y <- 2 }\n}\n";
     static const char tidy[] = "control c() on n {\n    train a.{b, c}.d\n    train **\n    if a {\n        y <- x\n    } else {\n"
@@ -434,6 +455,10 @@ static void limits(void **state) {
     b->sink.errors = 0;
     assert_int_equal(parse(b, text, size)->decls[0]->value->depth, CTL_MOST_DEPTH);
     assert_int_equal(b->sink.errors, 0);
+    free(text);
+    text = repeat("fn f(x) = ", "x + ", CTL_MOST_DEPTH, "x\n", &size);
+    parse(b, text, size);
+    assert_int_equal(b->sink.errors, 1);
     free(text);
     text = repeat("net f(x) -> y {\n", "y <- x\n", 10000, "}\n", &size);
     assert_int_equal(parse(b, text, size)->decls[0]->body.n, 10000);
