@@ -114,49 +114,46 @@ typedef struct compilation {
     ctl_arena arena;
     ctl_unit unit;
     jmp_buf jump;
+    const char *name, *path, *text; /* path NULL: the text is given */
+    size_t size;
 } compilation;
 
-static ctl_status compile(compilation *c, const char *name, const char *path, const char *text, size_t size) {
+static void run(compilation *c) {
     ctl_unit *u = &c->unit;
-    if (setjmp(c->jump)) {
-        ctl_unit_drop(u);
-        ctl_arena_free(&c->arena);
-        return CTL_ERR_MEMORY;
-    }
     ctl_arena_init(&c->arena, u->options->allocator, &c->jump);
     u->arena = &c->arena;
     u->sink = (ctl_sink){.arena = &c->arena, .fn = u->options->diagnostic, .ctx = u->options->diagnostic_ctx};
     u->threads = threads_of(u->options);
-    if (path) {
-        const char *slash = strrchr(path, '/');
-        u->directory = slash ? ctl_strndup(u->arena, path, (size_t)(slash - path) + 1) : "";
-        text = ctl_unit_read_file(u, path, &size);
-        name = path;
-        if (!text) {
+    if (c->path) {
+        const char *slash = strrchr(c->path, '/');
+        u->directory = slash ? ctl_strndup(u->arena, c->path, (size_t)(slash - c->path) + 1) : "";
+        c->text = ctl_unit_read_file(u, c->path, &c->size);
+        if (!c->text) {
             u->status = CTL_ERR_IO;
-            ctl_error(&u->sink, CTL_E0508, CTL_NO_SPAN, "give the path of a .ctl file", "the spec `%s` cannot be read", path);
+            ctl_error(&u->sink, CTL_E0508, CTL_NO_SPAN, "give the path of a .ctl file", "the spec `%s` cannot be read", c->path);
+            return;
         }
     }
-    if (u->status == CTL_OK) {
-        u->main_file = ctl_sink_add_source(&u->sink, name, text, size);
-        run_passes(u);
-    }
+    u->main_file = ctl_sink_add_source(&u->sink, c->name, c->text, c->size);
+    run_passes(u);
     if (u->status == CTL_OK && u->sink.errors) u->status = CTL_ERR_INPUT;
-    if (u->status != CTL_OK) ctl_unit_drop(u);
-    ctl_arena_free(&c->arena);
-    return u->status;
 }
 
 static ctl_status start(const char *name, const char *path, const char *text, size_t size, const ctlc_options *options,
                         ctl_program **out) {
     static const ctlc_options defaults;
-    if (!options) options = &defaults;
     *out = NULL;
+    if (!options) options = &defaults;
     const ctl_allocator *a = ctl_allocator_or_default(options->allocator);
     compilation *c = ctl_alloc(a, sizeof *c);
     if (!c) return CTL_ERR_MEMORY;
     c->unit.options = options;
-    ctl_status status = compile(c, name, path, text, size);
+    c->name = name, c->path = path, c->text = text, c->size = size;
+    if (setjmp(c->jump) == 0) run(c);
+    else c->unit.status = CTL_ERR_MEMORY;
+    if (c->unit.status != CTL_OK) ctl_unit_drop(&c->unit);
+    ctl_arena_free(&c->arena);
+    ctl_status status = c->unit.status;
     *out = c->unit.program;
     ctl_free(a, c, sizeof *c);
     return status;

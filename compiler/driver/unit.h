@@ -6,6 +6,7 @@
 #include "compiler/kernel/lower.h"
 #include "compiler/passes/passes.h"
 #include "ctl/ctlc.h"
+#include "compiler/plan/print.h"
 
 typedef struct ctl_unit {
     const ctlc_options *options;

@@ -183,10 +183,15 @@ void ctl_unknown(ctl_elab *e, ctl_scope *scope, const ctl_path *path, ctl_code c
 
 ctl_entity *ctl_declare(ctl_elab *e, ctl_scope *scope, ctl_entity *root, const ctl_path *path, ctl_entity_kind kind) {
     if (!root) {
-        bool indexed = false;
-        for (size_t i = 0; i < path->n; i++) indexed |= path->seg[i].kind != SEG_NAME;
-        const ctl_scope *s = scope;
-        while (indexed && s->iteration && s->parent) s = s->parent;
+        /* Indexed names, and the net's results, outlive the loop that declares them. */
+        const ctl_scope *body = scope;
+        while (body->iteration && body->parent) body = body->parent;
+        bool outlives = false;
+        for (size_t i = 0; i < path->n; i++) outlives |= path->seg[i].kind != SEG_NAME;
+        if (path->n == 1 && e->making && body->names == e->making->entity)
+            for (size_t i = 0; i < e->making->net->noutputs; i++)
+                outlives |= strcmp(path->seg[0].name ? path->seg[0].name : "", e->making->net->outputs[i].name) == 0;
+        const ctl_scope *s = outlives ? body : scope;
         root = s->names;
     }
     ctl_entity *at = root;
