@@ -206,6 +206,24 @@ static void test_single_edges_dissolve_in_textual_order(void **state) {
     assert_close(run(s, CTL_F64), run(g, CTL_F64), 1e-14);
 }
 
+static void test_biases_join_their_products(void **state) {
+    (void)state;
+    ctl_graph *g = tiny(4);
+    ctl_node_id x = g->inputs.at[0].node, w[2], b = param_of(g, "b", 1, 4, false);
+    for (int k = 0; k < 2; k++) w[k] = times(g, x, param_of(g, NAME("w%d", k), 4, 4, false));
+    ctl_node_id inner = state_of(g, "inner", B(OP_ADD, B(OP_ADD, w[0], w[1]), b));
+    give(g, "y", state_of(g, "y", B(OP_ADD, x, inner)));
+    ctl_graph *s = simplified(g);
+    ctl_node_id sum = s->at[s->outputs.at[0].node].in[0]; /* (x + w0) + (w1 + b) */
+    ctl_node_id right = s->at[sum].in[1], left = s->at[sum].in[0];
+    assert_int_equal(s->at[right].op, OP_ADD);
+    assert_int_equal(s->at[s->at[right].in[0]].op, OP_MATMUL);
+    assert_int_equal(s->at[s->at[right].in[1]].op, OP_PARAM);
+    assert_int_equal(s->at[s->at[left].in[0]].op, OP_INPUT);
+    assert_int_equal(simplified(s)->n, s->n);
+    assert_close(run(s, CTL_F64), run(g, CTL_F64), 1e-14);
+}
+
 static void test_states_with_readers_stay(void **state) {
     (void)state;
     ctl_graph *g = tiny(4);
@@ -543,6 +561,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_states_of_states_are_aliases),
         TEST(test_single_edges_dissolve_in_textual_order),
+        TEST(test_biases_join_their_products),
         TEST(test_states_with_readers_stay),
         TEST(test_identities_fold),
         TEST(test_views_fold),

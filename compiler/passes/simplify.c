@@ -3,7 +3,10 @@
  * A state read only as one edge of another state is not rounded by itself: its edges take its place in the other's
  * sum, in textual order, summed from the left. So a projection inside a residual is rounded once, with the residual,
  * and its product can add to the residual directly. A sum is recognised by its shape: STATE over ADDs that nest to the
- * left and that nothing else reads; an ADD on the right is an edge's own arithmetic and stays. */
+ * left and that nothing else reads; an ADD on the right is an edge's own arithmetic and stays.
+ *
+ * One thing departs from textual order: a one-row edge (a bias) that follows a product is added to the product first, so
+ * that the product's task can take it along whatever else the state sums. */
 #include "compiler/passes/simplify.h"
 
 #include "compiler/passes/cross_entropy.h"
@@ -39,6 +42,36 @@ static bool collect_edges(const ctl_graph *g, const uint32_t *readers, ctl_node_
     return dissolved;
 }
 
+/* Whether edge k is one row of weights and the edge before it a product of its own. */
+static bool binds(const ctl_graph *g, const uint32_t *readers, const addends *edges, size_t k) {
+    if (k == 0) return false;
+    const ctl_node *bias = &g->at[edges->at[k].id], *product = &g->at[edges->at[k - 1].id];
+    return bias->space == SPACE_NONE && bias->rate != RATE_STEP && bias->rows == 1 && product->op == OP_MATMUL &&
+           product->space != SPACE_NONE && product->cols == bias->cols && readers[edges->at[k - 1].id] == 1;
+}
+
+/* Whether the sum has to be written anew: the first two edges are added first anyway. */
+static bool rebinds(const ctl_graph *g, const uint32_t *readers, const addends *edges) {
+    for (size_t k = 2; k < edges->n; k++) {
+        if (binds(g, readers, edges, k)) return true;
+    }
+    return false;
+}
+
+static ctl_node_id sum_edges(ctl_rewrite *r, const ctl_node *like, const uint32_t *readers, const addends *edges) {
+    ctl_node_id total = CTL_NONE;
+    for (size_t k = 0; k < edges->n; k++) {
+        ctl_node_id term = r->map[edges->at[k].id];
+        if (k + 1 < edges->n && binds(r->in, readers, edges, k + 1)) {
+            ctl_node_id pair[] = {term, r->map[edges->at[++k].id]};
+            term = ctl_rewrite_make(r, like, OP_ADD, 2, pair, 0, 0);
+        }
+        ctl_node_id pair[] = {total, term};
+        total = total == CTL_NONE ? term : ctl_rewrite_make(r, like, OP_ADD, 2, pair, 0, 0);
+    }
+    return total;
+}
+
 ctl_graph *ctl_simplify_states(const ctl_graph *in) {
     ctl_rewrite r;
     ctl_rewrite_begin(&r, in);
@@ -47,12 +80,9 @@ ctl_graph *ctl_simplify_states(const ctl_graph *in) {
     for (size_t k = 0; k < in->n; k++) {
         ctl_node_id id = (ctl_node_id)k;
         ctl_node node = ctl_rewrite_mapped(&r, id);
-        if (node.op == OP_STATE && collect_edges(in, readers, id, &open, &edges)) {
-            node.in[0] = r.map[edges.at[0].id];
-            for (size_t e = 1; e < edges.n; e++) {
-                ctl_node_id pair[] = {node.in[0], r.map[edges.at[e].id]};
-                node.in[0] = ctl_rewrite_make(&r, &node, OP_ADD, 2, pair, 0, 0);
-            }
+        if (node.op == OP_STATE) {
+            bool dissolved = collect_edges(in, readers, id, &open, &edges);
+            if (dissolved || rebinds(in, readers, &edges)) node.in[0] = sum_edges(&r, &node, readers, &edges);
         }
         r.map[k] = ctl_rewrite_node(&r, &node);
     }
