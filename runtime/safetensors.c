@@ -113,7 +113,7 @@ static int by_place(const void *a, const void *b) {
 }
 
 static ctl_status check_tiling(ctl_tensors *set, const file *f, size_t first, const unsigned char *data, size_t size) {
-    qsort(set->tensors + first, set->n - first, sizeof *set->tensors, by_place);
+    if (set->n > first) qsort(set->tensors + first, set->n - first, sizeof *set->tensors, by_place);
     const unsigned char *at = data;
     for (size_t i = first; i < set->n; i++) {
         const ctl_tensor *t = &set->tensors[i];
