@@ -13,3 +13,8 @@ if(CMOCKA)
 else()
   message(STATUS "cmocka not found: no tests are built (tools/setup installs it)")
 endif()
+
+# The theorems' host program is an example and its own test.
+add_executable(theorems ${CMAKE_SOURCE_DIR}/examples/theorems.c)
+target_link_libraries(theorems ctlc_lib)
+add_test(NAME theorems COMMAND theorems ${CMAKE_SOURCE_DIR}/examples/theorems.ctl)
