@@ -51,7 +51,7 @@ static const ctl_allocator *counting_allocator(counting *c) {
 /* ---- what was said ---- */
 typedef struct heard {
     int n, errors, warnings;
-    char code[16], message[2100], hint[600], all[8192];
+    char code[16], message[2100], hint[600], all[8192], hints[4096];
 } heard;
 static void hear(void *ctx, const ctl_diagnostic *d) {
     heard *h = ctx;
@@ -63,6 +63,8 @@ static void hear(void *ctx, const ctl_diagnostic *d) {
     snprintf(h->hint, sizeof h->hint, "%s", d->hint ? d->hint : "");
     size_t used = strlen(h->all);
     snprintf(h->all + used, sizeof h->all - used, "%s %.500s\n", d->code, d->message);
+    used = strlen(h->hints);
+    snprintf(h->hints + used, sizeof h->hints - used, "%.500s\n", d->hint ? d->hint : "");
 }
 
 /* ---- the program ---- */
