@@ -486,6 +486,44 @@ static void library(void **state) {
     assert_true(files >= 5);
 }
 
+/* ---- the examples of the language's page, and the files of examples/ ---- */
+static char *read_file(const char *path) {
+    FILE *file = fopen(path, "rb");
+    if (!file) return NULL;
+    char *text = calloc(1, 1 << 20);
+    size_t n = fread(text, 1, (1 << 20) - 1, file);
+    fclose(file);
+    text[n] = 0;
+    return text;
+}
+
+static void documentation(void **state) {
+    bench *b = *state;
+    char *page = read_file(SOURCE_DIR "/docs/language.md");
+    assert_non_null(page);
+    int found = 0;
+    for (char *at = page; (at = strstr(at, "\n```ctl")); found++) {
+        bool body = strncmp(at, "\n```ctl body\n", 13) == 0;
+        char *begin = strchr(at + 1, '\n') + 1, *end = strstr(begin, "\n```");
+        assert_non_null(end);
+        ctl_text source = {.arena = &b->arena};
+        ctl_text_add(&source, body ? "control c() on n {\n%.*s\n}\n" : "%.*s\n", (int)(end - begin), begin);
+        assert_true(parse(b, source.at, source.n)->ndecls > 0);
+        assert_string_equal(b->said, "");
+        at = end + 4;
+    }
+    assert_true(found > 15);
+    free(page);
+    static const char *const examples[] = {SOURCE_DIR "/examples/tiny.ctl", SOURCE_DIR "/examples/encoder.ctl"};
+    for (size_t i = 0; i < CTL_COUNT(examples); i++) {
+        char *text = read_file(examples[i]);
+        assert_non_null(text);
+        parse(b, text, strlen(text));
+        assert_string_equal(b->said, "");
+        free(text);
+    }
+}
+
 /* ---- failing allocations ---- */
 typedef struct limited {
     size_t left;
@@ -609,6 +647,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(recovery, setup, teardown),
         cmocka_unit_test_setup_teardown(limits, setup, teardown),
         cmocka_unit_test_setup_teardown(library, setup, teardown),
+        cmocka_unit_test_setup_teardown(documentation, setup, teardown),
         cmocka_unit_test(failing_allocations),
         cmocka_unit_test(mutations),
     };
