@@ -133,7 +133,9 @@ const char *tool_bytes(double bytes, char *buf) {
 }
 
 const char *tool_seconds(double seconds, char *buf) {
-    if (seconds < 60)
+    if (seconds < 1)
+        snprintf(buf, 32, "%.1f ms", 1e3 * seconds);
+    else if (seconds < 60)
         snprintf(buf, 32, "%.1f s", seconds);
     else if (seconds < 3600)
         snprintf(buf, 32, "%dm %02ds", (int)seconds / 60, (int)seconds % 60);

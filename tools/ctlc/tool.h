@@ -69,7 +69,7 @@ int tool_compile_spec(const char *command, const char *spec, const tool_compile 
 /* ---- numbers for people ---- */
 /* "12.3 MiB" into buf of 32; returns buf. */
 const char *tool_bytes(double bytes, char *buf);
-/* "1h 02m", "3m 04s", "12.3 s" into buf of 32. */
+/* "1h 02m", "3m 04s", "12.3 s", "45.6 ms" into buf of 32. */
 const char *tool_seconds(double seconds, char *buf);
 /* "1,234,567" into buf of 32. */
 const char *tool_count(int64_t n, char *buf);
