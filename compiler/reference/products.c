@@ -5,6 +5,14 @@
 
 enum { IGNORED_LABEL = -100 };
 
+/* Four sums side by side: each in the order of k, together four times as fast as one after the other. */
+static void four_dots(const double *x, int64_t x_step, const double *b, int64_t b_row, int64_t n, double *out) {
+    double sum[4] = {0};
+    for (int64_t k = 0; k < n; k++)
+        for (int64_t j = 0; j < 4; j++) sum[j] += x[k * x_step] * b[j * b_row + k];
+    for (int64_t j = 0; j < 4; j++) out[j] = sum[j];
+}
+
 void ref_matmul(ctl_reference *r, ctl_node_id id) {
     const ctl_node *n = &r->g->at[id], *na = &r->g->at[n->in[0]], *nb = &r->g->at[n->in[1]];
     const double *a = ref_value(r, n->in[0]), *b = ref_value(r, n->in[1]);
@@ -17,7 +25,9 @@ void ref_matmul(ctl_reference *r, ctl_node_id id) {
         const double *x = a + i * a_row;
         for (int64_t j = 0; j < cols; j++) c[j] = 0;
         if (tb) {
-            for (int64_t j = 0; j < cols; j++)
+            int64_t j = 0;
+            for (; j + 4 <= cols; j += 4) four_dots(x, a_step, b + j * nb->cols, nb->cols, inner, c + j);
+            for (; j < cols; j++)
                 for (int64_t k = 0; k < inner; k++) c[j] += x[k * a_step] * b[j * nb->cols + k];
         } else {
             for (int64_t k = 0; k < inner; k++)
