@@ -83,6 +83,15 @@ void ctl_unit_lower(ctl_unit *u) {
         return;
     }
     u->program = lowered.program, u->rows = lowered.rows;
+    ctl_memory memory = ctl_program_memory(u->program);
+    if (u->spec.memory && memory.peak > (size_t)u->spec.memory) {
+        ctl_error(&u->sink, CTL_E0509, CTL_NO_SPAN,
+                  "fewer tokens at a time (--set tokens=..) with more accumulation, bf16, or a smaller model need less; "
+                  "`ctlc plan` shows what takes how much",
+                  "the plan needs %zu bytes, and the spec allows %lld: %zu for weights, %zu for what is trained, %zu for a step",
+                  memory.peak, (long long)u->spec.memory, memory.constant, memory.persistent, memory.step);
+        u->status = CTL_ERR_BUDGET;
+    }
 }
 
 static void release_code(void *code) { ctl_cpu_code_free(code); }

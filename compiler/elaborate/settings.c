@@ -142,6 +142,18 @@ static void apply_set(ctl_elab *e, const ctl_decl *tune, ctl_expr *model_call, c
             if (*end) ctl_error(e->sink, CTL_E0506, CTL_NO_SPAN, "--set tokens=16x1024, --set tokens=16384", "`--set %s`: tokens are AxB or N", setting);
     } else if (strcmp(key, "compute") == 0) {
         set_compute(e, text, CTL_NO_SPAN);
+    } else if (strcmp(key, "memory") == 0) {
+        static const struct {
+            const char *unit;
+            double bytes;
+        } units[] = {{"", 1}, {"KiB", 1024}, {"MiB", 1048576}, {"GiB", 1073741824}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}};
+        char *end;
+        double amount = strtod(text, &end), bytes = 0;
+        for (size_t k = 0; k < CTL_COUNT(units); k++)
+            if (strcmp(end, units[k].unit) == 0) bytes = amount * units[k].bytes;
+        if (end == text || !(bytes >= 1 && bytes < 9e18))
+            ctl_error(e->sink, CTL_E0506, CTL_NO_SPAN, "--set memory=24GiB", "`--set %s` is no amount of memory", setting);
+        else e->spec->memory = (int64_t)bytes;
     } else if (strcmp(key, "optimizer") == 0) {
         if (!strcmp(text, "adamw") || !strcmp(text, "sgd")) memcpy(e->spec->settings.optimizer, text, strlen(text) + 1);
         else ctl_error(e->sink, CTL_E0506, CTL_NO_SPAN, NULL, "`--set %s`: optimizers are adamw and sgd", setting);
