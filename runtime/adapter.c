@@ -1,7 +1,9 @@
-/* adapter: what the controls made, as a pair of files in the ecosystem's places: adapter_model.safetensors, and
- * adapter_config.json, which names the base model and holds the control's source, so that an adapter explains itself.
+/* adapter: what the controls made, as a pair of files in the ecosystem's places: adapter_model.safetensors,
+ * and adapter_config.json, which names the base model and holds the control's source, so that an adapter
+ * explains itself.
  *
- * The tensors are written first: a directory with an adapter_config.json of this save has the tensors of this save too. */
+ * The tensors are written first: a directory with an adapter_config.json of this save has the tensors of this
+ * save too. */
 #include <jansson.h>
 #include <sys/stat.h>
 
@@ -43,7 +45,8 @@ ctl_status ctl_session_save_adapter(ctl_session *s, const char *directory) {
     return status;
 }
 
-/* The kind must be ours; another source is worth a warning, since the same names may then mean something else. */
+/* The kind must be ours; another source is worth a warning, since the same names may then mean something
+ * else. */
 static ctl_status check_config(ctl_session *s, const char *path, const char *text, size_t n) {
     json_error_t error;
     json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
@@ -52,10 +55,12 @@ static ctl_status check_config(ctl_session *s, const char *path, const char *tex
     const char *source = json_string_value(json_object_get(root, "control_source"));
     ctl_status status = CTL_ERR_INPUT;
     if (!root) {
-        ctl_session_say(s, "E0709", "fetch or save the adapter again", "'%s' is not JSON: %s (line %d)", path, error.text, error.line);
+        ctl_session_say(s, "E0709", "fetch or save the adapter again", "'%s' is not JSON: %s (line %d)", path,
+                        error.text, error.line);
     } else if (!type || strcmp(type, "STATE_CONTROL") != 0) {
         ctl_session_say(s, "E0709", "only adapters that were saved by ctlc can be read",
-                        "'%s': the adapter's peft_type is '%.60s', not 'STATE_CONTROL'", path, type ? type : "");
+                        "'%s': the adapter's peft_type is '%.60s', not 'STATE_CONTROL'", path,
+                        type ? type : "");
     } else {
         status = CTL_OK;
         ctl_string ours = {.allocator = s->allocator};
@@ -65,7 +70,8 @@ static ctl_status check_config(ctl_session *s, const char *path, const char *tex
         if (!again)
             status = CTL_ERR_MEMORY;
         else if (!source || strcmp(source, mine) != 0)
-            ctl_say(ctl_session_voice(s), CTL_WARNING, "E0709", "compare control_source in that file with your own",
+            ctl_say(ctl_session_voice(s), CTL_WARNING, "E0709",
+                    "compare control_source in that file with your own",
                     "'%s': the adapter was trained with another control", path);
         json_decref(again);
         ctl_string_drop(&ours);

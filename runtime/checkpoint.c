@@ -1,7 +1,8 @@
 /* checkpoint: the state of a training run on disk. See checkpoint.h.
  *
- * Trained parameters and moments are read from and written to the flat arrays as they are; what a control made but froze goes
- * as it is stored. The checksum adds up a hash of each piece of each tensor, so it does not depend on their order. */
+ * Trained parameters and moments are read from and written to the flat arrays as they are; what a control
+ * made but froze goes as it is stored. The checksum adds up a hash of each piece of each tensor, so it does
+ * not depend on their order. */
 #include "runtime/checkpoint.h"
 
 #include <dirent.h>
@@ -16,7 +17,8 @@
 #include "runtime/weights.h"
 
 enum { MOST_STATE = 1 << 26, MOST_NAME = 64, FORMAT = 1 };
-static const char *const DAMAGED = "go on from an older checkpoint by writing its name into 'latest', or start again";
+static const char *const DAMAGED =
+    "go on from an older checkpoint by writing its name into 'latest', or start again";
 
 typedef enum kind { KIND_PARAMETER, KIND_MOMENT1, KIND_MOMENT2, KIND_COUNT } kind;
 static const char *const kind_names[KIND_COUNT] = {"parameter", "moment1", "moment2"};
@@ -28,7 +30,7 @@ typedef struct content { /* the tensors of a checkpoint */
     struct slot {
         kind kind;
         size_t param;
-    } *slots;
+    } * slots;
     size_t n, cap;
     uint64_t checksum;
 } content;
@@ -53,7 +55,9 @@ static ctl_status content_init(content *c, ctl_session *s) {
         const ctl_program_param *p = &program->params[i];
         if (!ctl_save_selects(p, CTL_SAVE_ADAPTER)) continue;
         for (kind k = KIND_PARAMETER; fits && k < KIND_COUNT; k++) {
-            if (k != KIND_PARAMETER && (!p->trained || !(k == KIND_MOMENT1 ? c->flat.moment1 : c->flat.moment2))) continue;
+            if (k != KIND_PARAMETER &&
+                (!p->trained || !(k == KIND_MOMENT1 ? c->flat.moment1 : c->flat.moment2)))
+                continue;
             char *name = ctl_string_format(s->allocator, "%s/%s", kind_names[k], p->name);
             fits = name != NULL;
             if (!fits) break;
@@ -121,8 +125,8 @@ static bool is_ours(const char *name) {
     return *name == 0;
 }
 
-/* Removes a checkpoint's files and then the directory; whatever else somebody put there stays, and the directory with it.
- * What cannot be removed is left for the next time. */
+/* Removes a checkpoint's files and then the directory; whatever else somebody put there stays, and the
+ * directory with it. What cannot be removed is left for the next time. */
 static void remove_checkpoint(const ctl_allocator *a, const char *out, const char *name) {
     char *path = ctl_string_format(a, "%s/%s", out, name);
     DIR *directory = path ? opendir(path) : NULL;
@@ -143,7 +147,8 @@ static void remove_others(const ctl_allocator *a, const char *out, const char *k
     DIR *directory = opendir(out);
     if (!directory) return;
     for (struct dirent *entry; (entry = readdir(directory));) {
-        if (is_ours(entry->d_name) && strcmp(entry->d_name, keep) != 0 && strcmp(entry->d_name, keep_too) != 0)
+        if (is_ours(entry->d_name) && strcmp(entry->d_name, keep) != 0 &&
+            strcmp(entry->d_name, keep_too) != 0)
             remove_checkpoint(a, out, entry->d_name);
         if (strncmp(entry->d_name, "latest.tmp-", 11) != 0) continue;
         char *stale = ctl_string_format(a, "%s/%s", out, entry->d_name);
@@ -166,7 +171,8 @@ static ctl_status read_latest(ctl_session *s, const char *out, char name[MOST_NA
             name[strcspn(name, "\n")] = 0;
             ctl_free(s->allocator, text, n + 1);
             if (!is_ours(name)) {
-                ctl_session_say(s, "E0708", "write the name of one of the checkpoints there", "'%s' does not name a checkpoint", path);
+                ctl_session_say(s, "E0708", "write the name of one of the checkpoints there",
+                                "'%s' does not name a checkpoint", path);
                 status = CTL_ERR_INPUT;
             }
         }
@@ -185,11 +191,15 @@ static ctl_status save_files(content *c, const char *directory, const ctl_checkp
     if (status == CTL_OK) status = ctl_tensors_save(tensors, c->specs, c->n, NULL, 0, read_slot, c, place);
     if (status == CTL_OK) {
         ctl_string text = {.allocator = s->allocator};
-        ctl_string_add(&text, "{\n  \"format\": %d,\n  \"step\": \"%" PRIu64 "\",\n  \"data_position\": \"%" PRIu64 "\",\n", FORMAT,
-                       state->step, state->data_position);
-        ctl_string_add(&text, "  \"seed\": \"%" PRIu64 "\",\n  \"learning_rate\": \"%a\",\n", s->seed, state->learning_rate);
-        ctl_string_add(&text, "  \"program\": \"%" PRIu64 "\",\n  \"checksum\": \"%" PRIu64 "\",\n  \"loop\": ", fingerprint(s),
-                       c->checksum);
+        ctl_string_add(&text,
+                       "{\n  \"format\": %d,\n  \"step\": \"%" PRIu64 "\",\n  \"data_position\": \"%" PRIu64
+                       "\",\n",
+                       FORMAT, state->step, state->data_position);
+        ctl_string_add(&text, "  \"seed\": \"%" PRIu64 "\",\n  \"learning_rate\": \"%a\",\n", s->seed,
+                       state->learning_rate);
+        ctl_string_add(&text,
+                       "  \"program\": \"%" PRIu64 "\",\n  \"checksum\": \"%" PRIu64 "\",\n  \"loop\": ",
+                       fingerprint(s), c->checksum);
         ctl_string_json(&text, state->loop ? state->loop : "");
         ctl_string_add(&text, "\n}\n");
         status = text.failed ? CTL_ERR_MEMORY : ctl_file_replace(json, text.at, text.n, place);
@@ -200,10 +210,12 @@ static ctl_status save_files(content *c, const char *directory, const ctl_checkp
     return status;
 }
 
-static ctl_status publish(ctl_session *s, const char *out, const char *temporary, const char *name, const char *before) {
+static ctl_status publish(ctl_session *s, const char *out, const char *temporary, const char *name,
+                          const char *before) {
     ctl_place place = ctl_session_place(s);
     const ctl_allocator *a = s->allocator;
-    char *from = ctl_string_format(a, "%s/%s", out, temporary), *to = ctl_string_format(a, "%s/%s", out, name);
+    char *from = ctl_string_format(a, "%s/%s", out, temporary),
+         *to = ctl_string_format(a, "%s/%s", out, name);
     char *latest = ctl_string_format(a, "%s/latest", out);
     ctl_status status = from && to && latest ? CTL_OK : CTL_ERR_MEMORY;
     if (status == CTL_OK && rename(from, to) != 0) {
@@ -287,9 +299,12 @@ static ctl_status read_state(ctl_session *s, const char *path, ctl_checkpoint *s
     if (!root && json_error_code(&error) == json_error_out_of_memory) {
         status = CTL_ERR_MEMORY;
     } else if (!root || !loop || json_integer_value(json_object_get(root, "format")) != FORMAT ||
-               !get_number(root, "step", &state->step) || !get_number(root, "data_position", &state->data_position) ||
-               !get_number(root, "seed", &state->seed) || !get_real(root, "learning_rate", &state->learning_rate) ||
-               !get_number(root, "program", &other->program) || !get_number(root, "checksum", &other->checksum)) {
+               !get_number(root, "step", &state->step) ||
+               !get_number(root, "data_position", &state->data_position) ||
+               !get_number(root, "seed", &state->seed) ||
+               !get_real(root, "learning_rate", &state->learning_rate) ||
+               !get_number(root, "program", &other->program) ||
+               !get_number(root, "checksum", &other->checksum)) {
         status = damaged(s, path, root ? "something is missing, or another version wrote it" : error.text);
     } else {
         state->loop = ctl_string_format(s->allocator, "%s", loop);
@@ -310,12 +325,14 @@ static ctl_status check_tensors(content *c, const ctl_tensors *set, const char *
         for (int d = 0; same && d < t->ndims; d++) same = t->dims[d] == spec->dims[d];
         if (same) continue;
         ctl_session_say(s, "E0708", "resume with the spec, controls and settings that it was written with",
-                        "'%s' belongs to another program: '%s' %s", path, spec->name, t ? "has another type or shape" : "is not in it");
+                        "'%s' belongs to another program: '%s' %s", path, spec->name,
+                        t ? "has another type or shape" : "is not in it");
         return CTL_ERR_INPUT;
     }
     if (ctl_tensors_count(set) == c->n) return CTL_OK;
     ctl_session_say(s, "E0708", "resume with the spec, controls and settings that it was written with",
-                    "'%s' belongs to another program: it has %zu tensors, this one %zu", path, ctl_tensors_count(set), c->n);
+                    "'%s' belongs to another program: it has %zu tensors, this one %zu", path,
+                    ctl_tensors_count(set), c->n);
     return CTL_ERR_INPUT;
 }
 
@@ -325,7 +342,8 @@ static uint64_t checksum(const content *c, const ctl_tensors *set) {
         const ctl_tensor *t = ctl_tensors_find(set, c->specs[i].name);
         size_t size = ctl_dtype_size(t->dtype), piece = CTL_TENSOR_PIECE / size * size;
         for (size_t at = 0; at < t->bytes; at += piece)
-            sum += piece_hash(&c->specs[i], at / size, (const char *)t->data + at, t->bytes - at < piece ? t->bytes - at : piece);
+            sum += piece_hash(&c->specs[i], at / size, (const char *)t->data + at,
+                              t->bytes - at < piece ? t->bytes - at : piece);
     }
     return sum;
 }
@@ -337,7 +355,8 @@ static ctl_status apply(content *c, const ctl_tensors *set, uint64_t seed) {
         const ctl_tensor *t = ctl_tensors_find(set, c->specs[i].name);
         size_t param = c->slots[i].param;
         if (c->slots[i].kind == KIND_PARAMETER)
-            ctl_session_param_put(s, param, 0, ctl_param_elements(&s->program->params[param]), t->dtype, t->data);
+            ctl_session_param_put(s, param, 0, ctl_param_elements(&s->program->params[param]), t->dtype,
+                                  t->data);
     }
     ctl_status status = ctl_session_load(s);
     for (size_t i = 0; status == CTL_OK && i < c->n; i++) {
@@ -357,11 +376,13 @@ static ctl_status load_directory(ctl_session *s, const char *json, const char *p
     if (status == CTL_OK) {
         status = check_tensors(&c, set, path);
         if (status == CTL_OK && other.program != fingerprint(s)) {
-            ctl_session_say(s, "E0708", "resume with the spec, controls and settings that it was written with",
-                            "'%s' belongs to another program: the model, the compute type or the optimizer differ", path);
+            ctl_session_say(
+                s, "E0708", "resume with the spec, controls and settings that it was written with",
+                "'%s' belongs to another program: the model, the compute type or the optimizer differ", path);
             status = CTL_ERR_INPUT;
         }
-        if (status == CTL_OK && other.checksum != checksum(&c, set)) status = damaged(s, path, "its checksum is wrong");
+        if (status == CTL_OK && other.checksum != checksum(&c, set))
+            status = damaged(s, path, "its checksum is wrong");
         if (status == CTL_OK) status = apply(&c, set, state->seed);
         content_free(&c);
     }

@@ -1,8 +1,8 @@
 /* convert: element types into one another. See convert.h.
  *
- * Everything goes through double, which holds every f32, bf16 and f16. Rounding double to f32 and then to 16 bits would
- * round twice; so the f32 in between is rounded to odd (towards zero, with the last bit set when anything was lost), which
- * keeps what the second rounding has to know. */
+ * Everything goes through double, which holds every f32, bf16 and f16. Rounding double to f32 and then to 16
+ * bits would round twice; so the f32 in between is rounded to odd (towards zero, with the last bit set when
+ * anything was lost), which keeps what the second rounding has to know. */
 #include "runtime/convert.h"
 
 #include "base/dtype.h"
@@ -90,7 +90,8 @@ void ctl_convert(ctl_dtype to, void *out, ctl_dtype from, const void *in, size_t
     if (n == 0) return;
     if (to == from) {
         memcpy(out, in, n * ctl_dtype_size(to));
-    } else if (to == CTL_BF16 && from == CTL_F32) { /* what most checkpoints need: kept simple enough to vectorise */
+    } else if (to == CTL_BF16 &&
+               from == CTL_F32) { /* what most checkpoints need: kept simple enough to vectorise */
         for (size_t i = 0; i < n; i++) {
             float f;
             memcpy(&f, (const char *)in + 4 * i, 4);
@@ -109,8 +110,10 @@ void ctl_convert(ctl_dtype to, void *out, ctl_dtype from, const void *in, size_t
     }
 }
 
-void ctl_matrix_put(void *base, const ctl_operand *operand, size_t first, size_t count, ctl_dtype from, const void *in) {
-    size_t cols = (size_t)operand->cols, to_size = ctl_dtype_size(operand->dtype), from_size = ctl_dtype_size(from);
+void ctl_matrix_put(void *base, const ctl_operand *operand, size_t first, size_t count, ctl_dtype from,
+                    const void *in) {
+    size_t cols = (size_t)operand->cols, to_size = ctl_dtype_size(operand->dtype),
+           from_size = ctl_dtype_size(from);
     for (size_t done = 0; done < count;) {
         size_t row = (first + done) / cols, col = (first + done) % cols;
         size_t n = cols - col < count - done ? cols - col : count - done;
@@ -120,8 +123,10 @@ void ctl_matrix_put(void *base, const ctl_operand *operand, size_t first, size_t
     }
 }
 
-void ctl_matrix_get(const void *base, const ctl_operand *operand, size_t first, size_t count, ctl_dtype to, void *out) {
-    size_t cols = (size_t)operand->cols, from_size = ctl_dtype_size(operand->dtype), to_size = ctl_dtype_size(to);
+void ctl_matrix_get(const void *base, const ctl_operand *operand, size_t first, size_t count, ctl_dtype to,
+                    void *out) {
+    size_t cols = (size_t)operand->cols, from_size = ctl_dtype_size(operand->dtype),
+           to_size = ctl_dtype_size(to);
     for (size_t done = 0; done < count;) {
         size_t row = (first + done) / cols, col = (first + done) % cols;
         size_t n = cols - col < count - done ? cols - col : count - done;

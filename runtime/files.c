@@ -26,22 +26,30 @@ void ctl_string_free(const ctl_allocator *a, char *string) {
 const char *ctl_errno_hint(int error) {
     switch (error) {
     case ENOSPC:
-    case EDQUOT: return "the disk is full: free some space, or write elsewhere";
-    case EFBIG: return "files of this size are not allowed here: see ulimit -f";
+    case EDQUOT:
+        return "the disk is full: free some space, or write elsewhere";
+    case EFBIG:
+        return "files of this size are not allowed here: see ulimit -f";
     case EACCES:
     case EPERM:
-    case EROFS: return "check who owns it and what its permissions are";
-    case ENOENT: return "check how the path is spelled";
+    case EROFS:
+        return "check who owns it and what its permissions are";
+    case ENOENT:
+        return "check how the path is spelled";
     case ENOTDIR:
-    case EEXIST: return "a file stands where a directory is needed";
-    case EMFILE: return "too many files are open: see ulimit -n";
-    default: return NULL;
+    case EEXIST:
+        return "a file stands where a directory is needed";
+    case EMFILE:
+        return "too many files are open: see ulimit -n";
+    default:
+        return NULL;
     }
 }
 
 static ctl_status io_error(ctl_place place, const char *code, const char *what, const char *path) {
     int error = errno;
-    ctl_say(place.voice, CTL_ERROR, code, ctl_errno_hint(error), "cannot %s '%s': %s", what, path, strerror(error));
+    ctl_say(place.voice, CTL_ERROR, code, ctl_errno_hint(error), "cannot %s '%s': %s", what, path,
+            strerror(error));
     return error == ENOMEM ? CTL_ERR_MEMORY : CTL_ERR_IO;
 }
 
@@ -99,7 +107,8 @@ ctl_status ctl_new_file_commit(ctl_new_file *f) {
     int fd = f->fd;
     f->fd = -1;
     if (close(fd) != 0 && status == CTL_OK) status = io_error(f->place, "E0707", "write", f->temporary);
-    if (status == CTL_OK && rename(f->temporary, f->path) != 0) status = io_error(f->place, "E0707", "replace", f->path);
+    if (status == CTL_OK && rename(f->temporary, f->path) != 0)
+        status = io_error(f->place, "E0707", "replace", f->path);
     if (status != CTL_OK) {
         ctl_new_file_drop(f);
         return status;
@@ -143,8 +152,8 @@ ctl_status ctl_file_read(const char *path, size_t most, char **out, size_t *n, c
         if (more < 0) {
             status = io_error(place, "E0701", "read", path);
         } else if (more == 0) {
-            ctl_say(place.voice, CTL_ERROR, "E0701", "another program changed it meanwhile: try again", "'%s' became shorter",
-                    path);
+            ctl_say(place.voice, CTL_ERROR, "E0701", "another program changed it meanwhile: try again",
+                    "'%s' became shorter", path);
             status = CTL_ERR_IO;
         } else {
             got += (size_t)more;
@@ -170,7 +179,8 @@ ctl_status ctl_directory_make(const char *path, ctl_place place) {
             *at = 0;
             struct stat info;
             bool exists = stat(copy, &info) == 0 && S_ISDIR(info.st_mode);
-            if (!exists && mkdir(copy, 0777) != 0) status = io_error(place, "E0707", "make the directory", copy);
+            if (!exists && mkdir(copy, 0777) != 0)
+                status = io_error(place, "E0707", "make the directory", copy);
             if (!exists && status == CTL_OK) status = sync_parent(copy, place);
             if (!end) *at = '/';
         }
@@ -218,7 +228,10 @@ void ctl_string_add(ctl_string *s, const char *fmt, ...) {
 /* Bytes of the UTF-8 sequence that begins here (no surrogates, nothing overlong), or 0. */
 static size_t utf8_length(const unsigned char *u) {
     if (u[0] < 0x80) return 1;
-    size_t n = u[0] >= 0xc2 && u[0] < 0xe0 ? 2 : (u[0] & 0xf0) == 0xe0 ? 3 : u[0] >= 0xf0 && u[0] < 0xf5 ? 4 : 0;
+    size_t n = u[0] >= 0xc2 && u[0] < 0xe0   ? 2
+               : (u[0] & 0xf0) == 0xe0       ? 3
+               : u[0] >= 0xf0 && u[0] < 0xf5 ? 4
+                                             : 0;
     for (size_t i = 1; i < n; i++)
         if ((u[i] & 0xc0) != 0x80) return 0;
     if ((u[0] == 0xe0 && u[1] < 0xa0) || (u[0] == 0xed && u[1] > 0x9f)) return 0;

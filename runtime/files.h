@@ -1,8 +1,9 @@
 /* files: writing so that nothing saved is ever lost, reading whole small files, and text that grows.
  *
- * A file is written beside its place under a temporary name, flushed to the disk, and renamed: whoever looks sees the old
- * file or the new one, whole, also after a crash. Every function that fails has said why through the voice, except for
- * CTL_ERR_MEMORY. Strings come from the allocator and are freed with ctl_string_free. */
+ * A file is written beside its place under a temporary name, flushed to the disk, and renamed: whoever looks
+ * sees the old file or the new one, whole, also after a crash. Every function that fails has said why through
+ * the voice, except for CTL_ERR_MEMORY. Strings come from the allocator and are freed with ctl_string_free.
+ */
 #ifndef CTL_FILES_H
 #define CTL_FILES_H
 
@@ -39,7 +40,8 @@ ctl_status ctl_directory_make(const char *path, ctl_place place); /* with its pa
 ctl_status ctl_directory_sync(const char *path, ctl_place place); /* makes renames in it last */
 
 /* ---- text ---- */
-typedef struct ctl_string { /* zero-initialise with .allocator set; a failed allocation sets failed and drops the rest */
+typedef struct ctl_string { /* zero-initialise with .allocator set; a failed allocation sets failed and drops
+                               the rest */
     const ctl_allocator *allocator;
     char *at;
     size_t n, cap;

@@ -1,9 +1,10 @@
 /* initialise: the first values of parameters that no file gives.
  *
- * Random numbers are counted (base/random.h): those of an element depend on the seed, the parameter's name and the
- * element's number in row-major order, and on nothing else; so another parameter, another layout or another number of
- * threads changes nothing. The key is the seed turned into another stream than dropout's. One call of Philox gives four
- * words: four uniform numbers of 24 bits, or by Box and Muller four normal ones. */
+ * Random numbers are counted (base/random.h): those of an element depend on the seed, the parameter's name
+ * and the element's number in row-major order, and on nothing else; so another parameter, another layout or
+ * another number of threads changes nothing. The key is the seed turned into another stream than dropout's.
+ * One call of Philox gives four words: four uniform numbers of 24 bits, or by Box and Muller four normal
+ * ones. */
 #include <math.h>
 
 #include "base/random.h"
@@ -14,7 +15,9 @@ enum { BLOCK = 1024 }; /* elements made at a time, a multiple of 4 */
 static const uint64_t INIT_STREAM = 0x9d5f1c7a3b2e6481u;
 
 /* One word as a number in [-1, 1): 24 bits, so that it is still below 1 as f32. */
-static double symmetric(uint32_t word) { return (word >> 8) / 8388608.0 - 1.0; }
+static double symmetric(uint32_t word) {
+    return (word >> 8) / 8388608.0 - 1.0;
+}
 
 static void make_block(const ctl_program_param *p, uint64_t seed, size_t first, size_t n, double *out) {
     if (p->init == PROGRAM_INIT_CONST || p->init == PROGRAM_INIT_EYE) {
@@ -29,12 +32,14 @@ static void make_block(const ctl_program_param *p, uint64_t seed, size_t first, 
     for (size_t i = 0; i < n; i += 4) {
         uint64_t number = (first + i) / 4;
         uint32_t word[4];
-        uint32_t counter[4] = {(uint32_t)number, (uint32_t)(number >> 32), (uint32_t)name, (uint32_t)(name >> 32)};
+        uint32_t counter[4] = {(uint32_t)number, (uint32_t)(number >> 32), (uint32_t)name,
+                               (uint32_t)(name >> 32)};
         ctl_philox(counter, seed ^ INIT_STREAM, word);
         double four[4];
         for (int j = 0; j < 4; j += 2) {
             if (p->init == PROGRAM_INIT_UNIFORM) {
-                four[j] = p->init_arg * symmetric(word[j]), four[j + 1] = p->init_arg * symmetric(word[j + 1]);
+                four[j] = p->init_arg * symmetric(word[j]),
+                four[j + 1] = p->init_arg * symmetric(word[j + 1]);
             } else {
                 double radius = p->init_arg * sqrt(-2.0 * log(ctl_unit(word[j])));
                 double angle = 6.283185307179586477 * ctl_unit(word[j + 1]);

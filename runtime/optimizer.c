@@ -1,11 +1,13 @@
 /* optimizer: one update of everything trained, as one flat array.
  *
- * First the gradient's L2 norm, then one pass that reads a gradient once and writes parameter and moments. The norm is
- * summed in double over at most MOST_CHUNKS chunks whose borders depend on the number of elements alone, each chunk in
- * LANES partial sums of fixed order, and then over the chunks in order: the threads decide who sums, never how. A norm
- * that is not finite (one NaN or infinity anywhere makes it so) stops the update before anything is changed.
+ * First the gradient's L2 norm, then one pass that reads a gradient once and writes parameter and moments.
+ * The norm is summed in double over at most MOST_CHUNKS chunks whose borders depend on the number of elements
+ * alone, each chunk in LANES partial sums of fixed order, and then over the chunks in order: the threads
+ * decide who sums, never how. A norm that is not finite (one NaN or infinity anywhere makes it so) stops the
+ * update before anything is changed.
  *
- * The arithmetic is that of the arrays' element type; what is the same for all elements is computed in double first. */
+ * The arithmetic is that of the arrays' element type; what is the same for all elements is computed in double
+ * first. */
 #include <math.h>
 
 #include "runtime/session.h"
@@ -15,7 +17,7 @@ enum { MOST_CHUNKS = 512, LEAST_CHUNK = 4096, LANES = 8 };
 typedef struct factors { /* what is the same for all elements */
     double scale;        /* of the gradient: clipping */
     double lr, decay, beta1, beta2, rest1, rest2, eps, momentum;
-    double correct1, correct2; /* Adam's bias corrections as factors: 1 / (1 - beta^t), and 1 / sqrt of the second */
+    double correct1, correct2; /* Adam's bias corrections, 1 / (1 - beta1^t) and 1 / sqrt(1 - beta2^t) */
 } factors;
 
 static size_t chunk_size(size_t n) {
@@ -101,14 +103,21 @@ static void update(const ctl_flat *flat, const factors *f, bool sgd, size_t firs
     }
 }
 
-ctl_status ctl_optimizer_apply(const ctl_flat *flat, const ctl_optimizer_step *o, int threads, double *gradient_norm) {
+ctl_status ctl_optimizer_apply(const ctl_flat *flat, const ctl_optimizer_step *o, int threads,
+                               double *gradient_norm) {
     double norm = norm_of(flat, threads);
     *gradient_norm = norm;
     if (!isfinite(norm)) return CTL_ERR_NUMERIC;
     double t = (double)o->step;
-    factors f = {.scale = o->clip > 0 && norm > o->clip ? o->clip / norm : 1.0, .lr = o->lr, .decay = o->weight_decay,
-                 .beta1 = o->beta1, .beta2 = o->beta2, .rest1 = 1.0 - o->beta1, .rest2 = 1.0 - o->beta2,
-                 .eps = o->eps, .momentum = o->momentum};
+    factors f = {.scale = o->clip > 0 && norm > o->clip ? o->clip / norm : 1.0,
+                 .lr = o->lr,
+                 .decay = o->weight_decay,
+                 .beta1 = o->beta1,
+                 .beta2 = o->beta2,
+                 .rest1 = 1.0 - o->beta1,
+                 .rest2 = 1.0 - o->beta2,
+                 .eps = o->eps,
+                 .momentum = o->momentum};
     if (!o->sgd) {
         f.correct1 = 1.0 / (1.0 - pow(o->beta1, t));
         f.correct2 = 1.0 / sqrt(1.0 - pow(o->beta2, t));

@@ -1,8 +1,9 @@
 /* safetensors: reading tensors from mapped files. See safetensors.h.
  *
- * A set is opened file by file: map, check the length of the header, parse it (jansson refuses duplicate keys, depth beyond
- * its limit, bad UTF-8 and numbers out of range), check each entry by itself, then that the entries' bytes tile the data
- * section exactly: sorted by their begin, each starts where the one before ended. At last all tensors are sorted by name. */
+ * A set is opened file by file: map, check the length of the header, parse it (jansson refuses duplicate
+ * keys, depth beyond its limit, bad UTF-8 and numbers out of range), check each entry by itself, then that
+ * the entries' bytes tile the data section exactly: sorted by their begin, each starts where the one before
+ * ended. At last all tensors are sorted by name. */
 #include "runtime/safetensors.h"
 
 #include <errno.h>
@@ -15,7 +16,8 @@
 #include <unistd.h>
 
 enum { MOST_HEADER = 100000000 };
-static const char *const DAMAGED = "the file is damaged or was not written as safetensors: fetch or save it again";
+static const char *const DAMAGED =
+    "the file is damaged or was not written as safetensors: fetch or save it again";
 
 typedef struct file {
     char *path;
@@ -39,10 +41,10 @@ typedef struct file_dtype {
     ctl_dtype dtype;
 } file_dtype;
 static const file_dtype file_dtypes[] = {
-    {"F32", 4, true, CTL_F32},   {"BF16", 2, true, CTL_BF16}, {"F16", 2, true, CTL_F16},
-    {"F64", 8, true, CTL_F64},   {"I32", 4, true, CTL_I32},   {"U8", 1, true, CTL_U8},
-    {"I64", 8, false, CTL_REAL}, {"U64", 8, false, CTL_REAL}, {"U32", 4, false, CTL_REAL},
-    {"I16", 2, false, CTL_REAL}, {"U16", 2, false, CTL_REAL}, {"I8", 1, false, CTL_REAL},
+    {"F32", 4, true, CTL_F32},    {"BF16", 2, true, CTL_BF16},     {"F16", 2, true, CTL_F16},
+    {"F64", 8, true, CTL_F64},    {"I32", 4, true, CTL_I32},       {"U8", 1, true, CTL_U8},
+    {"I64", 8, false, CTL_REAL},  {"U64", 8, false, CTL_REAL},     {"U32", 4, false, CTL_REAL},
+    {"I16", 2, false, CTL_REAL},  {"U16", 2, false, CTL_REAL},     {"I8", 1, false, CTL_REAL},
     {"BOOL", 1, false, CTL_REAL}, {"F8_E4M3", 1, false, CTL_REAL}, {"F8_E5M2", 1, false, CTL_REAL},
 };
 
@@ -54,7 +56,8 @@ static ctl_status entry_error(ctl_place place, const ctl_tensor *t, const char *
 
 static ctl_status read_shape(ctl_place place, ctl_tensor *t, const json_t *shape, size_t element) {
     if (!json_is_array(shape)) return entry_error(place, t, "its shape is not a list");
-    if (json_array_size(shape) > CTL_TENSOR_DIMS) return entry_error(place, t, "it has more than 8 dimensions");
+    if (json_array_size(shape) > CTL_TENSOR_DIMS)
+        return entry_error(place, t, "it has more than 8 dimensions");
     t->ndims = (int)json_array_size(shape);
     int64_t bytes = (int64_t)element;
     for (int d = 0; d < t->ndims; d++) {
@@ -62,33 +65,38 @@ static ctl_status read_shape(ctl_place place, ctl_tensor *t, const json_t *shape
         if (!json_is_integer(dim) || json_integer_value(dim) < 0)
             return entry_error(place, t, "its shape has something that is not a count");
         t->dims[d] = json_integer_value(dim);
-        if (!ctl_mul_i64(bytes, t->dims[d], &bytes)) return entry_error(place, t, "its shape has more elements than there can be");
+        if (!ctl_mul_i64(bytes, t->dims[d], &bytes))
+            return entry_error(place, t, "its shape has more elements than there can be");
     }
     t->bytes = (size_t)bytes;
     return CTL_OK;
 }
 
-static ctl_status read_offsets(ctl_place place, ctl_tensor *t, const json_t *offsets, const unsigned char *data, size_t size) {
-    const json_t *begin = json_array_get(offsets, 0), *end = json_array_get(offsets, 1); /* NULL when not a list */
-    if (json_array_size(offsets) != 2 || !json_is_integer(begin) || !json_is_integer(end) || json_integer_value(begin) < 0)
+static ctl_status read_offsets(ctl_place place, ctl_tensor *t, const json_t *offsets,
+                               const unsigned char *data, size_t size) {
+    const json_t *begin = json_array_get(offsets, 0),
+                 *end = json_array_get(offsets, 1); /* NULL when not a list */
+    if (json_array_size(offsets) != 2 || !json_is_integer(begin) || !json_is_integer(end) ||
+        json_integer_value(begin) < 0)
         return entry_error(place, t, "its data_offsets are not two byte counts");
     int64_t from = json_integer_value(begin), to = json_integer_value(end);
     char what[200];
     if (to < from || (uint64_t)to > size) {
-        snprintf(what, sizeof what, "its data_offsets %lld to %lld do not lie in the data of %zu bytes", (long long)from,
-                 (long long)to, size);
+        snprintf(what, sizeof what, "its data_offsets %lld to %lld do not lie in the data of %zu bytes",
+                 (long long)from, (long long)to, size);
         return entry_error(place, t, what);
     }
     if ((uint64_t)(to - from) != t->bytes) {
-        snprintf(what, sizeof what, "its shape needs %zu bytes of %s, its data_offsets hold %lld", t->bytes, t->dtype_name,
-                 (long long)(to - from));
+        snprintf(what, sizeof what, "its shape needs %zu bytes of %s, its data_offsets hold %lld", t->bytes,
+                 t->dtype_name, (long long)(to - from));
         return entry_error(place, t, what);
     }
     t->data = data + from;
     return CTL_OK;
 }
 
-static ctl_status read_entry(ctl_place place, ctl_tensor *t, json_t *entry, const unsigned char *data, size_t size) {
+static ctl_status read_entry(ctl_place place, ctl_tensor *t, json_t *entry, const unsigned char *data,
+                             size_t size) {
     if (!json_is_object(entry)) return entry_error(place, t, "its entry is not an object");
     const file_dtype *dtype = NULL;
     t->dtype_name = json_string_value(json_object_get(entry, "dtype"));
@@ -102,7 +110,8 @@ static ctl_status read_entry(ctl_place place, ctl_tensor *t, json_t *entry, cons
     }
     t->known = dtype->known, t->dtype = dtype->dtype;
     ctl_status status = read_shape(place, t, json_object_get(entry, "shape"), dtype->size);
-    return status != CTL_OK ? status : read_offsets(place, t, json_object_get(entry, "data_offsets"), data, size);
+    return status != CTL_OK ? status
+                            : read_offsets(place, t, json_object_get(entry, "data_offsets"), data, size);
 }
 
 /* ---- one file ---- */
@@ -112,7 +121,8 @@ static int by_place(const void *a, const void *b) {
     return x->bytes != y->bytes ? (x->bytes < y->bytes ? -1 : 1) : strcmp(x->name, y->name);
 }
 
-static ctl_status check_tiling(ctl_tensors *set, const file *f, size_t first, const unsigned char *data, size_t size) {
+static ctl_status check_tiling(ctl_tensors *set, const file *f, size_t first, const unsigned char *data,
+                               size_t size) {
     if (set->n > first) qsort(set->tensors + first, set->n - first, sizeof *set->tensors, by_place);
     const unsigned char *at = data;
     for (size_t i = first; i < set->n; i++) {
@@ -123,8 +133,8 @@ static ctl_status check_tiling(ctl_tensors *set, const file *f, size_t first, co
         at = begin + t->bytes;
     }
     if (at == data + size) return CTL_OK;
-    ctl_say(set->place.voice, CTL_ERROR, "E0702", DAMAGED, "'%s' has %zu bytes behind its last tensor", f->path,
-            (size_t)(data + size - at));
+    ctl_say(set->place.voice, CTL_ERROR, "E0702", DAMAGED, "'%s' has %zu bytes behind its last tensor",
+            f->path, (size_t)(data + size - at));
     return CTL_ERR_INPUT;
 }
 
@@ -144,7 +154,8 @@ static ctl_status read_metadata(ctl_place place, const file *f, json_t *metadata
     json_t *value;
     if (strings) json_object_foreach(metadata, key, value) strings = strings && json_is_string(value);
     if (strings) return CTL_OK;
-    ctl_say(place.voice, CTL_ERROR, "E0702", DAMAGED, "'%s': its __metadata__ is not an object of strings", f->path);
+    ctl_say(place.voice, CTL_ERROR, "E0702", DAMAGED, "'%s': its __metadata__ is not an object of strings",
+            f->path);
     return CTL_ERR_INPUT;
 }
 
@@ -153,7 +164,8 @@ static ctl_status parse_json(ctl_place place, const char *path, const char *text
     *out = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
     if (*out && json_is_object(*out)) return CTL_OK;
     if (!*out && json_error_code(&error) == json_error_out_of_memory) return CTL_ERR_MEMORY;
-    ctl_say(place.voice, CTL_ERROR, "E0702", DAMAGED, "'%s': its header is not a JSON object: %s (at byte %d)", path,
+    ctl_say(place.voice, CTL_ERROR, "E0702", DAMAGED,
+            "'%s': its header is not a JSON object: %s (at byte %d)", path,
             *out ? "something else stands there" : error.text, *out ? 0 : error.position);
     return CTL_ERR_INPUT;
 }
@@ -197,7 +209,8 @@ static ctl_status map_file(ctl_place place, file *f) {
     if (fd < 0 || fstat(fd, &info) != 0) {
         int error = errno;
         if (fd >= 0) close(fd);
-        ctl_say(place.voice, CTL_ERROR, "E0701", ctl_errno_hint(error), "cannot open '%s': %s", f->path, strerror(error));
+        ctl_say(place.voice, CTL_ERROR, "E0701", ctl_errno_hint(error), "cannot open '%s': %s", f->path,
+                strerror(error));
         return CTL_ERR_IO;
     }
     ctl_status status = CTL_OK;
@@ -221,7 +234,8 @@ static ctl_status map_file(ctl_place place, file *f) {
 /* Takes the path, which is NULL when there was no memory for it. */
 static ctl_status add_file(ctl_tensors *set, char *path) {
     void *files = set->files;
-    ctl_status status = path ? grow(set->place, &files, &set->files_cap, set->nfiles + 1, sizeof *set->files) : CTL_ERR_MEMORY;
+    ctl_status status = path ? grow(set->place, &files, &set->files_cap, set->nfiles + 1, sizeof *set->files)
+                             : CTL_ERR_MEMORY;
     set->files = files;
     if (status != CTL_OK) {
         ctl_string_free(set->place.allocator, path);
@@ -234,7 +248,8 @@ static ctl_status add_file(ctl_tensors *set, char *path) {
 }
 
 /* ---- shards ---- */
-/* Tensor and shard of a weight_map fit: the name of a file beside the index, not a way out of the directory. */
+/* Tensor and shard of a weight_map fit: the name of a file beside the index, not a way out of the directory.
+ */
 static ctl_status index_error(ctl_place place, const char *index, const char *tensor, const char *what) {
     ctl_say(place.voice, CTL_ERROR, "E0702", "the index and the shards are not of one save: fetch them again",
             "'%s': tensor '%.200s': %s", index, tensor, what);
@@ -252,7 +267,8 @@ static ctl_status add_shards(ctl_tensors *set, const char *directory, const char
     if (!json_is_object(map)) return index_error(set->place, index, "", "there is no weight_map");
     json_object_foreach(map, tensor, value) {
         const char *shard = json_string_value(value);
-        if (!shard || !*shard || strchr(shard, '/')) return index_error(set->place, index, tensor, "its shard is not the name of a file");
+        if (!shard || !*shard || strchr(shard, '/'))
+            return index_error(set->place, index, tensor, "its shard is not the name of a file");
         bool have = false;
         for (size_t i = 0; i < set->nfiles && !have; i++) have = ends_with(set->files[i].path, shard);
         if (have) continue;
@@ -314,7 +330,8 @@ static ctl_status open_directory(ctl_tensors *set, const char *path, const char 
     } else if (status == CTL_OK && access(index, F_OK) == 0) {
         status = open_index(set, path, index);
     } else if (status == CTL_OK) {
-        ctl_say(set->place.voice, CTL_ERROR, "E0701", "name the directory that has them, or a .safetensors file; other formats must be converted",
+        ctl_say(set->place.voice, CTL_ERROR, "E0701",
+                "name the directory that has them, or a .safetensors file; other formats must be converted",
                 "the directory '%s' has neither %s nor model.safetensors.index.json", path, single);
         status = CTL_ERR_INPUT;
     }
@@ -357,8 +374,12 @@ void ctl_tensors_close(ctl_tensors *set) {
     ctl_free(a, set, sizeof *set);
 }
 
-size_t ctl_tensors_count(const ctl_tensors *set) { return set->n; }
-const ctl_tensor *ctl_tensors_at(const ctl_tensors *set, size_t i) { return &set->tensors[i]; }
+size_t ctl_tensors_count(const ctl_tensors *set) {
+    return set->n;
+}
+const ctl_tensor *ctl_tensors_at(const ctl_tensors *set, size_t i) {
+    return &set->tensors[i];
+}
 
 const ctl_tensor *ctl_tensors_find(const ctl_tensors *set, const char *name) {
     ctl_tensor key = {.name = name};
@@ -366,5 +387,7 @@ const ctl_tensor *ctl_tensors_find(const ctl_tensors *set, const char *name) {
 }
 
 const char *ctl_tensors_metadata(const ctl_tensors *set, const char *key) {
-    return set->nfiles ? json_string_value(json_object_get(json_object_get(set->files[0].header, "__metadata__"), key)) : NULL;
+    return set->nfiles ? json_string_value(
+                             json_object_get(json_object_get(set->files[0].header, "__metadata__"), key))
+                       : NULL;
 }

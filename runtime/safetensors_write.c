@@ -10,13 +10,20 @@ typedef struct entry { /* of the order in which tensors are written */
 
 static const char *file_dtype(ctl_dtype dtype) {
     switch (dtype) {
-    case CTL_F64: return "F64";
-    case CTL_F32: return "F32";
-    case CTL_BF16: return "BF16";
-    case CTL_F16: return "F16";
-    case CTL_I32: return "I32";
-    case CTL_U8: return "U8";
-    case CTL_REAL: break;
+    case CTL_F64:
+        return "F64";
+    case CTL_F32:
+        return "F32";
+    case CTL_BF16:
+        return "BF16";
+    case CTL_F16:
+        return "F16";
+    case CTL_I32:
+        return "I32";
+    case CTL_U8:
+        return "U8";
+    case CTL_REAL:
+        break;
     }
     return NULL;
 }
@@ -35,15 +42,16 @@ static ctl_status measure(entry *e, ctl_place place) {
     for (int d = 0; fits && d < spec->ndims; d++) fits = ctl_mul_i64(elements, spec->dims[d], &elements);
     fits = fits && ctl_mul_i64(elements, (int64_t)ctl_dtype_size(spec->dtype), &bytes);
     if (!fits || strcmp(spec->name, "__metadata__") == 0) {
-        ctl_say(place.voice, CTL_ERROR, "E0707", NULL, "the tensor '%s' has a name, type or shape that no file can hold",
-                spec->name);
+        ctl_say(place.voice, CTL_ERROR, "E0707", NULL,
+                "the tensor '%s' has a name, type or shape that no file can hold", spec->name);
         return CTL_ERR_INPUT;
     }
     e->elements = (size_t)elements, e->bytes = (size_t)bytes;
     return CTL_OK;
 }
 
-static void write_header(ctl_string *out, const entry *entries, size_t n, const char *const (*metadata)[2], size_t nmetadata) {
+static void write_header(ctl_string *out, const entry *entries, size_t n, const char *const (*metadata)[2],
+                         size_t nmetadata) {
     ctl_string_put(out, "{", 1);
     for (size_t i = 0; i < nmetadata; i++) {
         ctl_string_add(out, i ? "," : "\"__metadata__\":{");
@@ -58,7 +66,8 @@ static void write_header(ctl_string *out, const entry *entries, size_t n, const 
         if (i || nmetadata) ctl_string_put(out, ",", 1);
         ctl_string_json(out, spec->name);
         ctl_string_add(out, ":{\"dtype\":\"%s\",\"shape\":[", file_dtype(spec->dtype));
-        for (int d = 0; d < spec->ndims; d++) ctl_string_add(out, "%s%lld", d ? "," : "", (long long)spec->dims[d]);
+        for (int d = 0; d < spec->ndims; d++)
+            ctl_string_add(out, "%s%lld", d ? "," : "", (long long)spec->dims[d]);
         ctl_string_add(out, "],\"data_offsets\":[%zu,%zu]}", offset, offset + entries[i].bytes);
         offset += entries[i].bytes;
     }
@@ -66,7 +75,8 @@ static void write_header(ctl_string *out, const entry *entries, size_t n, const 
     while (out->n % 8 && !out->failed) ctl_string_put(out, " ", 1);
 }
 
-static ctl_status write_data(ctl_new_file *f, const entry *entries, size_t n, ctl_tensor_read_fn read, void *ctx, char *piece) {
+static ctl_status write_data(ctl_new_file *f, const entry *entries, size_t n, ctl_tensor_read_fn read,
+                             void *ctx, char *piece) {
     for (size_t i = 0; i < n; i++) {
         size_t size = ctl_dtype_size(entries[i].spec->dtype), most = CTL_TENSOR_PIECE / size, count;
         for (size_t first = 0; first < entries[i].elements; first += count) {
@@ -94,8 +104,9 @@ static ctl_status save_sorted(const char *path, const entry *entries, size_t n, 
     return status;
 }
 
-ctl_status ctl_tensors_save(const char *path, const ctl_tensor_spec *specs, size_t n, const char *const (*metadata)[2],
-                            size_t nmetadata, ctl_tensor_read_fn read, void *ctx, ctl_place place) {
+ctl_status ctl_tensors_save(const char *path, const ctl_tensor_spec *specs, size_t n,
+                            const char *const (*metadata)[2], size_t nmetadata, ctl_tensor_read_fn read,
+                            void *ctx, ctl_place place) {
     size_t bytes;
     if (!ctl_mul_size(n + 1, sizeof(entry), &bytes)) return CTL_ERR_MEMORY;
     entry *entries = ctl_alloc(place.allocator, bytes);
@@ -109,7 +120,8 @@ ctl_status ctl_tensors_save(const char *path, const ctl_tensor_spec *specs, size
     if (status == CTL_OK) {
         qsort(entries, n, sizeof *entries, by_size_then_name);
         write_header(&header, entries, n, metadata, nmetadata);
-        status = header.failed ? CTL_ERR_MEMORY : save_sorted(path, entries, n, &header, read, ctx, piece, place);
+        status =
+            header.failed ? CTL_ERR_MEMORY : save_sorted(path, entries, n, &header, read, ctx, piece, place);
     }
     ctl_string_drop(&header);
     ctl_free(place.allocator, piece, CTL_TENSOR_PIECE);

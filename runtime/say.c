@@ -7,7 +7,8 @@
 
 enum { MOST_MESSAGE = 2048 };
 
-void ctl_vsay(ctl_voice voice, ctl_severity severity, const char *code, const char *hint, const char *fmt, va_list args) {
+void ctl_vsay(ctl_voice voice, ctl_severity severity, const char *code, const char *hint, const char *fmt,
+              va_list args) {
     if (!voice.fn) return;
     char message[MOST_MESSAGE];
     if (vsnprintf(message, sizeof message, fmt, args) < 0) message[0] = 0;
@@ -17,7 +18,8 @@ void ctl_vsay(ctl_voice voice, ctl_severity severity, const char *code, const ch
     voice.fn(voice.ctx, &d);
 }
 
-void ctl_say(ctl_voice voice, ctl_severity severity, const char *code, const char *hint, const char *fmt, ...) {
+void ctl_say(ctl_voice voice, ctl_severity severity, const char *code, const char *hint, const char *fmt,
+             ...) {
     va_list args;
     va_start(args, fmt);
     ctl_vsay(voice, severity, code, hint, fmt, args);

@@ -1,6 +1,6 @@
-/* say: diagnostics of the runtime, which has no sources and no sink: a code, a message, a hint, straight to the caller's
- * callback. Messages are made in a fixed buffer, so that a failed allocation can be reported too; longer ones are cut.
- * Names of files and tensors stand in the message. */
+/* say: diagnostics of the runtime, which has no sources and no sink: a code, a message, a hint, straight to
+ * the caller's callback. Messages are made in a fixed buffer, so that a failed allocation can be reported
+ * too; longer ones are cut. Names of files and tensors stand in the message. */
 #ifndef CTL_SAY_H
 #define CTL_SAY_H
 
@@ -15,6 +15,7 @@ typedef struct ctl_voice {
 /* code: "E0702"; hint may be NULL. */
 void ctl_say(ctl_voice voice, ctl_severity severity, const char *code, const char *hint, const char *fmt, ...)
     CTL_PRINTF(5, 6);
-void ctl_vsay(ctl_voice voice, ctl_severity severity, const char *code, const char *hint, const char *fmt, va_list args);
+void ctl_vsay(ctl_voice voice, ctl_severity severity, const char *code, const char *hint, const char *fmt,
+              va_list args);
 
 #endif

@@ -1,5 +1,6 @@
-/* session: what ctlrt.h declares, over an engine. Each function checks its arguments and the order of calls, says what
- * is wrong, and otherwise moves data in or out of the engine's storage or has it run an entry of the program. */
+/* session: what ctlrt.h declares, over an engine. Each function checks its arguments and the order of calls,
+ * says what is wrong, and otherwise moves data in or out of the engine's storage or has it run an entry of
+ * the program. */
 #include <math.h>
 
 #include "runtime/convert.h"
@@ -12,7 +13,9 @@ void ctl_program_free(ctl_program *program) {
     if (program) program->release(program);
 }
 
-size_t ctl_program_param_count(const ctl_program *program) { return program->nparams; }
+size_t ctl_program_param_count(const ctl_program *program) {
+    return program->nparams;
+}
 
 ctl_tensor_info ctl_program_param_at(const ctl_program *program, size_t i) {
     const ctl_program_param *p = &program->params[i];
@@ -27,7 +30,8 @@ ctl_memory ctl_program_memory(const ctl_program *program) {
 }
 
 /* ---- opening and closing ---- */
-ctl_status ctl_session_common_init(ctl_session *s, const ctl_program *program, const ctl_session_options *options) {
+ctl_status ctl_session_common_init(ctl_session *s, const ctl_program *program,
+                                   const ctl_session_options *options) {
     ctl_session_options none = {0};
     if (!options) options = &none;
     *s = (ctl_session){.program = program,
@@ -40,7 +44,8 @@ ctl_status ctl_session_common_init(ctl_session *s, const ctl_program *program, c
                        .threads = program->threads < 1 ? 1 : program->threads,
                        .last_run = NOTHING_RAN};
     if (options->threads > 0 && options->threads < s->threads) s->threads = options->threads;
-    s->param_written = ctl_alloc(s->allocator, program->nparams + 1); /* never of no bytes: NULL means failure */
+    s->param_written =
+        ctl_alloc(s->allocator, program->nparams + 1); /* never of no bytes: NULL means failure */
     s->input_written = ctl_alloc(s->allocator, program->ninputs + 1);
     if (s->param_written && s->input_written) return CTL_OK;
     ctl_session_common_free(s);
@@ -53,7 +58,8 @@ void ctl_session_common_free(ctl_session *s) {
     s->param_written = s->input_written = NULL;
 }
 
-ctl_status ctl_session_open(const ctl_program *program, const ctl_session_options *options, ctl_session **out) {
+ctl_status ctl_session_open(const ctl_program *program, const ctl_session_options *options,
+                            ctl_session **out) {
     *out = NULL;
     ctl_session *s = NULL;
     ctl_status status = program->engine->open(program, options, &s);
@@ -73,27 +79,30 @@ void ctl_session_close(ctl_session *session) {
 }
 
 /* ---- parameters ---- */
-void ctl_session_param_put(ctl_session *s, size_t param, size_t first, size_t count, ctl_dtype dtype, const void *data) {
+void ctl_session_param_put(ctl_session *s, size_t param, size_t first, size_t count, ctl_dtype dtype,
+                           const void *data) {
     const ctl_operand *value = &s->program->params[param].value;
     ctl_matrix_put(s->engine->address(s, value), value, first, count, dtype, data);
     s->param_written[param] = true;
     s->loaded = false;
 }
 
-void ctl_session_param_get(ctl_session *s, size_t param, size_t first, size_t count, ctl_dtype dtype, void *data) {
+void ctl_session_param_get(ctl_session *s, size_t param, size_t first, size_t count, ctl_dtype dtype,
+                           void *data) {
     const ctl_operand *value = &s->program->params[param].value;
     ctl_matrix_get(s->engine->address(s, value), value, first, count, dtype, data);
 }
 
 static bool check_param(ctl_session *s, size_t param, ctl_dtype dtype) {
     if (param >= s->program->nparams) {
-        ctl_session_say(s, "E0801", "count them with ctl_program_param_count", "there is no parameter %zu: the program has %zu",
-                        param, s->program->nparams);
+        ctl_session_say(s, "E0801", "count them with ctl_program_param_count",
+                        "there is no parameter %zu: the program has %zu", param, s->program->nparams);
         return false;
     }
     if (ctl_dtype_is_real(dtype)) return true;
-    ctl_session_say(s, "E0801", "give f64, f32, bf16 or f16", "elements of type %s cannot be the values of '%s'",
-                    ctl_dtype_name(dtype), s->program->params[param].name);
+    ctl_session_say(s, "E0801", "give f64, f32, bf16 or f16",
+                    "elements of type %s cannot be the values of '%s'", ctl_dtype_name(dtype),
+                    s->program->params[param].name);
     return false;
 }
 
@@ -128,15 +137,17 @@ static bool take_init_value(ctl_session *s, const ctl_program_param *p) {
             char *at = to + ((size_t)row * (size_t)p->value.stride + col) * size;
             memcpy(before, at, count * size);
             ctl_convert(p->value.dtype, at, p->init_value.dtype,
-                        from + ((size_t)row * (size_t)p->init_value.stride + col) * ctl_dtype_size(p->init_value.dtype), count);
+                        from + ((size_t)row * (size_t)p->init_value.stride + col) *
+                                   ctl_dtype_size(p->init_value.dtype),
+                        count);
             changed |= memcmp(before, at, count * size) != 0;
         }
     }
     return changed && n > 0;
 }
 
-/* A first value is computed by LOAD from frozen parameters, some of which may themselves have such a value: each round
- * settles at least one of those, so that nparams rounds settle all. */
+/* A first value is computed by LOAD from frozen parameters, some of which may themselves have such a value:
+ * each round settles at least one of those, so that nparams rounds settle all. */
 static ctl_status initialise_by_value(ctl_session *s) {
     const ctl_program *program = s->program;
     for (size_t round = 0; round <= program->nparams; round++) {
@@ -180,7 +191,8 @@ void ctl_session_initialise(ctl_session *s) {
 
 static bool check_loaded(ctl_session *s, const char *what) {
     if (s->loaded) return true;
-    ctl_session_say(s, "E0802", "call ctl_session_load after writing parameters", "%s before the parameters were loaded", what);
+    ctl_session_say(s, "E0802", "call ctl_session_load after writing parameters",
+                    "%s before the parameters were loaded", what);
     return false;
 }
 
@@ -192,7 +204,9 @@ ctl_status ctl_session_update(ctl_session *s) {
 }
 
 /* ---- inputs ---- */
-static bool is_normaliser(const ctl_program_input *in) { return strcmp(in->name, "normaliser") == 0; }
+static bool is_normaliser(const ctl_program_input *in) {
+    return strcmp(in->name, "normaliser") == 0;
+}
 
 static const ctl_program_input *find_input(const ctl_session *s, const char *name) {
     for (size_t i = 0; i < s->program->ninputs; i++)
@@ -208,26 +222,31 @@ bool ctl_session_has_input(const ctl_session *s, const char *name, int64_t *rows
     return true;
 }
 
-ctl_status ctl_session_input(ctl_session *s, const char *name, ctl_dtype dtype, const void *data, size_t count) {
+ctl_status ctl_session_input(ctl_session *s, const char *name, ctl_dtype dtype, const void *data,
+                             size_t count) {
     const ctl_program_input *in = find_input(s, name);
     if (!in) {
-        ctl_session_say(s, "E0803", "ctl_session_has_input tells which there are", "the program has no input '%s'", name);
+        ctl_session_say(s, "E0803", "ctl_session_has_input tells which there are",
+                        "the program has no input '%s'", name);
         return CTL_ERR_INPUT;
     }
     if (is_normaliser(in)) {
-        ctl_session_say(s, "E0803", "give it to ctl_session_set_step", "'normaliser' is not written as an input");
+        ctl_session_say(s, "E0803", "give it to ctl_session_set_step",
+                        "'normaliser' is not written as an input");
         return CTL_ERR_INPUT;
     }
     bool ids = in->value.dtype == CTL_I32;
     if (ids ? dtype != CTL_I32 : !ctl_dtype_is_real(dtype)) {
         ctl_session_say(s, "E0801", ids ? "give i32, one a row" : "give f32, f64, bf16 or f16",
-                        "input '%s' takes %s, not %s", name, ids ? "i32" : "real numbers", ctl_dtype_name(dtype));
+                        "input '%s' takes %s, not %s", name, ids ? "i32" : "real numbers",
+                        ctl_dtype_name(dtype));
         return CTL_ERR_INPUT;
     }
     size_t want = (size_t)in->value.rows * (size_t)in->value.cols;
     if (count != want) {
-        ctl_session_say(s, "E0801", "fill up what is short with padding rows", "input '%s' is %lld x %lld, %zu elements, not %zu",
-                        name, (long long)in->value.rows, (long long)in->value.cols, want, count);
+        ctl_session_say(s, "E0801", "fill up what is short with padding rows",
+                        "input '%s' is %lld x %lld, %zu elements, not %zu", name, (long long)in->value.rows,
+                        (long long)in->value.cols, want, count);
         return CTL_ERR_INPUT;
     }
     ctl_matrix_put(s->engine->address(s, &in->value), &in->value, 0, count, dtype, data);
@@ -243,35 +262,38 @@ void ctl_session_set_step(ctl_session *s, uint64_t step, int64_t first_row, doub
     s->input_written[in - s->program->inputs] = true;
 }
 
-/* Rows of documents lie one after the other, each row with its place and its document's length: kernels read the rows
- * begin .. begin + length - 1, so wrong numbers would read elsewhere. */
+/* Rows of documents lie one after the other, each row with its place and its document's length: kernels read
+ * the rows begin .. begin + length - 1, so wrong numbers would read elsewhere. */
 static bool check_documents(ctl_session *s) {
     const ctl_program_input *places = find_input(s, "position"), *lengths = find_input(s, "length");
     if (!places) return true;
     const int32_t *place = s->engine->address(s, &places->value);
     const int32_t *length = lengths ? s->engine->address(s, &lengths->value) : NULL;
-    int64_t rows = places->value.rows, step = places->value.stride, length_step = lengths ? lengths->value.stride : 0;
+    int64_t rows = places->value.rows, step = places->value.stride,
+            length_step = lengths ? lengths->value.stride : 0;
     int64_t begin = 0;
     for (int64_t t = 0; t < rows; t++) {
         int64_t at = place[t * step], most = rows - t;
         if (at == 0 && length && t > 0 && begin + length[begin * length_step] != t) {
             ctl_session_say(s, "E0804", "length is the number of rows of the row's document",
-                            "row %lld begins a document, but the one before, of length %d, began at row %lld", (long long)t,
-                            length[begin * length_step], (long long)begin);
+                            "row %lld begins a document, but the one before, of length %d, began at row %lld",
+                            (long long)t, length[begin * length_step], (long long)begin);
             return false;
         }
         if (at == 0) begin = t;
         if (at != t - begin) {
             ctl_session_say(s, "E0804", "positions count 0, 1, 2, ... within each document",
-                            "position %lld of row %lld does not follow that of the row before", (long long)at, (long long)t);
+                            "position %lld of row %lld does not follow that of the row before", (long long)at,
+                            (long long)t);
             return false;
         }
         if (!length) continue;
         int64_t n = length[t * length_step];
         if (n != length[begin * length_step] || n <= at || n - at > most) {
-            ctl_session_say(s, "E0804", "length is the number of rows of the row's document, the same in all of them",
-                            "length %lld of row %lld, at position %lld, does not fit its document", (long long)n, (long long)t,
-                            (long long)at);
+            ctl_session_say(s, "E0804",
+                            "length is the number of rows of the row's document, the same in all of them",
+                            "length %lld of row %lld, at position %lld, does not fit its document",
+                            (long long)n, (long long)t, (long long)at);
             return false;
         }
     }
@@ -296,12 +318,17 @@ void ctl_session_zero_gradients(ctl_session *s) {
     if (flat.gradients && flat.count) memset(flat.gradients, 0, flat.count * ctl_dtype_size(flat.dtype));
 }
 
-ctl_status ctl_session_forward(ctl_session *s) { return run_step(s, RUN_FORWARD, "forward"); }
-ctl_status ctl_session_evaluate(ctl_session *s) { return run_step(s, RUN_EVALUATE, "evaluate"); }
+ctl_status ctl_session_forward(ctl_session *s) {
+    return run_step(s, RUN_FORWARD, "forward");
+}
+ctl_status ctl_session_evaluate(ctl_session *s) {
+    return run_step(s, RUN_EVALUATE, "evaluate");
+}
 
 ctl_status ctl_session_backward(ctl_session *s) {
     if (s->last_run != RUN_FORWARD) {
-        ctl_session_say(s, "E0802", "call ctl_session_forward just before it", "backward without a forward to go back over");
+        ctl_session_say(s, "E0802", "call ctl_session_forward just before it",
+                        "backward without a forward to go back over");
         return CTL_ERR_INPUT;
     }
     return run(s, RUN_BACKWARD);
@@ -315,18 +342,22 @@ ctl_status ctl_session_output(ctl_session *s, const char *name, bool evaluated, 
     if (!value || value->buffer == UINT32_MAX) {
         ctl_session_say(s, "E0803", value ? "ask for it after the other of forward and evaluate" : NULL,
                         "the program has no output '%s'%s", name,
-                        !value ? "" : evaluated ? " of evaluate" : " of forward");
+                        !value      ? ""
+                        : evaluated ? " of evaluate"
+                                    : " of forward");
         return CTL_ERR_INPUT;
     }
-    if (s->last_run != (evaluated ? RUN_EVALUATE : RUN_FORWARD) && (evaluated || s->last_run != RUN_BACKWARD)) {
+    if (s->last_run != (evaluated ? RUN_EVALUATE : RUN_FORWARD) &&
+        (evaluated || s->last_run != RUN_BACKWARD)) {
         ctl_session_say(s, "E0802", "read outputs right after the run, before the optimizer",
-                        "output '%s' was asked for, but the last run was not %s", name, evaluated ? "evaluate" : "forward");
+                        "output '%s' was asked for, but the last run was not %s", name,
+                        evaluated ? "evaluate" : "forward");
         return CTL_ERR_INPUT;
     }
     size_t want = (size_t)value->rows * (size_t)value->cols;
     if (count != want) {
-        ctl_session_say(s, "E0801", NULL, "output '%s' is %lld x %lld, %zu elements, not %zu", name, (long long)value->rows,
-                        (long long)value->cols, want, count);
+        ctl_session_say(s, "E0801", NULL, "output '%s' is %lld x %lld, %zu elements, not %zu", name,
+                        (long long)value->rows, (long long)value->cols, want, count);
         return CTL_ERR_INPUT;
     }
     ctl_matrix_get(s->engine->address(s, value), value, 0, count, CTL_F64, out);
@@ -347,8 +378,8 @@ ctl_flat ctl_session_flat(ctl_session *s) {
 
 static bool check_setting(ctl_session *s, const char *name, double value, double least, double below) {
     if (value >= least && value < below) return true;
-    ctl_session_say(s, "E0806", NULL, "the optimizer's %s is %g: it must be at least %g and %s%g", name, value, least,
-                    below < HUGE_VAL ? "below " : "finite, below ", below);
+    ctl_session_say(s, "E0806", NULL, "the optimizer's %s is %g: it must be at least %g and %s%g", name,
+                    value, least, below < HUGE_VAL ? "below " : "finite, below ", below);
     return false;
 }
 
@@ -357,25 +388,30 @@ ctl_status ctl_session_optimize(ctl_session *s, const ctl_optimizer_step *o, dou
     if (gradient_norm) *gradient_norm = 0;
     if (!check_loaded(s, "the optimizer")) return CTL_ERR_INPUT;
     ctl_flat flat = ctl_session_flat(s);
-    bool fits = check_setting(s, "lr", o->lr, 0, HUGE_VAL) && check_setting(s, "weight_decay", o->weight_decay, 0, HUGE_VAL) &&
+    bool fits = check_setting(s, "lr", o->lr, 0, HUGE_VAL) &&
+                check_setting(s, "weight_decay", o->weight_decay, 0, HUGE_VAL) &&
                 check_setting(s, "clip", o->clip, 0, HUGE_VAL);
     if (fits && o->sgd)
         fits = check_setting(s, "momentum", o->momentum, 0, 1);
     else if (fits)
         fits = check_setting(s, "beta1", o->beta1, 0, 1) && check_setting(s, "beta2", o->beta2, 0, 1) &&
-               check_setting(s, "eps", o->eps, 0, HUGE_VAL) && check_setting(s, "step", (double)o->step, 1, HUGE_VAL);
+               check_setting(s, "eps", o->eps, 0, HUGE_VAL) &&
+               check_setting(s, "step", (double)o->step, 1, HUGE_VAL);
     if (!fits) return CTL_ERR_INPUT;
     if (flat.count && (o->sgd ? o->momentum > 0 && !flat.moment1 : !flat.moment1 || !flat.moment2)) {
         ctl_session_say(s, "E0801", "compile the program for the optimizer that is to be used",
-                        "the program was laid out without the moments that %s needs", o->sgd ? "sgd with momentum" : "adamw");
+                        "the program was laid out without the moments that %s needs",
+                        o->sgd ? "sgd with momentum" : "adamw");
         return CTL_ERR_INPUT;
     }
     if (flat.count) {
         ctl_status status = ctl_optimizer_apply(&flat, o, s->threads, &norm);
         if (gradient_norm) *gradient_norm = norm;
         if (status != CTL_OK) {
-            ctl_session_say(s, "E0805", "nothing was changed; go on from the last checkpoint with a smaller lr, or with clip",
-                            "the gradient is not finite in step %llu", (unsigned long long)o->step);
+            ctl_session_say(
+                s, "E0805",
+                "nothing was changed; go on from the last checkpoint with a smaller lr, or with clip",
+                "the gradient is not finite in step %llu", (unsigned long long)o->step);
             return status;
         }
     }

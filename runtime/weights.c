@@ -1,7 +1,7 @@
 /* weights: parameters from safetensors and back. See ctlrt.h and weights.h.
  *
- * Loading opens all files, finds each parameter's tensor by name, and reports everything that is missing or misshapen
- * before it writes the first parameter: a session is loaded as a whole or not at all. */
+ * Loading opens all files, finds each parameter's tensor by name, and reports everything that is missing or
+ * misshapen before it writes the first parameter: a session is loaded as a whole or not at all. */
 #include "runtime/weights.h"
 
 #include <stdio.h>
@@ -14,7 +14,8 @@ bool ctl_save_selects(const ctl_program_param *p, ctl_save which) {
 }
 
 ctl_tensor_spec ctl_param_spec(const ctl_program_param *p, const char *name, ctl_dtype dtype) {
-    ctl_tensor_spec spec = {.name = name, .dtype = dtype == CTL_REAL ? p->value.dtype : dtype, .ndims = p->ndims};
+    ctl_tensor_spec spec = {
+        .name = name, .dtype = dtype == CTL_REAL ? p->value.dtype : dtype, .ndims = p->ndims};
     spec.dims[0] = p->ndims == 1 ? p->cols : p->rows;
     if (p->ndims != 1) spec.dims[1] = p->cols;
     return spec;
@@ -26,8 +27,8 @@ bool ctl_tensor_fits(const ctl_tensor *t, const ctl_program_param *p, ctl_voice 
     for (int d = t->ndims < 2 ? 0 : 1; d < t->ndims; d++) fits = fits && ctl_mul_i64(cols, t->dims[d], &cols);
     if (fits && rows == p->rows && cols == p->cols) {
         if (t->known && ctl_dtype_is_real(t->dtype)) return true;
-        ctl_say(voice, CTL_ERROR, "E0705", "save it as F32, F16 or BF16", "'%s': tensor '%.200s' has elements of type %s", t->file,
-                t->name, t->dtype_name);
+        ctl_say(voice, CTL_ERROR, "E0705", "save it as F32, F16 or BF16",
+                "'%s': tensor '%.200s' has elements of type %s", t->file, t->name, t->dtype_name);
         return false;
     }
     char shape[CTL_TENSOR_DIMS * 24] = "";
@@ -39,7 +40,9 @@ bool ctl_tensor_fits(const ctl_tensor *t, const ctl_program_param *p, ctl_voice 
         snprintf(want, sizeof want, "%lld", (long long)p->cols);
     else
         snprintf(want, sizeof want, "%lld, %lld", (long long)p->rows, (long long)p->cols);
-    ctl_say(voice, CTL_ERROR, "E0705", rows == p->cols && cols == p->rows ? "it may be transposed" : "compare the model's sizes with its config.json",
+    ctl_say(voice, CTL_ERROR, "E0705",
+            rows == p->cols && cols == p->rows ? "it may be transposed"
+                                               : "compare the model's sizes with its config.json",
             "'%s': tensor '%.200s' is [%s]; the parameter is [%s]", t->file, t->name, shape, want);
     return false;
 }
@@ -64,8 +67,8 @@ typedef struct match {
     ctl_session *s;
     ctl_tensors **sets; /* npaths */
     size_t npaths, nsets;
-    const ctl_tensor **of_param;           /* nparams; NULL: no tensor */
-    const ctl_program_param **by_name;     /* nparams, sorted */
+    const ctl_tensor **of_param;       /* nparams; NULL: no tensor */
+    const ctl_program_param **by_name; /* nparams, sorted */
     size_t unused, missing, misfits;
 } match;
 
@@ -88,7 +91,8 @@ static void match_free(match *m) {
     ctl_free(a, m->by_name, (m->s->program->nparams + 1) * sizeof *m->by_name);
 }
 
-static ctl_status match_open(match *m, ctl_session *s, const char *const *paths, size_t npaths, const char *single) {
+static ctl_status match_open(match *m, ctl_session *s, const char *const *paths, size_t npaths,
+                             const char *single) {
     const ctl_program *program = s->program;
     *m = (match){.s = s, .npaths = npaths};
     m->sets = ctl_alloc(s->allocator, (npaths + 1) * sizeof *m->sets);
@@ -109,7 +113,8 @@ static ctl_status match_open(match *m, ctl_session *s, const char *const *paths,
             const ctl_tensor *t = ctl_tensors_find(m->sets[k], program->params[i].name);
             if (t) m->of_param[i] = t;
         }
-        if (m->of_param[i] && !ctl_tensor_fits(m->of_param[i], &program->params[i], ctl_session_voice(s))) m->misfits++;
+        if (m->of_param[i] && !ctl_tensor_fits(m->of_param[i], &program->params[i], ctl_session_voice(s)))
+            m->misfits++;
     }
     qsort(m->by_name, program->nparams, sizeof *m->by_name, compare_params);
     return CTL_OK;
@@ -129,12 +134,14 @@ static void say_missing(match *m, const ctl_program_param *p, ctl_severity sever
     }
     char hint[400];
     if (nearest) snprintf(hint, sizeof hint, "'%.120s' has '%.200s'", nearest->file, nearest->name);
-    ctl_say(ctl_session_voice(m->s), severity, "E0704", nearest ? hint : NULL, "no file has the parameter '%s'%s", p->name, then);
+    ctl_say(ctl_session_voice(m->s), severity, "E0704", nearest ? hint : NULL,
+            "no file has the parameter '%s'%s", p->name, then);
 }
 
 static void say_more_missing(const match *m, ctl_severity severity) {
     if (m->missing <= CTL_MOST_SAID) return;
-    ctl_say(ctl_session_voice(m->s), severity, "E0704", NULL, "%zu more parameters are missing", m->missing - CTL_MOST_SAID);
+    ctl_say(ctl_session_voice(m->s), severity, "E0704", NULL, "%zu more parameters are missing",
+            m->missing - CTL_MOST_SAID);
 }
 
 static void say_unused(match *m, ctl_severity severity) {
@@ -144,12 +151,14 @@ static void say_unused(match *m, ctl_severity severity) {
         for (size_t i = 0; i < tensors; i++) {
             const char *name = ctl_tensors_at(m->sets[k], i)->name;
             if (is_param(m, name)) continue;
-            if (unused++ < 3) n += (size_t)snprintf(names + n, sizeof names - n, "%s'%.150s'", n ? ", " : "", name);
+            if (unused++ < 3)
+                n += (size_t)snprintf(names + n, sizeof names - n, "%s'%.150s'", n ? ", " : "", name);
         }
         m->unused += unused;
         if (unused == 0) continue;
-        ctl_say(ctl_session_voice(m->s), severity, "E0706", NULL, "%zu tensor%s of '%s' belong%s to no parameter: %s%s", unused,
-                unused == 1 ? "" : "s", ctl_tensors_at(m->sets[k], 0)->file, unused == 1 ? "s" : "", names,
+        ctl_say(ctl_session_voice(m->s), severity, "E0706", NULL,
+                "%zu tensor%s of '%s' belong%s to no parameter: %s%s", unused, unused == 1 ? "" : "s",
+                ctl_tensors_at(m->sets[k], 0)->file, unused == 1 ? "s" : "", names,
                 unused > 3 ? ", ..." : "");
     }
 }
@@ -186,7 +195,8 @@ static bool check_present(match *m) {
     return fatal == 0 || wanted == 0;
 }
 
-ctl_status ctl_session_load_weights(ctl_session *s, const char *const *paths, size_t npaths, ctl_weights_report *report) {
+ctl_status ctl_session_load_weights(ctl_session *s, const char *const *paths, size_t npaths,
+                                    ctl_weights_report *report) {
     match m;
     if (report) *report = (ctl_weights_report){0};
     ctl_status status = match_open(&m, s, paths, npaths, "model.safetensors");
@@ -218,7 +228,8 @@ static ctl_status read_param(void *ctx, size_t tensor, size_t first, size_t coun
 
 ctl_status ctl_session_save_weights(ctl_session *s, const char *path, ctl_save which, ctl_dtype dtype) {
     if (dtype != CTL_REAL && !ctl_dtype_is_real(dtype)) {
-        ctl_session_say(s, "E0801", "ask for f64, f32, bf16 or f16", "weights cannot be saved as %s", ctl_dtype_name(dtype));
+        ctl_session_say(s, "E0801", "ask for f64, f32, bf16 or f16", "weights cannot be saved as %s",
+                        ctl_dtype_name(dtype));
         return CTL_ERR_INPUT;
     }
     const ctl_program *program = s->program;
@@ -231,8 +242,10 @@ ctl_status ctl_session_save_weights(ctl_session *s, const char *path, ctl_save w
         specs[n] = ctl_param_spec(&program->params[i], program->params[i].name, dtype);
         save.params[n++] = i;
     }
-    static const char *const metadata[][2] = {{"format", "pt"}}; /* what other readers of the format ask for */
-    if (status == CTL_OK) status = ctl_tensors_save(path, specs, n, metadata, 1, read_param, &save, ctl_session_place(s));
+    static const char *const metadata[][2] = {
+        {"format", "pt"}}; /* what other readers of the format ask for */
+    if (status == CTL_OK)
+        status = ctl_tensors_save(path, specs, n, metadata, 1, read_param, &save, ctl_session_place(s));
     ctl_free(s->allocator, specs, slots * sizeof *specs);
     ctl_free(s->allocator, save.params, slots * sizeof *save.params);
     return status;

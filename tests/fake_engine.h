@@ -1,4 +1,5 @@
-/* A tiny program and an engine for it, for tests of the runtime's host side: storage on the heap, arithmetic by hand.
+/* A tiny program and an engine for it, for tests of the runtime's host side: storage on the heap, arithmetic
+ * by hand.
  *
  *   LOAD      first value of model.a.magnitude = the row sums of model.a.weight
  *   FORWARD   loss = normaliser * the sum of x;  EVALUATE  twice that
@@ -21,7 +22,8 @@
 
 /* ---- an allocator that counts and can fail ---- */
 typedef struct counting {
-    long calls, fail_at; /* fail_at 0: never; else the number of the first call that fails, and all later ones do */
+    long calls,
+        fail_at; /* fail_at 0: never; else the number of the first call that fails, and all later ones do */
     size_t live;
     ctl_allocator allocator; /* of this one, set by counting_allocator */
 } counting;
@@ -87,7 +89,8 @@ typedef struct fake_session {
     int runs[RUN_COUNT];
 } fake_session;
 
-static ctl_status fake_open(const ctl_program *program, const ctl_session_options *options, ctl_session **out) {
+static ctl_status fake_open(const ctl_program *program, const ctl_session_options *options,
+                            ctl_session **out) {
     const ctl_allocator *a = ctl_allocator_or_default(options ? options->allocator : NULL);
     fake_session *s = ctl_alloc(a, sizeof *s);
     if (!s) return CTL_ERR_MEMORY;
@@ -125,13 +128,15 @@ static ctl_status fake_run(ctl_session *common, ctl_program_entry entry) {
             double row[5], sum = 0;
             ctl_session_param_get(common, A, r * 5, 5, CTL_F64, row);
             for (int i = 0; i < 5; i++) sum += row[i];
-            ctl_matrix_put(fake_address(common, &p->params[MAGNITUDE].init_value), &p->params[MAGNITUDE].init_value, r, 1,
-                           CTL_F64, &sum);
+            ctl_matrix_put(fake_address(common, &p->params[MAGNITUDE].init_value),
+                           &p->params[MAGNITUDE].init_value, r, 1, CTL_F64, &sum);
         }
     } else if (entry == RUN_FORWARD || entry == RUN_EVALUATE) {
         double x[ROWS * 2], n, loss = 0;
-        ctl_matrix_get(fake_address(common, &p->inputs[X].value), &p->inputs[X].value, 0, ROWS * 2, CTL_F64, x);
-        ctl_matrix_get(fake_address(common, &p->inputs[NORMALISER].value), &p->inputs[NORMALISER].value, 0, 1, CTL_F64, &n);
+        ctl_matrix_get(fake_address(common, &p->inputs[X].value), &p->inputs[X].value, 0, ROWS * 2, CTL_F64,
+                       x);
+        ctl_matrix_get(fake_address(common, &p->inputs[NORMALISER].value), &p->inputs[NORMALISER].value, 0, 1,
+                       CTL_F64, &n);
         for (int i = 0; i < ROWS * 2; i++) loss += x[i];
         loss *= entry == RUN_FORWARD ? n : 2 * n;
         const ctl_operand *to = entry == RUN_FORWARD ? &p->outputs[0].forward : &p->outputs[0].evaluate;
@@ -149,7 +154,8 @@ static ctl_status fake_run(ctl_session *common, ctl_program_entry entry) {
 }
 static const ctl_engine fake_engine = {"fake", fake_open, fake_close, fake_address, fake_run};
 
-static ctl_operand fake_operand(fake_program *f, uint32_t buffer, int64_t rows, int64_t cols, int64_t stride, ctl_dtype dtype) {
+static ctl_operand fake_operand(fake_program *f, uint32_t buffer, int64_t rows, int64_t cols, int64_t stride,
+                                ctl_dtype dtype) {
     ctl_operand o = {buffer, f->buffers[buffer].bytes, rows, cols, stride, dtype};
     size_t bytes = ((size_t)(rows * stride) * ctl_dtype_size(dtype) + 63) / 64 * 64;
     f->buffers[buffer].bytes += bytes;
@@ -157,14 +163,18 @@ static ctl_operand fake_operand(fake_program *f, uint32_t buffer, int64_t rows, 
     return o;
 }
 
-static void fake_release(ctl_program *p) { free(p); }
+static void fake_release(ctl_program *p) {
+    free(p);
+}
 
 /* real: of the trained arrays; frozen ones are bf16 where that is f32. */
 static inline fake_program *fake_make(ctl_dtype real) {
     fake_program *f = calloc(1, sizeof *f);
     assert_non_null(f);
-    f->buffers[ONE_CONSTANT] = (ctl_buffer){.region = REGION_CONSTANT, .use = USE_WEIGHTS, .name = "constant"};
-    f->buffers[ONE_PERSISTENT] = (ctl_buffer){.region = REGION_PERSISTENT, .use = USE_TRAINED, .name = "persistent"};
+    f->buffers[ONE_CONSTANT] =
+        (ctl_buffer){.region = REGION_CONSTANT, .use = USE_WEIGHTS, .name = "constant"};
+    f->buffers[ONE_PERSISTENT] =
+        (ctl_buffer){.region = REGION_PERSISTENT, .use = USE_TRAINED, .name = "persistent"};
     f->buffers[ONE_STEP] = (ctl_buffer){.region = REGION_STEP, .use = USE_TRANSIENT, .name = "step"};
     ctl_dtype frozen = real == CTL_F64 ? CTL_F64 : CTL_BF16;
     ctl_operand flat[4];
@@ -174,16 +184,28 @@ static inline fake_program *fake_make(ctl_dtype real) {
         [A] = {"model.a.weight", 3, 5, 2, false, false, PROGRAM_INIT_NORMAL, 0.5, CTL_NO_OPERAND, {0}, 0},
         [B] = {"model.b.bias", 1, 4, 1, false, false, PROGRAM_INIT_CONST, 0.25, CTL_NO_OPERAND, {0}, 0},
         [C] = {"model.c.weight", 4, 3, 2, true, false, PROGRAM_INIT_NORMAL, 2, CTL_NO_OPERAND, {0}, 0},
-        [LORA] = {"model.a.lora_A.weight", 2, 5, 2, true, true, PROGRAM_INIT_UNIFORM, 0.75, CTL_NO_OPERAND, {0}, 12},
+        [LORA] = {"model.a.lora_A.weight",
+                  2,
+                  5,
+                  2,
+                  true,
+                  true,
+                  PROGRAM_INIT_UNIFORM,
+                  0.75,
+                  CTL_NO_OPERAND,
+                  {0},
+                  12},
         [MAGNITUDE] = {"model.a.magnitude", 1, 3, 1, true, true, PROGRAM_INIT_VALUE, 0, {0}, {0}, 22},
         [EYE] = {"model.a.eye.weight", 4, 4, 2, false, true, PROGRAM_INIT_EYE, 0, CTL_NO_OPERAND, {0}, 0},
     };
     for (int i = 0; i < NPARAMS; i++) {
         if (params[i].trained)
-            params[i].value = (ctl_operand){ONE_PERSISTENT, flat[0].offset + params[i].flat * size, params[i].rows, params[i].cols,
+            params[i].value = (ctl_operand){ONE_PERSISTENT, flat[0].offset + params[i].flat * size,
+                                            params[i].rows, params[i].cols,
                                             params[i].cols, real};
         else
-            params[i].value = fake_operand(f, ONE_CONSTANT, params[i].rows, params[i].cols, params[i].cols + 3, frozen);
+            params[i].value =
+                fake_operand(f, ONE_CONSTANT, params[i].rows, params[i].cols, params[i].cols + 3, frozen);
     }
     params[MAGNITUDE].init_value = fake_operand(f, ONE_CONSTANT, 1, 3, 3, real);
     ctl_program_input inputs[NINPUTS] = {
@@ -195,19 +217,36 @@ static inline fake_program *fake_make(ctl_dtype real) {
     };
     memcpy(f->params, params, sizeof params);
     memcpy(f->inputs, inputs, sizeof inputs);
-    f->outputs[0] = (ctl_program_output){"loss", fake_operand(f, ONE_STEP, 1, 1, 1, real), fake_operand(f, ONE_STEP, 1, 1, 1, real)};
-    f->p = (ctl_program){.engine = &fake_engine, .compute = real == CTL_F64 ? CTL_F64 : CTL_BF16, .tokens = ROWS, .threads = 2,
-                         .buffers = f->buffers, .nbuffers = 3,
+    f->outputs[0] = (ctl_program_output){"loss", fake_operand(f, ONE_STEP, 1, 1, 1, real),
+                                         fake_operand(f, ONE_STEP, 1, 1, 1, real)};
+    f->p = (ctl_program){.engine = &fake_engine,
+                         .compute = real == CTL_F64 ? CTL_F64 : CTL_BF16,
+                         .tokens = ROWS,
+                         .threads = 2,
+                         .buffers = f->buffers,
+                         .nbuffers = 3,
                          .region_bytes = {f->p.region_bytes[0], f->p.region_bytes[1], f->p.region_bytes[2]},
-                         .params = f->params, .nparams = NPARAMS, .inputs = f->inputs, .ninputs = NINPUTS,
-                         .outputs = f->outputs, .noutputs = 1, .trained_elements = TRAINED,
-                         .trained = flat[0], .gradients = flat[1], .moment1 = flat[2], .moment2 = flat[3],
-                         .model_name = "tiny", .control_source = "control \"c\" {\n}", .release = fake_release};
+                         .params = f->params,
+                         .nparams = NPARAMS,
+                         .inputs = f->inputs,
+                         .ninputs = NINPUTS,
+                         .outputs = f->outputs,
+                         .noutputs = 1,
+                         .trained_elements = TRAINED,
+                         .trained = flat[0],
+                         .gradients = flat[1],
+                         .moment1 = flat[2],
+                         .moment2 = flat[3],
+                         .model_name = "tiny",
+                         .control_source = "control \"c\" {\n}",
+                         .release = fake_release};
     return f;
 }
 
 static inline ctl_session *fake_session_open(const fake_program *f, heard *h, counting *c, uint64_t seed) {
-    ctl_session_options options = {.allocator = c ? counting_allocator(c) : NULL, .seed = seed, .diagnostic = h ? hear : NULL,
+    ctl_session_options options = {.allocator = c ? counting_allocator(c) : NULL,
+                                   .seed = seed,
+                                   .diagnostic = h ? hear : NULL,
                                    .diagnostic_ctx = h};
     ctl_session *s = NULL;
     assert_int_equal(ctl_session_open(&f->p, &options, &s), CTL_OK);

@@ -1,4 +1,5 @@
-/* Checkpoints: what is saved is loaded, bit for bit; damage and other programs are found; nothing saved is ever lost. */
+/* Checkpoints: what is saved is loaded, bit for bit; damage and other programs are found; nothing saved is
+ * ever lost. */
 #include "fake_engine.h"
 
 #include <dirent.h>
@@ -28,7 +29,9 @@ static const char *in_folder(int slot, const char *name) {
     snprintf(path_text[slot], sizeof path_text[slot], "%s/%s", folder, name);
     return path_text[slot];
 }
-static bool exists(const char *name) { return access(in_folder(3, name), F_OK) == 0; }
+static bool exists(const char *name) {
+    return access(in_folder(3, name), F_OK) == 0;
+}
 static int entries(const char *name) {
     DIR *d = opendir(in_folder(3, name));
     assert_non_null(d);
@@ -45,7 +48,8 @@ static void fill(ctl_session *s, uint64_t step) {
         double p = 1.0 / (double)(step + i + 3), m = -p, v = p * p;
         ctl_convert(flat.dtype, (char *)flat.params + i * ctl_dtype_size(flat.dtype), CTL_F64, &p, 1);
         ctl_convert(flat.dtype, (char *)flat.moment1 + i * ctl_dtype_size(flat.dtype), CTL_F64, &m, 1);
-        if (flat.moment2) ctl_convert(flat.dtype, (char *)flat.moment2 + i * ctl_dtype_size(flat.dtype), CTL_F64, &v, 1);
+        if (flat.moment2)
+            ctl_convert(flat.dtype, (char *)flat.moment2 + i * ctl_dtype_size(flat.dtype), CTL_F64, &v, 1);
     }
 }
 static bool is_filled(ctl_session *s, uint64_t step) {
@@ -86,7 +90,8 @@ static void round_trip(ctl_dtype real, bool sgd, const char *name) {
     ctl_session *s = open_loaded(f, &h, NULL, UINT64_MAX - 1);
     fill(s, 77);
     static char loop[] = "{\"epoch\": 3, \"order\": \"a\\\"b\"}\n";
-    ctl_checkpoint c = {.step = UINT64_MAX, .data_position = UINT64_MAX - 5, .learning_rate = 1.0 / 3, .loop = loop};
+    ctl_checkpoint c = {
+        .step = UINT64_MAX, .data_position = UINT64_MAX - 5, .learning_rate = 1.0 / 3, .loop = loop};
     bool found = true;
     ctl_checkpoint back;
     assert_int_equal(ctl_checkpoint_load(s, out, &back, &found), CTL_OK);
@@ -99,7 +104,8 @@ static void round_trip(ctl_dtype real, bool sgd, const char *name) {
     memset(other_eye, 0, sizeof other_eye);
     ctl_session_param_write(s, EYE, CTL_F64, other_eye); /* frozen, but the adapter's: comes back too */
     assert_int_equal(ctl_checkpoint_load(s, out, &back, &found), CTL_OK);
-    assert_true(found && back.step == UINT64_MAX && back.data_position == UINT64_MAX - 5 && back.seed == UINT64_MAX - 1);
+    assert_true(found && back.step == UINT64_MAX && back.data_position == UINT64_MAX - 5 &&
+                back.seed == UINT64_MAX - 1);
     assert_true(back.learning_rate == 1.0 / 3 && s->seed == UINT64_MAX - 1 && s->loaded);
     assert_string_equal(back.loop, loop);
     assert_true(is_filled(s, 77));
@@ -214,7 +220,8 @@ static void finds_damage_and_strangers(void **state) {
     save(s, out, 6);
     change_file("bad/checkpoint-6/state.json", "\"step\": \"6\"", "\"step\": \"x\"");
     assert_int_equal(load_into(f, out, &h), CTL_ERR_INPUT);
-    assert_non_null(strstr(h.message, "checkpoint-6/state.json' is damaged: something is missing, or another version wrote it"));
+    assert_non_null(strstr(
+        h.message, "checkpoint-6/state.json' is damaged: something is missing, or another version wrote it"));
     change_file("bad/checkpoint-6/state.json", "\"step\": \"x\"", "\"step\": \"6'");
     assert_int_equal(load_into(f, out, &h), CTL_ERR_INPUT);
     save(s, out, 7);
@@ -230,17 +237,20 @@ static void finds_damage_and_strangers(void **state) {
     /* other programs */
     fake_program *other = fake_make(CTL_F64);
     assert_int_equal(load_into(other, out, &h), CTL_ERR_INPUT);
-    assert_non_null(strstr(h.message, "belongs to another program: 'parameter/model.c.weight' has another type or shape"));
+    assert_non_null(strstr(
+        h.message, "belongs to another program: 'parameter/model.c.weight' has another type or shape"));
     ctl_program_free(&other->p);
     other = fake_make(CTL_F32);
     other->params[LORA].name = "model.b.lora_A.weight";
     assert_int_equal(load_into(other, out, &h), CTL_ERR_INPUT);
-    assert_non_null(strstr(h.message, "belongs to another program: 'parameter/model.b.lora_A.weight' is not in it"));
+    assert_non_null(
+        strstr(h.message, "belongs to another program: 'parameter/model.b.lora_A.weight' is not in it"));
     ctl_program_free(&other->p);
     other = fake_make(CTL_F32);
     other->params[B].name = "model.b.frozen";
     assert_int_equal(load_into(other, out, &h), CTL_ERR_INPUT);
-    assert_non_null(strstr(h.message, "belongs to another program: the model, the compute type or the optimizer differ"));
+    assert_non_null(
+        strstr(h.message, "belongs to another program: the model, the compute type or the optimizer differ"));
     ctl_program_free(&other->p);
     other = fake_make(CTL_F32);
     other->p.compute = CTL_F32;
@@ -287,7 +297,8 @@ static void failures_lose_nothing(void **state) {
         for (long n = 1;; n++, failures++) {
             c.calls = 0, c.fail_at = n;
             fill(s, 2);
-            ctl_status status = loading ? ctl_checkpoint_load(s, out, &back, &found) : ctl_checkpoint_save(s, out, &next);
+            ctl_status status =
+                loading ? ctl_checkpoint_load(s, out, &back, &found) : ctl_checkpoint_save(s, out, &next);
             if (loading && status == CTL_OK) ctl_checkpoint_free(s, &back);
             assert_int_equal(c.live, live);
             c.fail_at = 0;
@@ -303,7 +314,8 @@ static void failures_lose_nothing(void **state) {
     ctl_program_free(&f->p);
 }
 
-/* A child saves step after step and tells each finished one; it is killed at any moment. What it told is there. */
+/* A child saves step after step and tells each finished one; it is killed at any moment. What it told is
+ * there. */
 static void kills_lose_nothing(void **state) {
     (void)state;
     const char *out = in_folder(0, "killed");
@@ -346,7 +358,8 @@ static void kills_lose_nothing(void **state) {
         assert_int_equal(ctl_checkpoint_load(s, out, &back, &found), CTL_OK);
         if (told) assert_true(found);
         if (found) {
-            assert_true(back.step == told || back.step == told + 1); /* the child may have died before it told */
+            assert_true(back.step == told ||
+                        back.step == told + 1); /* the child may have died before it told */
             assert_true(is_filled(s, back.step));
             told = back.step;
             ctl_checkpoint_free(s, &back);
@@ -363,8 +376,10 @@ static void kills_lose_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trips),                cmocka_unit_test(keeps_the_last_two),
-        cmocka_unit_test(finds_damage_and_strangers), cmocka_unit_test(failures_lose_nothing),
+        cmocka_unit_test(round_trips),
+        cmocka_unit_test(keeps_the_last_two),
+        cmocka_unit_test(finds_damage_and_strangers),
+        cmocka_unit_test(failures_lose_nothing),
         cmocka_unit_test(kills_lose_nothing),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -5,7 +5,9 @@
 
 #include "base/dtype.h"
 
-static uint32_t next_random(uint32_t *state) { return *state = *state * 1664525u + 1013904223u; }
+static uint32_t next_random(uint32_t *state) {
+    return *state = *state * 1664525u + 1013904223u;
+}
 
 #define assert_close(a, b, tol) assert_true(fabs((double)(a) - (double)(b)) <= (tol))
 
@@ -35,7 +37,8 @@ static void f16_is_nearest_even(void **state) {
         ctl_convert(CTL_F16, &back, CTL_F64, &d, 1);
         assert_int_equal(back, in);
     }
-    /* Halfway between neighbours: to the even one; a hair beside it: to the nearer, even if f32 could not tell. */
+    /* Halfway between neighbours: to the even one; a hair beside it: to the nearer, even if f32 could not
+     * tell. */
     for (uint16_t h = 0; h < 0x7bff; h++) {
         double middle = (f16_value(h) + f16_value((uint16_t)(h + 1))) / 2;
         double at[3] = {nextafter(middle, 0), middle, nextafter(middle, 1e9)};
@@ -62,7 +65,8 @@ static void bf16_is_rounded_once(void **state) {
         uint32_t high = low + 0x10000u;
         float a, b;
         memcpy(&a, &low, 4), memcpy(&b, &high, 4);
-        double middle = ((double)a + (double)b) / 2, at[3] = {nextafter(middle, 0), middle, nextafter(middle, INFINITY)};
+        double middle = ((double)a + (double)b) / 2,
+               at[3] = {nextafter(middle, 0), middle, nextafter(middle, INFINITY)};
         uint16_t out[3], lower = (uint16_t)(low >> 16);
         ctl_convert(CTL_BF16, out, CTL_F64, at, 3);
         assert_int_equal(out[0], lower);
@@ -83,7 +87,8 @@ static void params_cross_strides_and_types(void **state) {
     assert_int_equal(ctl_program_param_count(&f->p), NPARAMS);
     ctl_tensor_info info = ctl_program_param_at(&f->p, B);
     assert_string_equal(info.name, "model.b.bias");
-    assert_true(info.rows == 1 && info.cols == 4 && info.ndims == 1 && !info.trained && !info.made_by_control);
+    assert_true(info.rows == 1 && info.cols == 4 && info.ndims == 1 && !info.trained &&
+                !info.made_by_control);
     char bytes[15 * 8 + 1];
     double in[15], out[15];
     for (int i = 0; i < 15; i++) in[i] = i - 7.5; /* exact in bf16 */
@@ -158,7 +163,8 @@ static void calls_have_an_order(void **state) {
     double squares = 0;
     for (int i = 0; i < TRAINED; i++) squares += (1 + i / 8.0) * (1 + i / 8.0);
     assert_close(norm, sqrt(squares), 1e-12);
-    assert_int_equal(ctl_session_output(s, "loss", true, &loss, 1), CTL_ERR_INPUT); /* UPDATE ran in its memory */
+    assert_int_equal(ctl_session_output(s, "loss", true, &loss, 1),
+                     CTL_ERR_INPUT); /* UPDATE ran in its memory */
     fake_session *fake = (fake_session *)s;
     assert_true(fake->runs[RUN_UPDATE] == 2 && fake->runs[RUN_FORWARD] == 1 && fake->runs[RUN_BACKWARD] == 1);
     assert_int_equal(ctl_session_update(s), CTL_OK);
@@ -199,13 +205,27 @@ static void inputs_are_checked(void **state) {
         {{0, 1, 2, 3, 4, 5}, {6, 6, 6, 6, 6, 6}, NULL},
         {{0, 0, 0, 0, 0, 0}, {1, 1, 1, 1, 1, 1}, NULL},
         {{0, 1, 0, 1, 2, 0}, {2, 2, 3, 3, 3, 1}, NULL},
-        {{1, 2, 3, 4, 5, 6}, {9, 9, 9, 9, 9, 9}, "position 1 of row 0 does not follow that of the row before"},
-        {{0, 1, 3, 4, 5, 6}, {6, 6, 6, 6, 6, 6}, "position 3 of row 2 does not follow that of the row before"},
-        {{0, 1, -1, 0, 1, 2}, {3, 3, 3, 3, 3, 3}, "position -1 of row 2 does not follow that of the row before"},
-        {{0, 1, 0, 1, 2, 3}, {3, 3, 4, 4, 4, 4}, "row 2 begins a document, but the one before, of length 3, began at row 0"},
-        {{0, 1, 2, 0, 1, 2}, {3, 3, 3, 4, 4, 4}, "length 4 of row 3, at position 0, does not fit its document"},
-        {{0, 1, 2, 0, 1, 2}, {3, 2, 3, 3, 3, 3}, "length 2 of row 1, at position 1, does not fit its document"},
-        {{0, 1, 2, 0, 1, 2}, {0, 0, 0, 3, 3, 3}, "length 0 of row 0, at position 0, does not fit its document"},
+        {{1, 2, 3, 4, 5, 6},
+         {9, 9, 9, 9, 9, 9},
+         "position 1 of row 0 does not follow that of the row before"},
+        {{0, 1, 3, 4, 5, 6},
+         {6, 6, 6, 6, 6, 6},
+         "position 3 of row 2 does not follow that of the row before"},
+        {{0, 1, -1, 0, 1, 2},
+         {3, 3, 3, 3, 3, 3},
+         "position -1 of row 2 does not follow that of the row before"},
+        {{0, 1, 0, 1, 2, 3},
+         {3, 3, 4, 4, 4, 4},
+         "row 2 begins a document, but the one before, of length 3, began at row 0"},
+        {{0, 1, 2, 0, 1, 2},
+         {3, 3, 3, 4, 4, 4},
+         "length 4 of row 3, at position 0, does not fit its document"},
+        {{0, 1, 2, 0, 1, 2},
+         {3, 2, 3, 3, 3, 3},
+         "length 2 of row 1, at position 1, does not fit its document"},
+        {{0, 1, 2, 0, 1, 2},
+         {0, 0, 0, 3, 3, 3},
+         "length 0 of row 0, at position 0, does not fit its document"},
     };
     for (size_t i = 0; i < CTL_COUNT(cases); i++) {
         write_inputs(s, cases[i].position, cases[i].length);
@@ -235,7 +255,8 @@ static void first_values(void **state) {
         assert_true(magnitude[r] == (float)sum);
     }
     assert_true(a[0] != a[1]);
-    /* What was given stays; what depends on it follows. A second load changes nothing, and keeps what was trained. */
+    /* What was given stays; what depends on it follows. A second load changes nothing, and keeps what was
+     * trained. */
     double given[15];
     for (int i = 0; i < 15; i++) given[i] = i;
     ctl_session_initialise(s);
@@ -254,14 +275,21 @@ static void first_values(void **state) {
 
 /* A program of one or two large parameters in front of the fake engine. */
 enum { LARGE_ROWS = 301, LARGE_COLS = 333, LARGE = LARGE_ROWS * LARGE_COLS };
-static double *large_values(const char *name, ctl_program_init init, double arg, uint64_t seed, int threads, bool other_first) {
+static double *large_values(const char *name, ctl_program_init init, double arg, uint64_t seed, int threads,
+                            bool other_first) {
     ctl_buffer buffer = {.region = REGION_CONSTANT, .name = "large", .bytes = 2 * 4 * LARGE};
     ctl_operand value = {0, other_first ? 4 * LARGE : 0, LARGE_ROWS, LARGE_COLS, LARGE_COLS, CTL_F32};
-    ctl_program_param large = {name, LARGE_ROWS, LARGE_COLS, 2, false, false, init, arg, CTL_NO_OPERAND, value, 0}, other = large;
+    ctl_program_param large = {name, LARGE_ROWS, LARGE_COLS,     2,     false, false,
+                               init, arg,        CTL_NO_OPERAND, value, 0},
+                      other = large;
     other.name = "other", other.value.offset = 0;
     ctl_program_param params[2] = {other, large};
-    ctl_program p = {.engine = &fake_engine, .threads = threads, .buffers = &buffer, .nbuffers = 1,
-                     .region_bytes = {2 * 4 * LARGE, 64, 64}, .params = other_first ? params : params + 1,
+    ctl_program p = {.engine = &fake_engine,
+                     .threads = threads,
+                     .buffers = &buffer,
+                     .nbuffers = 1,
+                     .region_bytes = {2 * 4 * LARGE, 64, 64},
+                     .params = other_first ? params : params + 1,
                      .nparams = other_first ? 2 : 1};
     ctl_session_options options = {.seed = seed};
     fake_session *s;
@@ -301,13 +329,15 @@ static void random_first_values(void **state) {
     assert_close(moment[3], 0, 5 * sqrt(15) / sqrt(LARGE));
     assert_close(moment[4], 3, 5 * sqrt(96) / sqrt(LARGE));
 
-    /* Equal for any number of threads and with another parameter before it; different for another name or seed. */
+    /* Equal for any number of threads and with another parameter before it; different for another name or
+     * seed. */
     double *again = large_values("w", PROGRAM_INIT_NORMAL, 2, 3, 2, true);
     assert_memory_equal(n, again, LARGE * sizeof *n);
     double *named = large_values("v", PROGRAM_INIT_NORMAL, 2, 3, 2, false);
     double *seeded = large_values("w", PROGRAM_INIT_NORMAL, 2, 4, 2, false);
     double with_name = 0, with_seed = 0;
-    for (int i = 0; i < LARGE; i++) with_name += n[i] * named[i] / 4 / LARGE, with_seed += n[i] * seeded[i] / 4 / LARGE;
+    for (int i = 0; i < LARGE; i++)
+        with_name += n[i] * named[i] / 4 / LARGE, with_seed += n[i] * seeded[i] / 4 / LARGE;
     assert_close(with_name, 0, 5 / sqrt(LARGE));
     assert_close(with_seed, 0, 5 / sqrt(LARGE));
     free(u), free(n), free(again), free(named), free(seeded);
@@ -325,7 +355,9 @@ static arrays make_arrays(void) {
     for (int i = 0; i < MANY; i++) a.p[i] = next_random(&random) / 4294967296.0 - 0.5;
     return a;
 }
-static void free_arrays(arrays *a) { free(a->p), free(a->g), free(a->m), free(a->v); }
+static void free_arrays(arrays *a) {
+    free(a->p), free(a->g), free(a->m), free(a->v);
+}
 
 /* The textbook, in double, one element after the other. */
 static void expected_step(arrays *a, const ctl_optimizer_step *o, double *norm) {
@@ -341,7 +373,8 @@ static void expected_step(arrays *a, const ctl_optimizer_step *o, double *norm) 
         } else {
             a->m[i] = o->beta1 * a->m[i] + (1 - o->beta1) * g;
             a->v[i] = o->beta2 * a->v[i] + (1 - o->beta2) * g * g;
-            double m = a->m[i] / (1 - pow(o->beta1, (double)o->step)), v = a->v[i] / (1 - pow(o->beta2, (double)o->step));
+            double m = a->m[i] / (1 - pow(o->beta1, (double)o->step)),
+                   v = a->v[i] / (1 - pow(o->beta2, (double)o->step));
             a->p[i] = a->p[i] - o->lr * o->weight_decay * a->p[i] - o->lr * m / (sqrt(v) + o->eps);
         }
     }
@@ -360,7 +393,8 @@ static void check_optimizer(ctl_dtype dtype, ctl_optimizer_step o, double tolera
     double *back = malloc(MANY * 8);
     assert_non_null(back);
     for (o.step = 1; o.step <= 5; o.step++) {
-        for (int i = 0; i < MANY; i++) a.g[i] = (float)((next_random(&random) / 4294967296.0 - 0.3) * pow(10, i % 5 - 4));
+        for (int i = 0; i < MANY; i++)
+            a.g[i] = (float)((next_random(&random) / 4294967296.0 - 0.3) * pow(10, i % 5 - 4));
         double norm[2], expected;
         for (int t = 0; t < 2; t++) {
             ctl_convert(dtype, flat[t][1], CTL_F64, a.g, MANY);
@@ -370,7 +404,8 @@ static void check_optimizer(ctl_dtype dtype, ctl_optimizer_step o, double tolera
         expected_step(&a, &o, &expected);
         assert_true(norm[0] == norm[1]);
         assert_close(norm[0] / expected, 1, 1e-12);
-        for (int k = 0; k < 4; k++) assert_memory_equal(flat[0][k], flat[1][k], MANY * size); /* 1 and 2 threads */
+        for (int k = 0; k < 4; k++)
+            assert_memory_equal(flat[0][k], flat[1][k], MANY * size); /* 1 and 2 threads */
         double *want[4] = {a.p, a.g, a.m, a.v};
         for (int k = 0; k < 4; k++) {
             if (k == 3 && o.sgd) continue;
@@ -389,7 +424,8 @@ static void check_optimizer(ctl_dtype dtype, ctl_optimizer_step o, double tolera
 
 static void optimizer_formulas(void **state) {
     (void)state;
-    ctl_optimizer_step adam = {.lr = 1e-2, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .clip = 3};
+    ctl_optimizer_step adam = {
+        .lr = 1e-2, .beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .clip = 3};
     ctl_optimizer_step sgd = {.sgd = true, .lr = 1e-2, .momentum = 0.9, .weight_decay = 0.1, .clip = 0};
     check_optimizer(CTL_F64, adam, 1e-12);
     check_optimizer(CTL_F32, adam, 3e-6);
@@ -425,8 +461,12 @@ static void optimizer_refuses(void **state) {
         const char *message;
     } settings[] = {
         {&o.lr, NAN, "the optimizer's lr is nan: it must be at least 0 and finite, below inf"},
-        {&o.lr, -1, NULL},           {&o.beta1, 1, "the optimizer's beta1 is 1: it must be at least 0 and below 1"},
-        {&o.beta2, -0.1, NULL},      {&o.eps, INFINITY, NULL}, {&o.weight_decay, -1, NULL}, {&o.clip, NAN, NULL},
+        {&o.lr, -1, NULL},
+        {&o.beta1, 1, "the optimizer's beta1 is 1: it must be at least 0 and below 1"},
+        {&o.beta2, -0.1, NULL},
+        {&o.eps, INFINITY, NULL},
+        {&o.weight_decay, -1, NULL},
+        {&o.clip, NAN, NULL},
     };
     ctl_session_zero_gradients(s);
     for (size_t i = 0; i < CTL_COUNT(settings); i++) {
@@ -477,11 +517,16 @@ static void open_survives_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(f16_is_nearest_even),   cmocka_unit_test(bf16_is_rounded_once),
-        cmocka_unit_test(params_cross_strides_and_types), cmocka_unit_test(calls_have_an_order),
-        cmocka_unit_test(inputs_are_checked),    cmocka_unit_test(first_values),
-        cmocka_unit_test(random_first_values),   cmocka_unit_test(optimizer_formulas),
-        cmocka_unit_test(optimizer_refuses),     cmocka_unit_test(open_survives_no_memory),
+        cmocka_unit_test(f16_is_nearest_even),
+        cmocka_unit_test(bf16_is_rounded_once),
+        cmocka_unit_test(params_cross_strides_and_types),
+        cmocka_unit_test(calls_have_an_order),
+        cmocka_unit_test(inputs_are_checked),
+        cmocka_unit_test(first_values),
+        cmocka_unit_test(random_first_values),
+        cmocka_unit_test(optimizer_formulas),
+        cmocka_unit_test(optimizer_refuses),
+        cmocka_unit_test(open_survives_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* Files of tensors: what is written is read; every fault of a file, its message; mutants; no memory; no disk. */
+/* Files of tensors: what is written is read; every fault of a file, its message; mutants; no memory; no disk.
+ */
 #include "fake_engine.h"
 
 #include <dirent.h>
@@ -68,15 +69,19 @@ static void reads_what_is_there(void **state) {
     heard h;
     ctl_tensors *set;
     /* unaligned data, an empty tensor, a scalar, metadata, white space */
-    write_tensors("good", "{\"__metadata__\":{\"format\":\"pt\"},\"b\":{\"dtype\":\"F32\",\"shape\":[2,1],\"data_offsets\":[1,9]},"
-                          "\"a\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]},"
-                          "\"e\":{\"dtype\":\"F16\",\"shape\":[0,3],\"data_offsets\":[9,9]},"
-                          "\"i\":{\"data_offsets\":[9,17],\"shape\":[1],\"dtype\":\"I64\"}}   ", 17);
+    write_tensors("good",
+                  "{\"__metadata__\":{\"format\":\"pt\"},\"b\":{\"dtype\":\"F32\",\"shape\":[2,1],\"data_"
+                  "offsets\":[1,9]},"
+                  "\"a\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]},"
+                  "\"e\":{\"dtype\":\"F16\",\"shape\":[0,3],\"data_offsets\":[9,9]},"
+                  "\"i\":{\"data_offsets\":[9,17],\"shape\":[1],\"dtype\":\"I64\"}}   ",
+                  17);
     assert_int_equal(open_named("good", &h, NULL, &set), CTL_OK);
     assert_int_equal(ctl_tensors_count(set), 4);
     assert_string_equal(ctl_tensors_at(set, 0)->name, "a");
     const ctl_tensor *b = ctl_tensors_find(set, "b");
-    assert_true(b && b->known && b->dtype == CTL_F32 && b->ndims == 2 && b->dims[0] == 2 && b->dims[1] == 1 && b->bytes == 8);
+    assert_true(b && b->known && b->dtype == CTL_F32 && b->ndims == 2 && b->dims[0] == 2 && b->dims[1] == 1 &&
+                b->bytes == 8);
     static const unsigned char bytes[] = {1, 2, 3, 4, 5, 6, 7, 8};
     assert_memory_equal(b->data, bytes, 8);
     assert_true(ctl_tensors_find(set, "e")->bytes == 0 && !ctl_tensors_find(set, "i")->known);
@@ -91,7 +96,8 @@ static void reads_what_is_there(void **state) {
     ctl_tensors_close(set);
 }
 
-#define F32(name, shape, offsets) "\"" name "\":{\"dtype\":\"F32\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
+#define F32(name, shape, offsets)                                                                            \
+    "\"" name "\":{\"dtype\":\"F32\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
 
 static void faults_have_messages(void **state) {
     (void)state;
@@ -101,30 +107,46 @@ static void faults_have_messages(void **state) {
         const char *code, *message; /* after "'FOLDER/bad'" */
     } cases[] = {
         {"[]", 0, "E0702", ": its header is not a JSON object: something else stands there (at byte 0)"},
-        {"{", 0, "E0702", ": its header is not a JSON object: string or '}' expected near end of file (at byte 1)"},
+        {"{", 0, "E0702",
+         ": its header is not a JSON object: string or '}' expected near end of file (at byte 1)"},
         {"{} x", 0, "E0702", ": its header is not a JSON object: end of file expected near 'x' (at byte 4)"},
         {"{\"__metadata__\":{\"a\":1}}", 0, "E0702", ": its __metadata__ is not an object of strings"},
         {"{\"__metadata__\":[]}", 0, "E0702", ": its __metadata__ is not an object of strings"},
         {"{" F32("a", "[1]", "[0,4]") "," F32("a", "[1]", "[0,4]") "}", 4, "E0702", NULL},
         {"{\"a\":3}", 0, "E0703", ": tensor 'a': its entry is not an object"},
         {"{\"a\":{\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "E0703", ": tensor 'a': it has no dtype"},
-        {"{\"a\":{\"dtype\":\"F33\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "E0703", ": tensor 'a': its dtype 'F33' is not one of the format's"},
-        {"{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}}", 4, "E0703", ": tensor 'a': its shape is not a list"},
-        {"{" F32("a", "[-1]", "[0,4]") "}", 4, "E0703", ": tensor 'a': its shape has something that is not a count"},
-        {"{" F32("a", "[1.0]", "[0,4]") "}", 4, "E0703", ": tensor 'a': its shape has something that is not a count"},
-        {"{" F32("a", "[1,1,1,1,1,1,1,1,1]", "[0,4]") "}", 4, "E0703", ": tensor 'a': it has more than 8 dimensions"},
-        {"{" F32("a", "[4294967296,4294967296]", "[0,4]") "}", 4, "E0703", ": tensor 'a': its shape has more elements than there can be"},
-        {"{" F32("a", "[4611686018427387904]", "[0,0]") "}", 4, "E0703", ": tensor 'a': its shape has more elements than there can be"},
+        {"{\"a\":{\"dtype\":\"F33\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, "E0703",
+         ": tensor 'a': its dtype 'F33' is not one of the format's"},
+        {"{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}}", 4, "E0703",
+         ": tensor 'a': its shape is not a list"},
+        {"{" F32("a", "[-1]", "[0,4]") "}", 4, "E0703",
+         ": tensor 'a': its shape has something that is not a count"},
+        {"{" F32("a", "[1.0]", "[0,4]") "}", 4, "E0703",
+         ": tensor 'a': its shape has something that is not a count"},
+        {"{" F32("a", "[1,1,1,1,1,1,1,1,1]", "[0,4]") "}", 4, "E0703",
+         ": tensor 'a': it has more than 8 dimensions"},
+        {"{" F32("a", "[4294967296,4294967296]", "[0,4]") "}", 4, "E0703",
+         ": tensor 'a': its shape has more elements than there can be"},
+        {"{" F32("a", "[4611686018427387904]", "[0,0]") "}", 4, "E0703",
+         ": tensor 'a': its shape has more elements than there can be"},
         {"{" F32("a", "[99999999999999999999]", "[0,4]") "}", 4, "E0702", NULL},
-        {"{" F32("a", "[1]", "[0]") "}", 4, "E0703", ": tensor 'a': its data_offsets are not two byte counts"},
-        {"{" F32("a", "[1]", "[-4,0]") "}", 4, "E0703", ": tensor 'a': its data_offsets are not two byte counts"},
-        {"{" F32("a", "[1]", "[0,\"4\"]") "}", 4, "E0703", ": tensor 'a': its data_offsets are not two byte counts"},
+        {"{" F32("a", "[1]", "[0]") "}", 4, "E0703",
+         ": tensor 'a': its data_offsets are not two byte counts"},
+        {"{" F32("a", "[1]", "[-4,0]") "}", 4, "E0703",
+         ": tensor 'a': its data_offsets are not two byte counts"},
+        {"{" F32("a", "[1]", "[0,\"4\"]") "}", 4, "E0703",
+         ": tensor 'a': its data_offsets are not two byte counts"},
         {"{" F32("a", "[1]", "{}") "}", 4, "E0703", ": tensor 'a': its data_offsets are not two byte counts"},
-        {"{" F32("a", "[2]", "[0,8]") "}", 4, "E0703", ": tensor 'a': its data_offsets 0 to 8 do not lie in the data of 4 bytes"},
-        {"{" F32("a", "[2]", "[4,0]") "}", 8, "E0703", ": tensor 'a': its data_offsets 4 to 0 do not lie in the data of 8 bytes"},
-        {"{" F32("a", "[3]", "[0,8]") "}", 8, "E0703", ": tensor 'a': its shape needs 12 bytes of F32, its data_offsets hold 8"},
-        {"{" F32("a", "[2]", "[0,8]") "," F32("b", "[1]", "[4,8]") "}", 8, "E0703", ": tensor 'b': its bytes overlap those of another tensor"},
-        {"{" F32("a", "[1]", "[0,4]") "," F32("b", "[1]", "[6,10]") "}", 10, "E0703", ": tensor 'b': there are bytes of no tensor before it"},
+        {"{" F32("a", "[2]", "[0,8]") "}", 4, "E0703",
+         ": tensor 'a': its data_offsets 0 to 8 do not lie in the data of 4 bytes"},
+        {"{" F32("a", "[2]", "[4,0]") "}", 8, "E0703",
+         ": tensor 'a': its data_offsets 4 to 0 do not lie in the data of 8 bytes"},
+        {"{" F32("a", "[3]", "[0,8]") "}", 8, "E0703",
+         ": tensor 'a': its shape needs 12 bytes of F32, its data_offsets hold 8"},
+        {"{" F32("a", "[2]", "[0,8]") "," F32("b", "[1]", "[4,8]") "}", 8, "E0703",
+         ": tensor 'b': its bytes overlap those of another tensor"},
+        {"{" F32("a", "[1]", "[0,4]") "," F32("b", "[1]", "[6,10]") "}", 10, "E0703",
+         ": tensor 'b': there are bytes of no tensor before it"},
         {"{" F32("a", "[1]", "[0,4]") "}", 7, "E0702", " has 3 bytes behind its last tensor"},
         {"{\"a\\u001b[2J\":3}", 0, "E0703", ": tensor 'a?[2J': its entry is not an object"},
     };
@@ -188,7 +210,8 @@ static void shards_are_checked(void **state) {
     char path[256], want[512];
     assert_int_equal(mkdir(in_folder(path, "dir"), 0777), 0);
     assert_int_equal(open_named("dir", &h, NULL, &set), CTL_ERR_INPUT);
-    snprintf(want, sizeof want, "the directory '%s/dir' has neither model.safetensors nor model.safetensors.index.json", folder);
+    snprintf(want, sizeof want,
+             "the directory '%s/dir' has neither model.safetensors nor model.safetensors.index.json", folder);
     assert_string_equal(h.message, want);
     write_tensors("dir/s1.safetensors", "{" F32("b", "[1]", "[0,4]") "," F32("a", "[1]", "[4,8]") "}", 8);
     write_tensors("dir/s2.safetensors", "{" F32("c", "[1]", "[0,4]") "}", 4);
@@ -196,10 +219,13 @@ static void shards_are_checked(void **state) {
     static const struct {
         const char *index, *message; /* after "'FOLDER/dir/" */
     } cases[] = {
-        {"{\"weight_map\":{\"a\":\"s1.safetensors\",\"b\":\"s1.safetensors\",\"c\":\"s2.safetensors\"}}", NULL},
+        {"{\"weight_map\":{\"a\":\"s1.safetensors\",\"b\":\"s1.safetensors\",\"c\":\"s2.safetensors\"}}",
+         NULL},
         {"{}", "model.safetensors.index.json': tensor '': there is no weight_map"},
-        {"{\"weight_map\":{\"a\":1}}", "model.safetensors.index.json': tensor 'a': its shard is not the name of a file"},
-        {"{\"weight_map\":{\"a\":\"../x\"}}", "model.safetensors.index.json': tensor 'a': its shard is not the name of a file"},
+        {"{\"weight_map\":{\"a\":1}}",
+         "model.safetensors.index.json': tensor 'a': its shard is not the name of a file"},
+        {"{\"weight_map\":{\"a\":\"../x\"}}",
+         "model.safetensors.index.json': tensor 'a': its shard is not the name of a file"},
         {"{\"weight_map\":{\"a\":\"s1.safetensors\",\"c\":\"s1.safetensors\"}}",
          "model.safetensors.index.json': tensor 'c': its shard does not have it"},
         {"{\"weight_map\":{\"b\":\"s1.safetensors\",\"a\":\"s3.safetensors\"}}",
@@ -227,10 +253,26 @@ static void shards_are_checked(void **state) {
 
 static void mutants_never_crash(void **state) {
     (void)state;
-    static const char header[] = "{\"__metadata__\":{\"format\":\"pt\"}," F32("a.weight", "[2,3]", "[0,24]") ","
-        "\"b\":{\"dtype\":\"BF16\",\"shape\":[4],\"data_offsets\":[24,32]},\"c\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[32,33]}}";
-    static const char *const pieces[] = {"-1", "9223372036854775807", "18446744073709551616", "1e9", "null", "[", "]", "{", "}", ",",
-                                         "\"a.weight\"", "\\u0000", "\xff", "0", "24", "true"};
+    static const char header[] = "{\"__metadata__\":{\"format\":\"pt\"}," F32(
+        "a.weight", "[2,3]", "[0,24]") ","
+                                       "\"b\":{\"dtype\":\"BF16\",\"shape\":[4],\"data_offsets\":[24,32]},"
+                                       "\"c\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[32,33]}}";
+    static const char *const pieces[] = {"-1",
+                                         "9223372036854775807",
+                                         "18446744073709551616",
+                                         "1e9",
+                                         "null",
+                                         "[",
+                                         "]",
+                                         "{",
+                                         "}",
+                                         ",",
+                                         "\"a.weight\"",
+                                         "\\u0000",
+                                         "\xff",
+                                         "0",
+                                         "24",
+                                         "true"};
     unsigned char good[1024], bytes[1200];
     size_t n = make_file(good, header, 33);
     uint32_t random = 20240501;
@@ -285,12 +327,15 @@ static ctl_status give(void *ctx, size_t tensor, size_t first, size_t count, voi
     for (size_t i = 0; i < count; i++) {
         float f = (float)((first + i) % 1000) + (float)tensor * 1000;
         uint16_t half = (uint16_t)(tensor + first + i);
-        memcpy((char *)out + i * (tensor == 1 ? 2 : 4), tensor == 1 ? (const void *)&half : &f, tensor == 1 ? 2 : 4);
+        memcpy((char *)out + i * (tensor == 1 ? 2 : 4), tensor == 1 ? (const void *)&half : &f,
+               tensor == 1 ? 2 : 4);
     }
     return CTL_OK;
 }
-static const ctl_tensor_spec specs[] = {
-    {"z \"quoted\" \\ \n\xc3\xa4 \xff", CTL_F32, 2, {600, 1000}}, {"half", CTL_BF16, 1, {5}}, {"a", CTL_F32, 0, {0}}, {"empty", CTL_F32, 2, {0, 7}}};
+static const ctl_tensor_spec specs[] = {{"z \"quoted\" \\ \n\xc3\xa4 \xff", CTL_F32, 2, {600, 1000}},
+                                        {"half", CTL_BF16, 1, {5}},
+                                        {"a", CTL_F32, 0, {0}},
+                                        {"empty", CTL_F32, 2, {0, 7}}};
 static const char *const metadata[][2] = {{"format", "pt"}, {"note", "line\none \"two\""}};
 
 static void writes_what_it_reads(void **state) {
@@ -299,13 +344,15 @@ static void writes_what_it_reads(void **state) {
     heard h = {0};
     ctl_place place = {{hear, &h}, &ctl_malloc_allocator};
     source s = {0};
-    assert_int_equal(ctl_tensors_save(in_folder(path, "out"), specs, 4, metadata, 2, give, &s, place), CTL_OK);
+    assert_int_equal(ctl_tensors_save(in_folder(path, "out"), specs, 4, metadata, 2, give, &s, place),
+                     CTL_OK);
     assert_int_equal(s.asked, 5); /* 2.4 MB in three pieces, the scalar, the half; nothing of the empty one */
     ctl_tensors *set;
     assert_int_equal(open_named("out", &h, NULL, &set), CTL_OK);
     assert_int_equal(ctl_tensors_count(set), 4);
     assert_string_equal(ctl_tensors_metadata(set, "note"), "line\none \"two\"");
-    const ctl_tensor *z = ctl_tensors_find(set, "z \"quoted\" \\ \n\xc3\xa4 \xef\xbf\xbd"), *half = ctl_tensors_find(set, "half");
+    const ctl_tensor *z = ctl_tensors_find(set, "z \"quoted\" \\ \n\xc3\xa4 \xef\xbf\xbd"),
+                     *half = ctl_tensors_find(set, "half");
     assert_true(z && z->dims[0] == 600 && z->dims[1] == 1000);
     for (size_t i = 0; i < 600000; i++) {
         float f;
@@ -324,10 +371,12 @@ static void writes_what_it_reads(void **state) {
     fclose(f);
     size_t length = head[0] + 256u * head[1];
     assert_int_equal(length % 8, 0);
-    static const char want[] = "{\"__metadata__\":{\"format\":\"pt\",\"note\":\"line\\none \\\"two\\\"\"},"
+    static const char want[] =
+        "{\"__metadata__\":{\"format\":\"pt\",\"note\":\"line\\none \\\"two\\\"\"},"
         "\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]},"
         "\"empty\":{\"dtype\":\"F32\",\"shape\":[0,7],\"data_offsets\":[4,4]},"
-        "\"z \\\"quoted\\\" \\\\ \\n\xc3\xa4 \xef\xbf\xbd\":{\"dtype\":\"F32\",\"shape\":[600,1000],\"data_offsets\":[4,2400004]},"
+        "\"z \\\"quoted\\\" \\\\ \\n\xc3\xa4 "
+        "\xef\xbf\xbd\":{\"dtype\":\"F32\",\"shape\":[600,1000],\"data_offsets\":[4,2400004]},"
         "\"half\":{\"dtype\":\"BF16\",\"shape\":[5],\"data_offsets\":[2400004,2400014]}}";
     assert_true(length >= sizeof want - 1 && length < sizeof want + 7);
     assert_memory_equal(head + 8, want, sizeof want - 1);
@@ -419,9 +468,9 @@ static void reading_survives_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_what_is_there),  cmocka_unit_test(faults_have_messages),
-        cmocka_unit_test(shards_are_checked),   cmocka_unit_test(mutants_never_crash),
-        cmocka_unit_test(writes_what_it_reads), cmocka_unit_test(failed_writes_lose_nothing),
+        cmocka_unit_test(reads_what_is_there),        cmocka_unit_test(faults_have_messages),
+        cmocka_unit_test(shards_are_checked),         cmocka_unit_test(mutants_never_crash),
+        cmocka_unit_test(writes_what_it_reads),       cmocka_unit_test(failed_writes_lose_nothing),
         cmocka_unit_test(reading_survives_no_memory),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -40,8 +40,10 @@ static void write_file(const char *path, const ctl_tensor_spec *specs, size_t n)
     ctl_place place = {{0}, &ctl_malloc_allocator};
     assert_int_equal(ctl_tensors_save(path, specs, n, NULL, 0, give, NULL, place), CTL_OK);
 }
-static const ctl_tensor_spec base[] = {{"model.a.weight", CTL_F32, 2, {3, 5}}, {"model.b.bias", CTL_F32, 1, {4}},
-                                       {"model.c.weight", CTL_F32, 2, {4, 3}}, {"model.a.rotary.inv_freq", CTL_F32, 1, {2}}};
+static const ctl_tensor_spec base[] = {{"model.a.weight", CTL_F32, 2, {3, 5}},
+                                       {"model.b.bias", CTL_F32, 1, {4}},
+                                       {"model.c.weight", CTL_F32, 2, {4, 3}},
+                                       {"model.a.rotary.inv_freq", CTL_F32, 1, {2}}};
 
 typedef struct fixture {
     fake_program *f;
@@ -73,7 +75,8 @@ static void loads_by_name(void **state) {
     assert_true(report.loaded == 3 && report.initialised == 3 && report.unused == 1);
     assert_true(x.h.n == 1 && x.h.warnings == 1);
     char want[400];
-    snprintf(want, sizeof want, "1 tensor of '%s/weights' belongs to no parameter: 'model.a.rotary.inv_freq'", folder);
+    snprintf(want, sizeof want, "1 tensor of '%s/weights' belongs to no parameter: 'model.a.rotary.inv_freq'",
+             folder);
     assert_string_equal(x.h.message, want);
     double a[15], c[12];
     ctl_session_param_read(x.s, A, CTL_F64, a);
@@ -118,7 +121,8 @@ static void says_what_is_missing(void **state) {
     /* shapes and types */
     specs[0].dims[0] = 5, specs[0].dims[1] = 3;
     assert_int_equal(load_specs(&x, specs, 3, NULL), CTL_ERR_INPUT);
-    snprintf(want, sizeof want, "'%s/weights': tensor 'model.a.weight' is [5, 3]; the parameter is [3, 5]", folder);
+    snprintf(want, sizeof want, "'%s/weights': tensor 'model.a.weight' is [5, 3]; the parameter is [3, 5]",
+             folder);
     assert_string_equal(x.h.message, want);
     assert_string_equal(x.h.hint, "it may be transposed");
     specs[0] = base[0], specs[1].dims[0] = 5;
@@ -129,7 +133,8 @@ static void says_what_is_missing(void **state) {
     assert_int_equal(load_specs(&x, specs, 3, NULL), CTL_ERR_INPUT);
     snprintf(want, sizeof want, "'%s/weights': tensor 'model.c.weight' has elements of type I32", folder);
     assert_string_equal(x.h.message, want);
-    specs[2] = (ctl_tensor_spec){"model.c.weight", CTL_F32, 4, {4, 3, 1, 1}}; /* as a convolution's is stored */
+    specs[2] =
+        (ctl_tensor_spec){"model.c.weight", CTL_F32, 4, {4, 3, 1, 1}}; /* as a convolution's is stored */
     assert_int_equal(load_specs(&x, specs, 3, NULL), CTL_OK);
     close_fixture(&x);
 }
@@ -146,8 +151,10 @@ static void hints_at_the_nearest_name(void **state) {
     x.s->param_written[B] = true;
     assert_int_equal(ctl_session_load_weights(x.s, &path, 1, NULL), CTL_ERR_INPUT);
     char want[600];
-    snprintf(want, sizeof want, "E0704 no file has the parameter 'model.a.weight'\nE0706 1 tensor of '%s/weights' belongs to no "
-                                "parameter: 'base.model.a.weight'\n", folder);
+    snprintf(want, sizeof want,
+             "E0704 no file has the parameter 'model.a.weight'\nE0706 1 tensor of '%s/weights' belongs to no "
+             "parameter: 'base.model.a.weight'\n",
+             folder);
     assert_string_equal(x.h.all, want);
     snprintf(want, sizeof want, "'%s/weights' has 'base.model.a.weight'\n\n", folder);
     assert_string_equal(x.h.hints, want);
@@ -233,9 +240,10 @@ static void adapters_round_trip(void **state) {
     assert_non_null(f);
     assert_true(fread(text, 1, sizeof text - 1, f) > 0);
     fclose(f);
-    assert_string_equal(text, "{\n  \"format\": 1,\n  \"inference_mode\": true,\n  \"peft_type\": \"STATE_CONTROL\",\n"
-                              "  \"base_model_name_or_path\": \"tiny\",\n  \"compute\": \"bf16\",\n"
-                              "  \"control_source\": \"control \\\"c\\\" {\\n}\"\n}\n");
+    assert_string_equal(
+        text, "{\n  \"format\": 1,\n  \"inference_mode\": true,\n  \"peft_type\": \"STATE_CONTROL\",\n"
+              "  \"base_model_name_or_path\": \"tiny\",\n  \"compute\": \"bf16\",\n"
+              "  \"control_source\": \"control \\\"c\\\" {\\n}\"\n}\n");
     /* another control, another kind, no JSON, no configuration */
     write_text(config, "{\"peft_type\":\"STATE_CONTROL\",\"control_source\":\"else\"}");
     assert_int_equal(ctl_session_load_adapter(y.s, directory), CTL_OK);
@@ -296,9 +304,12 @@ static void survives_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(loads_by_name),       cmocka_unit_test(says_what_is_missing),
-        cmocka_unit_test(hints_at_the_nearest_name), cmocka_unit_test(saves_what_is_asked),
-        cmocka_unit_test(adapters_round_trip), cmocka_unit_test(survives_no_memory),
+        cmocka_unit_test(loads_by_name),
+        cmocka_unit_test(says_what_is_missing),
+        cmocka_unit_test(hints_at_the_nearest_name),
+        cmocka_unit_test(saves_what_is_asked),
+        cmocka_unit_test(adapters_round_trip),
+        cmocka_unit_test(survives_no_memory),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
