@@ -106,6 +106,7 @@ typedef struct ctl_task {
     uint32_t *index_of;        /* TASK_ROWS: for each operand the number of the operand that holds its row indices, or
                                   UINT32_MAX */
     uint32_t noperands;
+    uint64_t writes;           /* bit k: the task writes operand k; the others it reads. For checks and printing */
     uint32_t kernel;           /* TASK_ROWS */
     int64_t rows;              /* TASK_ROWS: rows of the space */
     int32_t split;             /* TASK_ROWS: rows of the values for one row of the space */
