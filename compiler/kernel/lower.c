@@ -1,0 +1,149 @@
+/* lower: the list of what lowering does: group, write the tasks, place the buffers, copy, check. */
+#include "compiler/kernel/lower_state.h"
+#include "compiler/plan/check.h"
+#include "compiler/plan/layout.h"
+
+/* ---- when each buffer of the step region is needed ---- */
+static bool touch(ctl_lowering *l, const ctl_operand *o, int32_t now, int timeline, int8_t *timeline_of) {
+    if (o->buffer == UINT32_MAX) return true;
+    ctl_buffer *b = &l->buffers.at[o->buffer];
+    if (b->region != REGION_STEP) return true;
+    if (b->first < 0) b->first = now, timeline_of[o->buffer] = (int8_t)timeline;
+    if (timeline_of[o->buffer] != timeline)
+        return ctl_lower_fail(l, CTL_ERR_INTERNAL, "%s is a step's buffer that two entries use", b->name);
+    if (now > b->last) b->last = now;
+    return true;
+}
+
+/* Forward and backward are one timeline: the backward tasks' numbers follow forward's. */
+static bool find_lives(ctl_lowering *l, int8_t *timeline_of) {
+    for (int list = 0; list < RUN_COUNT; list++) {
+        int timeline = list == RUN_BACKWARD ? RUN_FORWARD : list;
+        size_t base = list == RUN_BACKWARD ? l->run[RUN_FORWARD].n : 0;
+        for (size_t k = 0; k < l->run[list].n; k++) {
+            const ctl_task *t = &l->run[list].at[k];
+            for (uint32_t j = 0; j < t->noperands; j++) {
+                const ctl_operand *o = &t->operands[j];
+                if (!touch(l, o, (int32_t)(base + k), timeline, timeline_of)) return false;
+                bool saved = list == RUN_BACKWARD && o->buffer != UINT32_MAX && l->buffers.at[o->buffer].region == REGION_STEP &&
+                             l->buffers.at[o->buffer].first < (int32_t)base;
+                if (saved) l->buffers.at[o->buffer].use = USE_SAVED;
+            }
+            if (!touch(l, &t->scratch, (int32_t)(base + k), timeline, timeline_of)) return false;
+        }
+    }
+    return true;
+}
+
+static void keep(ctl_lowering *l, ctl_node_id id, int32_t last) {
+    if (id == CTL_NONE) return;
+    ctl_place p = ctl_lower_place(l, id);
+    if (p.buffer == UINT32_MAX) return;
+    ctl_buffer *b = &l->buffers.at[p.buffer];
+    if (b->region == REGION_STEP && b->last < last) b->last = last;
+}
+
+static void keep_outputs(ctl_lowering *l) {
+    const ctl_graph *g = l->g;
+    int32_t step = (int32_t)(l->run[RUN_FORWARD].n + l->run[RUN_BACKWARD].n) - 1;
+    int32_t evaluate = (int32_t)l->run[RUN_EVALUATE].n - 1;
+    for (size_t k = 0; k < g->outputs.n; k++)
+        keep(l, g->outputs.at[k].node, step), keep(l, g->outputs.at[k].evaluate, evaluate);
+    for (size_t k = 0; k < g->inputs.n; k++) keep(l, g->inputs.at[k].grad, step);
+}
+
+/* ---- where ---- */
+static bool place_step(ctl_lowering *l, const int8_t *timeline_of, size_t *most) {
+    *most = 0;
+    for (int timeline = 0; timeline < RUN_COUNT; timeline++) {
+        CTL_VEC(ctl_layout_item) items = {0};
+        CTL_VEC(uint32_t) numbers = {0};
+        size_t bytes, bound;
+        for (uint32_t k = 0; k < l->buffers.n; k++) {
+            const ctl_buffer *b = &l->buffers.at[k];
+            if (b->region != REGION_STEP || b->first < 0 || timeline_of[k] != timeline) continue;
+            CTL_PUSH(l->arena, &items, (ctl_layout_item){b->bytes, b->first, b->last, 0});
+            CTL_PUSH(l->arena, &numbers, k);
+        }
+        if (!ctl_layout(l->arena, items.at, items.n, CTL_LAYOUT_ALIGN, &bytes, &bound))
+            return ctl_lower_fail(l, CTL_ERR_INPUT, "a step's values are more than can be addressed");
+        for (size_t k = 0; k < items.n; k++) l->buffers.at[numbers.at[k]].offset = items.at[k].offset;
+        if (bytes > *most) *most = bytes;
+    }
+    return true;
+}
+
+static bool place_kept(ctl_lowering *l, ctl_region region, size_t *bytes) {
+    *bytes = 0;
+    for (size_t k = 0; k < l->buffers.n; k++) {
+        ctl_buffer *b = &l->buffers.at[k];
+        if (b->region != region) continue;
+        b->offset = *bytes;
+        size_t rounded = (b->bytes + CTL_LAYOUT_ALIGN - 1) / CTL_LAYOUT_ALIGN * CTL_LAYOUT_ALIGN;
+        if (!ctl_add_size(*bytes, rounded, bytes) || *bytes > SIZE_MAX / 2)
+            return ctl_lower_fail(l, CTL_ERR_INPUT, "weights of more bytes than can be addressed");
+    }
+    return true;
+}
+
+static bool write_tasks(ctl_lowering *l) {
+    for (int list = 0; list < RUN_COUNT; list++) {
+        for (uint32_t k = 0; k < l->u->list[list].n; k++) {
+            const ctl_unit *unit = &l->u->list[list].at[k];
+            bool done = unit->kind == UNIT_ROWS ? ctl_lower_row_unit(l, list, k) : ctl_lower_task_unit(l, list, unit);
+            if (!done) return false;
+        }
+    }
+    return l->status == CTL_OK;
+}
+
+static bool lower(ctl_lowering *l) {
+    ctl_arena *arena = l->arena;
+    size_t n = l->g->n;
+    l->value_of = CTL_NEW_ARRAY(arena, uint32_t, n), l->outer_of = CTL_NEW_ARRAY(arena, uint32_t, n);
+    l->stamp_value = CTL_NEW_ARRAY(arena, uint32_t, n), l->stamp_outer = CTL_NEW_ARRAY(arena, uint32_t, n);
+    l->kernel_of_key.arena = arena;
+    l->u = ctl_group(arena, l->g, l->options->no_fuse, &l->why);
+    if (!l->u) return l->status = CTL_ERR_UNSUPPORTED, false;
+    ctl_lower_leaves(l);
+    if (l->status != CTL_OK || !write_tasks(l)) return false;
+    ctl_lower_hosts(l);
+    int8_t *timeline_of = CTL_NEW_ARRAY(arena, int8_t, l->buffers.n);
+    if (l->status != CTL_OK || !find_lives(l, timeline_of)) return false;
+    keep_outputs(l);
+    return place_kept(l, REGION_CONSTANT, &l->region_bytes[REGION_CONSTANT]) &&
+           place_kept(l, REGION_PERSISTENT, &l->region_bytes[REGION_PERSISTENT]) &&
+           place_step(l, timeline_of, &l->region_bytes[REGION_STEP]);
+}
+
+ctl_status ctl_lower(ctl_arena *scratch, const ctl_graph *graph, const ctl_lower_options *options,
+                     const ctl_allocator *allocator, ctl_lowered *out, const char **why) {
+    ctl_lowering *l = CTL_NEW(scratch, ctl_lowering);
+    *l = (ctl_lowering){.arena = scratch, .g = graph, .options = options, .threads = options->threads > 0 ? options->threads : 1,
+                        .target = options->target ? options->target : ctl_target_cpu()};
+    *out = (ctl_lowered){0};
+    *why = NULL;
+    if (!l->target) {
+        *why = "this build has no back end to lower for";
+        return CTL_ERR_UNSUPPORTED;
+    }
+    if (!lower(l)) {
+        *why = l->why;
+        return l->status;
+    }
+    const ctl_rowprog **rows = CTL_NEW_ARRAY(scratch, const ctl_rowprog *, l->rows.n);
+    if (l->rows.n) memcpy(rows, l->rows.at, l->rows.n * sizeof *rows);
+    char *fault = ctl_arena_alloc(scratch, CTL_CHECK_TEXT);
+    allocator = ctl_allocator_or_default(allocator);
+    ctl_program *program = NULL;
+    /* From here on the program is held: nothing may jump. */
+    ctl_status status = ctl_lower_finish(l, allocator, &program);
+    if (status == CTL_OK) status = ctl_check(program, allocator, fault);
+    if (status != CTL_OK) {
+        if (program) program->release(program);
+        *why = fault[0] ? fault : NULL;
+        return status;
+    }
+    *out = (ctl_lowered){program, rows};
+    return CTL_OK;
+}

@@ -1,0 +1,158 @@
+/* lower_tasks: the tasks that are no row programs, with their operands in the order that runtime/program.h fixes. */
+#include "compiler/kernel/lower_state.h"
+
+static uint64_t written_operands(const ctl_task *t) {
+    switch (t->kind) {
+    case TASK_MATMUL:
+    case TASK_SCATTER: return 1u << 2;
+    case TASK_ATTEND: return 3u << 3;
+    case TASK_ATTEND_GRAD: return 7u << 6;
+    case TASK_HEAD: return 7u << 4;
+    case TASK_FOLD:
+    case TASK_TRANSPOSE: return 1u << 1;
+    default: return t->writes;
+    }
+}
+
+bool ctl_lower_push(ctl_lowering *l, int list, ctl_task *task) {
+    size_t bytes = 0;
+    task->writes = written_operands(task);
+    if (task->kind == TASK_ROWS) {
+        size_t one = (l->rows_scratch.at[task->kernel] + 63) / 64 * 64;
+        bytes = ctl_lower_bytes(l, l->threads, (int64_t)one, 1);
+    } else {
+        ctl_status status = l->target->task_scratch(task, l->threads, &bytes);
+        if (status != CTL_OK) return ctl_lower_fail(l, status, "%s: the %s back end has no such task", task->name, l->target->name);
+    }
+    task->scratch = CTL_NO_OPERAND;
+    if (bytes) {
+        uint32_t buffer = ctl_lower_buffer(l, REGION_STEP, task->kind == TASK_HEAD ? USE_HEAD : USE_SCRATCH, bytes,
+                                           ctl_format(l->arena, "scratch of %s", task->name));
+        task->scratch = (ctl_operand){buffer, 0, 1, (int64_t)bytes, (int64_t)bytes, CTL_U8};
+    }
+    CTL_PUSH(l->arena, &l->run[list], *task);
+    return l->status == CTL_OK;
+}
+
+ctl_operand ctl_lower_partial(ctl_lowering *l, ctl_node_id id) {
+    const ctl_node *n = &l->g->at[id];
+    int space;
+    int32_t split;
+    int64_t rows;
+    ctl_group_rows(l->u, id, &space, &split, &rows);
+    rows = (rows + CTL_ROW_CHUNK - 1) / CTL_ROW_CHUNK;
+    if (l->partial_of[id] == UINT32_MAX)
+        l->partial_of[id] = ctl_lower_buffer(l, REGION_STEP, USE_TRANSIENT, ctl_lower_bytes(l, rows, n->cols, sizeof(float)),
+                                             ctl_format(l->arena, "partial sums of %s", ctl_lower_name(l, id)));
+    return (ctl_operand){l->partial_of[id], 0, rows, n->cols, n->cols, CTL_F32};
+}
+
+static ctl_operand whole_buffer(uint32_t buffer, int64_t rows, ctl_dtype dtype) {
+    return buffer == UINT32_MAX ? CTL_NO_OPERAND : (ctl_operand){buffer, 0, rows, 1, 1, dtype};
+}
+
+static void documents(ctl_lowering *l, ctl_task *t, ctl_operand *positions, ctl_operand *lengths, const ctl_node *n) {
+    *positions = whole_buffer(l->position, n->rows, CTL_I32);
+    *lengths = whole_buffer(l->length, n->rows, CTL_I32);
+    t->head = n->i[0], t->causal = n->i[1] != 0, t->window = n->i[2], t->longest = l->g->sequence;
+}
+
+static bool operands_fit(ctl_lowering *l, const ctl_task *t) {
+    for (uint32_t k = 0; k < 2; k++)
+        if (t->operands[k].dtype != CTL_F32 && t->operands[k].dtype != CTL_BF16)
+            return ctl_lower_fail(l, CTL_ERR_UNSUPPORTED, "%s: integers cannot be multiplied as a matrix", t->name);
+    if (t->operands[0].dtype == t->operands[1].dtype) return true;
+    return ctl_lower_fail(l, CTL_ERR_INTERNAL, "%s: operands of two element types", t->name);
+}
+
+static void product(ctl_lowering *l, ctl_task *t, const ctl_node *n, const ctl_value *v) {
+    ctl_operand *o = t->operands;
+    t->kind = TASK_MATMUL;
+    t->noperands = 5;
+    o[0] = ctl_lower_operand(l, n->in[0]), o[1] = ctl_lower_operand(l, n->in[1]);
+    o[2] = ctl_lower_operand(l, v->result[0]);
+    o[3] = v->bias == CTL_NONE ? CTL_NO_OPERAND : ctl_lower_operand(l, v->bias);
+    o[4] = v->addend == CTL_NONE ? CTL_NO_OPERAND : ctl_lower_operand(l, v->addend);
+    t->transpose_a = n->i[0] != 0, t->transpose_b = n->i[1] != 0;
+    t->accumulate = l->u->value[v->result[0]].sum_into != UINT32_MAX;
+    double inner = (double)(t->transpose_a ? o[0].rows : o[0].cols);
+    t->flops = 2.0 * (double)n->rows * (double)n->cols * inner;
+}
+
+/* A result that nothing reads is computed all the same, where the task has no way to leave it out. */
+static ctl_operand result_or_spare(ctl_lowering *l, const ctl_task *t, const ctl_value *v, uint32_t which, const ctl_operand *like) {
+    if (v->result[which] != CTL_NONE) return ctl_lower_operand(l, v->result[which]);
+    ctl_operand o = *like;
+    o.stride = o.cols, o.offset = 0;
+    size_t bytes = ctl_lower_bytes(l, o.rows, o.cols, ctl_dtype_size(o.dtype));
+    o.buffer = ctl_lower_buffer(l, REGION_STEP, USE_TRANSIENT, bytes, ctl_format(l->arena, "%s, not needed", t->name));
+    return o;
+}
+
+static void attention(ctl_lowering *l, ctl_task *t, const ctl_node *n, const ctl_value *v) {
+    ctl_operand *o = t->operands;
+    double score = 2.0 * (double)n->rows * (double)n->cols * (double)(l->g->sequence ? l->g->sequence : n->rows);
+    if (n->i[1]) score /= 2;
+    if (n->op == OP_ATTEND) {
+        t->kind = TASK_ATTEND;
+        t->noperands = 7;
+        for (int k = 0; k < 3; k++) o[k] = ctl_lower_operand(l, n->in[k]);
+        o[3] = result_or_spare(l, t, v, 0, &o[0]);
+        ctl_operand lse = {.rows = n->rows, .cols = n->cols / n->i[0], .dtype = CTL_F32};
+        o[4] = result_or_spare(l, t, v, 1, &lse);
+        documents(l, t, &o[5], &o[6], n);
+        t->flops = 2 * score;
+    } else {
+        t->kind = TASK_ATTEND_GRAD;
+        t->noperands = 11;
+        for (int k = 0; k < 6; k++) o[k] = ctl_lower_operand(l, n->in[k]);
+        for (uint32_t k = 0; k < 3; k++) o[6 + k] = result_or_spare(l, t, v, k, &o[k]);
+        documents(l, t, &o[9], &o[10], n);
+        t->flops = 5 * score;
+    }
+}
+
+static void head(ctl_lowering *l, ctl_task *t, const ctl_node *n, const ctl_value *v) {
+    ctl_operand *o = t->operands;
+    t->kind = TASK_HEAD;
+    t->noperands = 7;
+    for (int k = 0; k < 3; k++) o[k] = ctl_lower_operand(l, n->in[k]);
+    o[3] = whole_buffer(l->normaliser, 1, CTL_F32);
+    o[4] = ctl_lower_operand(l, v->result[0]);
+    o[5] = v->result[1] == CTL_NONE ? CTL_NO_OPERAND : ctl_lower_operand(l, v->result[1]);
+    o[6] = v->result[2] == CTL_NONE ? CTL_NO_OPERAND : ctl_lower_operand(l, v->result[2]);
+    t->accumulate = v->result[2] != CTL_NONE && l->u->value[v->result[2]].sum_into != UINT32_MAX;
+    t->chunk = l->target->head_chunk(o[0].rows, o[1].rows);
+    int products = 1 + (o[5].buffer != UINT32_MAX) + (o[6].buffer != UINT32_MAX);
+    t->flops = 2.0 * products * (double)o[0].rows * (double)o[0].cols * (double)o[1].rows;
+}
+
+bool ctl_lower_task_unit(ctl_lowering *l, int list, const ctl_unit *unit) {
+    const ctl_node *n = &l->g->at[unit->node];
+    const ctl_value *v = &l->u->value[unit->node];
+    ctl_task t = {.name = ctl_lower_name(l, unit->node), .scratch = CTL_NO_OPERAND};
+    t.operands = CTL_NEW_ARRAY(l->arena, ctl_operand, 11);
+    switch (n->op) {
+    case OP_COLSUM:
+        t.kind = TASK_FOLD, t.noperands = 2;
+        t.operands[0] = ctl_lower_partial(l, unit->node), t.operands[1] = ctl_lower_operand(l, unit->node);
+        t.accumulate = v->sum_into != UINT32_MAX;
+        break;
+    case OP_MATMUL: product(l, &t, n, v); break;
+    case OP_ATTEND:
+    case OP_ATTEND_GRAD: attention(l, &t, n, v); break;
+    case OP_HEAD: head(l, &t, n, v); break;
+    case OP_SCATTER:
+        t.kind = TASK_SCATTER, t.noperands = 3;
+        t.operands[0] = ctl_lower_operand(l, n->in[0]), t.operands[1] = ctl_lower_operand(l, n->in[1]);
+        t.operands[2] = ctl_lower_operand(l, unit->node);
+        t.accumulate = v->sum_into != UINT32_MAX;
+        break;
+    default:
+        t.kind = TASK_TRANSPOSE, t.noperands = 2;
+        t.operands[0] = ctl_lower_operand(l, n->in[0]), t.operands[1] = ctl_lower_operand(l, unit->node);
+    }
+    if (l->status != CTL_OK) return false;
+    if (t.kind == TASK_MATMUL && !operands_fit(l, &t)) return false;
+    return ctl_lower_push(l, list, &t);
+}

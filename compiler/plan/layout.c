@@ -1,0 +1,167 @@
+/* layout: see layout.h. */
+#include "compiler/plan/layout.h"
+
+#include <stdlib.h>
+
+enum { FEW_ITEMS = 4096, ROUNDS = 64 };
+
+typedef struct placed { /* sorted by offset */
+    size_t offset, end;
+    int32_t first, last;
+} placed;
+
+typedef struct item {
+    size_t bytes;
+    int32_t first, last;
+    uint32_t number;
+    double key;
+} item;
+
+typedef struct search {
+    item *order;
+    size_t n;
+    placed *at;
+    size_t *offset, *best_offset; /* by number */
+    size_t best, bound;
+} search;
+
+typedef enum order_kind { BY_BYTES, BY_AREA, BY_FIRST, BY_LIFE, BY_LAST, BY_WEIGHT, ORDER_KINDS } order_kind;
+
+static double key_of(const item *i, order_kind kind) {
+    double bytes = (double)i->bytes, life = (double)i->last - i->first + 1;
+    switch (kind) {
+    case BY_BYTES: return -bytes;
+    case BY_AREA: return -bytes * life;
+    case BY_FIRST: return i->first;
+    case BY_LIFE: return -life;
+    case BY_LAST: return -(double)i->last;
+    default: return -bytes * bytes * life;
+    }
+}
+
+static int compare(const void *left, const void *right) {
+    const item *a = left, *b = right;
+    if (a->key != b->key) return a->key < b->key ? -1 : 1;
+    if (a->bytes != b->bytes) return a->bytes > b->bytes ? -1 : 1;
+    if (a->first != b->first) return a->first < b->first ? -1 : 1;
+    return a->number < b->number ? -1 : a->number > b->number;
+}
+
+/* The gap for an item among those that live with it: *at is its offset. */
+static size_t find_gap(const placed *p, size_t n, const item *it, bool tightest) {
+    size_t low = 0, best = SIZE_MAX, best_gap = SIZE_MAX;
+    for (size_t k = 0; k < n; k++) {
+        if (p[k].last < it->first || p[k].first > it->last) continue;
+        if (p[k].offset >= low + it->bytes && p[k].offset - low < best_gap) {
+            best = low, best_gap = p[k].offset - low;
+            if (!tightest || best_gap == it->bytes) return best;
+        }
+        if (p[k].end > low) low = p[k].end;
+    }
+    return best == SIZE_MAX ? low : best;
+}
+
+static void insert(placed *p, size_t n, placed new) {
+    size_t low = 0, high = n;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (p[middle].offset < new.offset) low = middle + 1;
+        else high = middle;
+    }
+    memmove(&p[low + 1], &p[low], (n - low) * sizeof *p);
+    p[low] = new;
+}
+
+/* Items whose life has ended can be forgotten when later ones begin later. */
+static size_t forget(placed *p, size_t n, int32_t now) {
+    size_t kept = 0;
+    for (size_t k = 0; k < n; k++)
+        if (p[k].last >= now) p[kept++] = p[k];
+    return kept;
+}
+
+static void try_order(search *s, bool tightest, bool by_time) {
+    size_t total = 0, n = 0;
+    for (size_t k = 0; k < s->n && total < s->best; k++) {
+        const item *it = &s->order[k];
+        if (by_time) n = forget(s->at, n, it->first);
+        size_t at = find_gap(s->at, n, it, tightest);
+        insert(s->at, n++, (placed){at, at + it->bytes, it->first, it->last});
+        s->offset[it->number] = at;
+        if (at + it->bytes > total) total = at + it->bytes;
+    }
+    if (total >= s->best) return;
+    s->best = total;
+    memcpy(s->best_offset, s->offset, s->n * sizeof *s->offset);
+}
+
+/* What ends at the top of the best layout is placed before everything else. */
+static void raise_top(search *s, double before) {
+    for (size_t k = 0; k < s->n; k++)
+        if (s->best_offset[s->order[k].number] + s->order[k].bytes == s->best) s->order[k].key = before;
+    qsort(s->order, s->n, sizeof *s->order, compare);
+}
+
+static void run(search *s) {
+    static const order_kind large[] = {BY_FIRST, BY_BYTES};
+    size_t kinds = s->n > FEW_ITEMS ? CTL_COUNT(large) : ORDER_KINDS;
+    for (size_t k = 0; k < kinds && s->best > s->bound; k++) {
+        order_kind kind = s->n > FEW_ITEMS ? large[k] : (order_kind)k;
+        for (size_t i = 0; i < s->n; i++) s->order[i].key = key_of(&s->order[i], kind);
+        qsort(s->order, s->n, sizeof *s->order, compare);
+        for (int tightest = 0; tightest < 2 && s->best > s->bound; tightest++) {
+            if (kind != BY_FIRST && tightest && s->n > FEW_ITEMS) break;
+            try_order(s, tightest, kind == BY_FIRST);
+        }
+    }
+    size_t rounds = s->n > FEW_ITEMS ? 0 : s->n > FEW_ITEMS / 4 ? ROUNDS / 4 : ROUNDS;
+    for (size_t i = 0; rounds && i < s->n; i++) s->order[i].key = key_of(&s->order[i], BY_BYTES);
+    for (size_t round = 0; round < rounds && s->best > s->bound; round++) {
+        raise_top(s, -1e30 * (double)(round + 1));
+        try_order(s, round % 2, false);
+    }
+}
+
+typedef struct event {
+    int64_t time; /* twice the item's, plus one for a beginning */
+    size_t bytes;
+} event;
+
+static int compare_time(const void *left, const void *right) {
+    const event *a = left, *b = right;
+    return a->time < b->time ? -1 : a->time > b->time;
+}
+
+/* The most bytes alive at one time: ends before beginnings, in order of time. */
+static size_t most_alive(ctl_arena *arena, const item *items, size_t n) {
+    event *events = CTL_NEW_ARRAY(arena, event, 2 * n);
+    size_t alive = 0, most = 0;
+    for (size_t k = 0; k < n; k++) {
+        events[2 * k] = (event){2 * (int64_t)items[k].first + 1, items[k].bytes};
+        events[2 * k + 1] = (event){2 * ((int64_t)items[k].last + 1), items[k].bytes};
+    }
+    qsort(events, 2 * n, sizeof *events, compare_time);
+    for (size_t k = 0; k < 2 * n; k++) {
+        if (events[k].time % 2) alive += events[k].bytes;
+        else alive -= events[k].bytes;
+        if (alive > most) most = alive;
+    }
+    return most;
+}
+
+bool ctl_layout(ctl_arena *arena, ctl_layout_item *items, size_t n, size_t alignment, size_t *bytes, size_t *bound) {
+    search s = {.n = n, .best = SIZE_MAX, .order = CTL_NEW_ARRAY(arena, item, n), .at = CTL_NEW_ARRAY(arena, placed, n + 1),
+                .offset = CTL_NEW_ARRAY(arena, size_t, n), .best_offset = CTL_NEW_ARRAY(arena, size_t, n)};
+    size_t sum = 0;
+    for (size_t k = 0; k < n; k++) {
+        if (items[k].bytes > SIZE_MAX - alignment) return false;
+        size_t rounded = (items[k].bytes + alignment - 1) / alignment * alignment;
+        s.order[k] = (item){rounded, items[k].first, items[k].last, (uint32_t)k, 0};
+        if (!ctl_add_size(sum, rounded, &sum) || items[k].first < 0 || items[k].last < items[k].first) return false;
+    }
+    s.bound = most_alive(arena, s.order, n);
+    run(&s);
+    *bytes = n ? s.best : 0, *bound = s.bound;
+    for (size_t k = 0; k < n; k++) items[k].offset = s.best_offset[k];
+    return true;
+}
