@@ -35,8 +35,14 @@ static inline void fx_close(fixture *f) { ctl_arena_free(&f->arena); }
 static inline ctl_node_id fx_param(fixture *f, const char *name, int64_t rows, int64_t cols, bool trained) {
     ctl_graph *g = f->g;
     CTL_PUSH(g->arena, &g->params,
-             (ctl_param){.name = name, .rows = rows, .cols = cols, .ndims = rows == 1 ? 1 : 2, .trained = trained,
-                         .init_node = CTL_NONE, .node = CTL_NONE, .grad = CTL_NONE});
+             (ctl_param){.name = name,
+                         .rows = rows,
+                         .cols = cols,
+                         .ndims = rows == 1 ? 1 : 2,
+                         .trained = trained,
+                         .init_node = CTL_NONE,
+                         .node = CTL_NONE,
+                         .grad = CTL_NONE});
     ctl_node_id id = CTL_B0(g, CTL_NONE, OP_PARAM, (int64_t)g->params.n - 1);
     g->params.at[g->params.n - 1].node = id;
     return id;
@@ -45,7 +51,12 @@ static inline ctl_node_id fx_param(fixture *f, const char *name, int64_t rows, i
 static inline ctl_node_id fx_input(fixture *f, const char *name, int64_t cols, bool is_id) {
     ctl_graph *g = f->g;
     CTL_PUSH(g->arena, &g->inputs,
-             (ctl_input){.name = name, .is_id = is_id, .space = SPACE_TOKENS, .cols = cols, .node = CTL_NONE, .grad = CTL_NONE});
+             (ctl_input){.name = name,
+                         .is_id = is_id,
+                         .space = SPACE_TOKENS,
+                         .cols = cols,
+                         .node = CTL_NONE,
+                         .grad = CTL_NONE});
     ctl_node_id id = CTL_B0(g, CTL_NONE, OP_INPUT, (int64_t)g->inputs.n - 1);
     g->inputs.at[g->inputs.n - 1].node = id;
     return id;
@@ -60,7 +71,8 @@ static inline ctl_node_id fx_with(fixture *f, ctl_op op, ctl_node_id a, int64_t 
     return ctl_build(f->g, CTL_NONE, op, 1, &a, (const int64_t[3]){i0, i1}, 0);
 }
 static inline ctl_node_id fx_matmul(fixture *f, ctl_node_id a, bool ta, ctl_node_id b, bool tb) {
-    return ctl_build(f->g, CTL_NONE, OP_MATMUL, 2, (const ctl_node_id[]){a, b}, (const int64_t[3]){ta, tb}, 0);
+    return ctl_build(f->g, CTL_NONE, OP_MATMUL, 2, (const ctl_node_id[]){a, b}, (const int64_t[3]){ta, tb},
+                     0);
 }
 
 /* Uniform in [lo, hi), the same sequence in every run. */

@@ -1,6 +1,6 @@
-/* Every derivative rule against central differences of the reference executor in f64. A case builds a value from
- * leaves; the loss is its sum weighted by random numbers; every leaf is a trained parameter or an input whose gradient
- * is asked for, and each of its elements is moved both ways. */
+/* Every derivative rule against central differences of the reference executor in f64. A case builds a value
+ * from leaves; the loss is its sum weighted by random numbers; every leaf is a trained parameter or an input
+ * whose gradient is asked for, and each of its elements is moved both ways. */
 #include "tests/graph_fixture.h"
 
 #include <math.h>
@@ -18,8 +18,8 @@ typedef struct setup {
     fixture f;
     leaf_range leaf[16];
     size_t nleaves;
-    int64_t ids_most;                     /* integer inputs are drawn below it */
-    int64_t documents[4];                 /* lengths, for packed rows */
+    int64_t ids_most;     /* integer inputs are drawn below it */
+    int64_t documents[4]; /* lengths, for packed rows */
 } setup;
 
 enum { TOKENS = 6 };
@@ -40,7 +40,9 @@ static ctl_node_id ids(setup *s, int64_t most) {
 }
 
 static ctl_node_id u(setup *s, ctl_op op, ctl_node_id a) { return CTL_B1(s->f.g, CTL_NONE, op, a); }
-static ctl_node_id b(setup *s, ctl_op op, ctl_node_id a, ctl_node_id c) { return CTL_B2(s->f.g, CTL_NONE, op, a, c); }
+static ctl_node_id b(setup *s, ctl_op op, ctl_node_id a, ctl_node_id c) {
+    return CTL_B2(s->f.g, CTL_NONE, op, a, c);
+}
 static ctl_node_id num(setup *s, double x) { return ctl_build_const(s->f.g, x); }
 
 /* ---- the harness ---- */
@@ -68,7 +70,8 @@ static void fill(setup *s, ctl_reference *r, const ctl_graph *g) {
                 g->inputs.at[k].is_id ? floor(fx_draw(&s->f, 0, (double)s->ids_most)) : fx_draw(&s->f, -1, 1);
     for (size_t k = 0; k < s->nleaves; k++) {
         leaf_range l = s->leaf[k];
-        int64_t count = l.input ? TOKENS * g->inputs.at[l.k].cols : g->params.at[l.k].rows * g->params.at[l.k].cols;
+        int64_t count =
+            l.input ? TOKENS * g->inputs.at[l.k].cols : g->params.at[l.k].rows * g->params.at[l.k].cols;
         double *at = l.input ? ctl_reference_input(r, l.k) : ctl_reference_param(r, l.k);
         for (int64_t j = 0; j < count; j++) at[j] = fx_draw(&s->f, l.lo, l.hi);
     }
@@ -119,7 +122,8 @@ static void check(const char *name, ctl_node_id (*build)(setup *, int), int vari
             size += slope * slope;
         }
         if (!(sqrt(error) <= 1e-6 * sqrt(size) + 1e-9))
-            fail_msg("%s %d: leaf %zu: gradient is off by %g of %g", name, variant, k, sqrt(error), sqrt(size));
+            fail_msg("%s %d: leaf %zu: gradient is off by %g of %g", name, variant, k, sqrt(error),
+                     sqrt(size));
     }
     ctl_reference_close(r);
     fx_close(&s.f);
@@ -135,11 +139,11 @@ typedef struct map_case {
     double a_lo, a_hi, b_lo, b_hi;
 } map_case;
 static const map_case maps[] = {
-    {OP_NEG, -1, 1, 0, 0},     {OP_EXP, -1, 1, 0, 0},       {OP_LOG, 0.5, 2, 0, 0},      {OP_SQRT, 0.5, 2, 0, 0},
-    {OP_RSQRT, 0.5, 2, 0, 0},  {OP_SIN, -3, 3, 0, 0},       {OP_COS, -3, 3, 0, 0},       {OP_TANH, -1, 1, 0, 0},
-    {OP_ERF, -1, 1, 0, 0},     {OP_STATE, -1, 1, 0, 0},     {OP_ADD, -1, 1, -1, 1},      {OP_SUB, -1, 1, -1, 1},
-    {OP_MUL, -1, 1, -1, 1},    {OP_DIV, -1, 1, 0.5, 2},     {OP_MOD, 0.5, 5, 1.1, 1.9},  {OP_POW, 0.5, 2, -1, 2},
-    {OP_MAX, -1, 1, -1, 1},    {OP_MIN, -1, 1, -1, 1},
+    {OP_NEG, -1, 1, 0, 0},    {OP_EXP, -1, 1, 0, 0},   {OP_LOG, 0.5, 2, 0, 0},     {OP_SQRT, 0.5, 2, 0, 0},
+    {OP_RSQRT, 0.5, 2, 0, 0}, {OP_SIN, -3, 3, 0, 0},   {OP_COS, -3, 3, 0, 0},      {OP_TANH, -1, 1, 0, 0},
+    {OP_ERF, -1, 1, 0, 0},    {OP_STATE, -1, 1, 0, 0}, {OP_ADD, -1, 1, -1, 1},     {OP_SUB, -1, 1, -1, 1},
+    {OP_MUL, -1, 1, -1, 1},   {OP_DIV, -1, 1, 0.5, 2}, {OP_MOD, 0.5, 5, 1.1, 1.9}, {OP_POW, 0.5, 2, -1, 2},
+    {OP_MAX, -1, 1, -1, 1},   {OP_MIN, -1, 1, -1, 1},
 };
 
 static ctl_node_id shaped(setup *s, int shape, double lo, double hi) {
@@ -153,8 +157,9 @@ static ctl_node_id shaped(setup *s, int shape, double lo, double hi) {
     default: return fx_with(&s->f, OP_SPLIT, rows_in(s, 15, lo, hi), 5, 0);
     }
 }
-static const int pairs[][2] = {{0, 0}, {0, 1}, {1, 0}, {0, 2}, {2, 0}, {0, 3}, {3, 0}, {1, 2}, {2, 1}, {4, 4},
-                               {4, 2}, {2, 4}, {4, 5}, {5, 2}, {4, 3}, {3, 4}, {6, 2}, {2, 6}, {6, 6}, {3, 3}};
+static const int pairs[][2] = {{0, 0}, {0, 1}, {1, 0}, {0, 2}, {2, 0}, {0, 3}, {3, 0},
+                               {1, 2}, {2, 1}, {4, 4}, {4, 2}, {2, 4}, {4, 5}, {5, 2},
+                               {4, 3}, {3, 4}, {6, 2}, {2, 6}, {6, 6}, {3, 3}};
 
 static ctl_node_id build_map(setup *s, int variant) {
     const map_case *m = &maps[variant / (int)CTL_COUNT(pairs)];
@@ -177,7 +182,9 @@ static ctl_node_id build_power(setup *s, int variant) { /* known exponents */
 
 static ctl_node_id build_drop(setup *s, int variant) {
     s->f.g->drop_sites = 2;
-    ctl_node_id x = variant == 0 ? rows(s, 70) : variant == 1 ? fx_with(&s->f, OP_SPLIT, rows(s, 6), 3, 0) : weight(s, 3, 4);
+    ctl_node_id x = variant == 0   ? rows(s, 70)
+                    : variant == 1 ? fx_with(&s->f, OP_SPLIT, rows(s, 6), 3, 0)
+                                   : weight(s, 3, 4);
     ctl_node_id y = ctl_build(s->f.g, CTL_NONE, OP_DROP, 1, &x, (const int64_t[3]){1}, 0.3);
     return variant == 0 ? u(s, OP_SUM, y) : y; /* the adjoint is narrower than the mask */
 }
@@ -196,13 +203,28 @@ static ctl_node_id build_narrow(setup *s, int variant) {
     case 1: y = u(s, OP_COLSUM, fx_matmul(&s->f, x, false, w, false)); break;
     case 2: y = u(s, OP_COLSUM, u(s, OP_SUM, fx_matmul(&s->f, x, false, w, false))); break;
     case 3: y = u(s, OP_SUM, fx_with(&s->f, OP_SPLIT, fx_matmul(&s->f, x, false, w, false), 2, 0)); break;
-    case 4: y = u(s, OP_SUM, u(s, OP_TRANSPOSE, fx_matmul(&s->f, x, true, fx_matmul(&s->f, x, false, w, false), false))); break;
-    case 5: y = u(s, OP_COLSUM, fx_with(&s->f, OP_JOIN, fx_with(&s->f, OP_SPLIT, fx_matmul(&s->f, x, false, w, false), 2, 0), 4, 0)); break;
-    case 6: y = u(s, OP_COLSUM, fx_with(&s->f, OP_SPLIT, b(s, OP_ADD, fx_matmul(&s->f, x, false, w, false), num(s, 1)), 2, 0)); break;
+    case 4:
+        y = u(s, OP_SUM,
+              u(s, OP_TRANSPOSE, fx_matmul(&s->f, x, true, fx_matmul(&s->f, x, false, w, false), false)));
+        break;
+    case 5:
+        y = u(s, OP_COLSUM,
+              fx_with(&s->f, OP_JOIN, fx_with(&s->f, OP_SPLIT, fx_matmul(&s->f, x, false, w, false), 2, 0), 4,
+                      0));
+        break;
+    case 6:
+        y = u(s, OP_COLSUM,
+              fx_with(&s->f, OP_SPLIT, b(s, OP_ADD, fx_matmul(&s->f, x, false, w, false), num(s, 1)), 2, 0));
+        break;
     case 7: y = u(s, OP_COLSUM, b(s, OP_ADD, fx_matmul(&s->f, x, false, w, false), weight(s, 1, 4))); break;
     case 8: y = u(s, OP_SUM, b(s, OP_ADD, fx_matmul(&s->f, x, false, w, false), rows(s, 1))); break;
-    case 9: y = u(s, OP_COLSUM, u(s, OP_SUM, b(s, OP_ADD, fx_matmul(&s->f, x, false, w, false), weight(s, 1, 1)))); break;
-    default: y = b(s, OP_ADD, u(s, OP_COLSUM, x), u(s, OP_SUM, fx_with(&s->f, OP_COLUMNS, fx_matmul(&s->f, x, false, w, false), 1, 3)));
+    case 9:
+        y = u(s, OP_COLSUM,
+              u(s, OP_SUM, b(s, OP_ADD, fx_matmul(&s->f, x, false, w, false), weight(s, 1, 1))));
+        break;
+    default:
+        y = b(s, OP_ADD, u(s, OP_COLSUM, x),
+              u(s, OP_SUM, fx_with(&s->f, OP_COLUMNS, fx_matmul(&s->f, x, false, w, false), 1, 3)));
     }
     return y;
 }
@@ -237,9 +259,11 @@ static ctl_node_id build_view(setup *s, int variant) {
     case 11: return fx_with(&s->f, OP_SPLIT, weight(s, 2, 6), 3, 0);
     case 12: return fx_with(&s->f, OP_JOIN, weight(s, 6, 2), 4, 0);
     case 13: return b(s, OP_TAKE, weight(s, 5, 3), ids(s, 5));
-    case 14: x = rows(s, 3);
+    case 14:
+        x = rows(s, 3);
         y = ids(s, 4);
-        return ctl_build(s->f.g, CTL_NONE, OP_SCATTER, 2, (const ctl_node_id[]){x, y}, (const int64_t[3]){4}, 0);
+        return ctl_build(s->f.g, CTL_NONE, OP_SCATTER, 2, (const ctl_node_id[]){x, y}, (const int64_t[3]){4},
+                         0);
     default: return ctl_build_cast(s->f.g, CTL_NONE, rows(s, 3), CTL_REAL);
     }
 }
@@ -250,16 +274,19 @@ static ctl_node_id build_matmul(setup *s, int variant) {
     if (variant >= 4) { /* rows of tokens */
         ctl_node_id x = rows(s, 4);
         if (variant == 6) return fx_matmul(&s->f, x, true, rows(s, 3), false);
-        return variant == 4 ? fx_matmul(&s->f, x, false, weight(s, 4, 3), false) : fx_matmul(&s->f, x, false, weight(s, 3, 4), true);
+        return variant == 4 ? fx_matmul(&s->f, x, false, weight(s, 4, 3), false)
+                            : fx_matmul(&s->f, x, false, weight(s, 3, 4), true);
     }
-    return fx_matmul(&s->f, ta ? weight(s, 4, 3) : weight(s, 3, 4), ta, tb ? weight(s, 5, 4) : weight(s, 4, 5), tb);
+    return fx_matmul(&s->f, ta ? weight(s, 4, 3) : weight(s, 3, 4), ta,
+                     tb ? weight(s, 5, 4) : weight(s, 4, 5), tb);
 }
 
 /* Variants: bit 0 causal, bit 1 grouped heads, bit 2 a window of 2. */
 static ctl_node_id build_attend(setup *s, int variant) {
     int64_t heads = variant & 2 ? 4 : 2;
     ctl_node_id in[] = {rows(s, heads * 3), rows(s, 6), rows(s, 6)};
-    return ctl_build(s->f.g, CTL_NONE, OP_ATTEND, 3, in, (const int64_t[3]){3, variant & 1, variant & 4 ? 2 : 0}, 0);
+    return ctl_build(s->f.g, CTL_NONE, OP_ATTEND, 3, in,
+                     (const int64_t[3]){3, variant & 1, variant & 4 ? 2 : 0}, 0);
 }
 
 static ctl_node_id build_head(setup *s, int variant) {
@@ -297,7 +324,8 @@ static ctl_node_id build_chain(setup *s, int variant) {
         ctl_node_id e = b(s, OP_MUL, b(s, OP_MOD, half, num(s, 2)), num(s, -0.5));
         ctl_node_id at = fx_with(&s->f, OP_REPEAT, CTL_B0(s->f.g, CTL_NONE, OP_POSITION, 0), 3, 0);
         ctl_node_id angle = b(s, OP_MUL, at, b(s, OP_POW, num(s, 100), e));
-        ctl_node_id part[] = {u(s, OP_NEG, fx_with(&s->f, OP_COLUMNS, h, 2, 4)), fx_with(&s->f, OP_COLUMNS, h, 0, 2)};
+        ctl_node_id part[] = {u(s, OP_NEG, fx_with(&s->f, OP_COLUMNS, h, 2, 4)),
+                              fx_with(&s->f, OP_COLUMNS, h, 0, 2)};
         y = b(s, OP_MUL, ctl_build(s->f.g, CTL_NONE, OP_CAT, 2, part, NULL, 0), u(s, OP_SIN, angle));
         return fx_with(&s->f, OP_JOIN, b(s, OP_ADD, b(s, OP_MUL, h, u(s, OP_COS, angle)), y), 12, 0);
     }
@@ -364,17 +392,20 @@ static int count(const ctl_graph *g, ctl_op op, ctl_entry entry) {
     return n;
 }
 
-/* Two frozen layers, a control on the second: nothing is computed backward below it, frozen weights have no gradient,
- * and stop hides what is behind it. */
+/* Two frozen layers, a control on the second: nothing is computed backward below it, frozen weights have no
+ * gradient, and stop hides what is behind it. */
 static void test_only_what_is_trained(void **state) {
     (void)state;
     setup s = {.ids_most = 1};
     fx_open(&s.f, TOKENS, 3);
     ctl_graph *g = s.f.g, *d;
-    ctl_node_id x = fx_input(&s.f, "x", 4, false), w1 = fx_param(&s.f, "w1", 4, 4, false), w2 = fx_param(&s.f, "w2", 4, 4, false);
-    ctl_node_id a = fx_param(&s.f, "a", 4, 2, true), c = fx_param(&s.f, "b", 2, 4, true), hidden = fx_param(&s.f, "c", 4, 4, true);
+    ctl_node_id x = fx_input(&s.f, "x", 4, false), w1 = fx_param(&s.f, "w1", 4, 4, false),
+                w2 = fx_param(&s.f, "w2", 4, 4, false);
+    ctl_node_id a = fx_param(&s.f, "a", 4, 2, true), c = fx_param(&s.f, "b", 2, 4, true),
+                hidden = fx_param(&s.f, "c", 4, 4, true);
     ctl_node_id h = u(&s, OP_STATE, u(&s, OP_TANH, fx_matmul(&s.f, x, false, w1, false)));
-    ctl_node_id y = b(&s, OP_ADD, fx_matmul(&s.f, h, false, w2, false), fx_matmul(&s.f, fx_matmul(&s.f, h, false, a, false), false, c, false));
+    ctl_node_id y = b(&s, OP_ADD, fx_matmul(&s.f, h, false, w2, false),
+                      fx_matmul(&s.f, fx_matmul(&s.f, h, false, a, false), false, c, false));
     y = b(&s, OP_ADD, y, u(&s, OP_STOP, fx_matmul(&s.f, h, false, hidden, false)));
     g->loss = u(&s, OP_COLSUM, u(&s, OP_SUM, b(&s, OP_MUL, y, y)));
     assert_true(ctl_pass_differentiate(g, NULL, &d, &s.f.sink));
@@ -416,7 +447,8 @@ static void test_halves_meet_in_one_cat(void **state) {
     fx_open(&s.f, TOKENS, 3);
     ctl_graph *g = s.f.g, *d;
     ctl_node_id h = rows(&s, 6);
-    ctl_node_id part[] = {u(&s, OP_NEG, fx_with(&s.f, OP_COLUMNS, h, 3, 6)), fx_with(&s.f, OP_COLUMNS, h, 0, 3)};
+    ctl_node_id part[] = {u(&s, OP_NEG, fx_with(&s.f, OP_COLUMNS, h, 3, 6)),
+                          fx_with(&s.f, OP_COLUMNS, h, 0, 3)};
     ctl_node_id y = ctl_build(g, CTL_NONE, OP_CAT, 2, part, NULL, 0);
     g->loss = u(&s, OP_COLSUM, u(&s, OP_SUM, b(&s, OP_MUL, y, y)));
     bool wanted[1] = {true};
@@ -471,7 +503,8 @@ static void test_evaluate(void **state) {
     fill(&s, r, e);
     ctl_node_id want = e->outputs.at[1].evaluate;
     assert_int_equal(ctl_reference_eval(r, &want, 1), CTL_OK);
-    for (int j = 0; j < TOKENS * 4; j++) assert_true(ctl_reference_value(r, want)[j] == tanh(ctl_reference_input(r, 0)[j]));
+    for (int j = 0; j < TOKENS * 4; j++)
+        assert_true(ctl_reference_value(r, want)[j] == tanh(ctl_reference_input(r, 0)[j]));
     ctl_reference_close(r);
     fx_close(&s.f);
 }

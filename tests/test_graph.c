@@ -1,4 +1,5 @@
-/* The rules that give every value its type, what they refuse and say, and the verifier against planted faults. */
+/* The rules that give every value its type, what they refuse and say, and the verifier against planted
+ * faults. */
 #include "tests/graph_fixture.h"
 
 #include "compiler/graph/graph_copy.h"
@@ -19,7 +20,10 @@ static void refuse(fixture *f, ctl_node node, const char *sentence) {
     assert_string_equal(why, sentence);
     assert_int_equal(f->g->n, before);
 }
-#define NODE(o, n, ...) (ctl_node){.op = (o), .nin = (n), .in = (ctl_node_id[]){__VA_ARGS__}}
+#define NODE(o, n, ...)                                                                                      \
+    (ctl_node) {                                                                                             \
+        .op = (o), .nin = (n), .in = (ctl_node_id[]) { __VA_ARGS__ }                                         \
+    }
 
 static void test_types(void **state) {
     (void)state;
@@ -48,9 +52,11 @@ static void test_types(void **state) {
     expect(&f, split, "tokens[8 x 4] x 3", CTL_REAL, RATE_STEP);
     expect(&f, fx_with(&f, OP_JOIN, split, 6, 0), "tokens[8 x 2] x 6", CTL_REAL, RATE_STEP);
     expect(&f, fx_with(&f, OP_JOIN, split, 12, 0), "tokens[8] x 12", CTL_REAL, RATE_STEP);
-    expect(&f, CTL_B2(g, CTL_NONE, OP_ADD, split, fx_with(&f, OP_REPEAT, CTL_B1(g, CTL_NONE, OP_SUM, x), 4, 0)),
+    expect(&f,
+           CTL_B2(g, CTL_NONE, OP_ADD, split, fx_with(&f, OP_REPEAT, CTL_B1(g, CTL_NONE, OP_SUM, x), 4, 0)),
            "tokens[8 x 4] x 3", CTL_REAL, RATE_STEP);
-    ctl_node_id half = ctl_build_cast(g, CTL_NONE, x, CTL_BF16), turned = CTL_B1(g, CTL_NONE, OP_TRANSPOSE, w);
+    ctl_node_id half = ctl_build_cast(g, CTL_NONE, x, CTL_BF16),
+                turned = CTL_B1(g, CTL_NONE, OP_TRANSPOSE, w);
     expect(&f, half, "tokens[8] x 12", CTL_BF16, RATE_STEP);
     expect(&f, fx_with(&f, OP_COLUMNS, half, 2, 7), "tokens[8] x 5", CTL_BF16, RATE_STEP);
     expect(&f, CTL_B1(g, CTL_NONE, OP_NEG, half), "tokens[8] x 12", CTL_REAL, RATE_STEP);
@@ -59,8 +65,8 @@ static void test_types(void **state) {
     expect(&f, CTL_B2(g, CTL_NONE, OP_STACK, w, t), "[7 x 12]", CTL_REAL, RATE_UPDATE);
     expect(&f, CTL_B2(g, CTL_NONE, OP_CAT, t, x), "tokens[8] x 24", CTL_REAL, RATE_STEP);
     expect(&f, CTL_B2(g, CTL_NONE, OP_TAKE, w, ids), "tokens[8] x 12", CTL_REAL, RATE_STEP);
-    expect(&f, ctl_build(g, CTL_NONE, OP_SCATTER, 2, (const ctl_node_id[]){x, ids}, (const int64_t[3]){5}, 0), "[5 x 12]",
-           CTL_REAL, RATE_STEP);
+    expect(&f, ctl_build(g, CTL_NONE, OP_SCATTER, 2, (const ctl_node_id[]){x, ids}, (const int64_t[3]){5}, 0),
+           "[5 x 12]", CTL_REAL, RATE_STEP);
     expect(&f, fx_matmul(&f, x, false, w, true), "tokens[8] x 6", CTL_REAL, RATE_STEP);
     expect(&f, fx_matmul(&f, x, true, x, false), "[12 x 12]", CTL_REAL, RATE_STEP);
     expect(&f, fx_matmul(&f, w, false, turned, false), "[6 x 6]", CTL_REAL, RATE_LOAD);
@@ -83,17 +89,25 @@ static void test_what_is_refused(void **state) {
     fx_open(&f, 8, 4);
     ctl_graph *g = f.g;
     g->rows_of[SPACE_SEQUENCES] = 2;
-    CTL_PUSH(g->arena, &g->inputs, (ctl_input){.name = "s", .space = SPACE_SEQUENCES, .cols = 4, .node = CTL_NONE, .grad = CTL_NONE});
+    CTL_PUSH(
+        g->arena, &g->inputs,
+        (ctl_input){.name = "s", .space = SPACE_SEQUENCES, .cols = 4, .node = CTL_NONE, .grad = CTL_NONE});
     ctl_node_id s = CTL_B0(g, CTL_NONE, OP_INPUT, 0);
     g->inputs.at[0].node = s;
     ctl_node_id x = fx_input(&f, "x", 4, false), y = fx_input(&f, "y", 6, false);
-    ctl_node_id ids = fx_input(&f, "ids", 1, true), w = fx_param(&f, "w", 5, 4, false), v = fx_param(&f, "v", 3, 4, false);
+    ctl_node_id ids = fx_input(&f, "ids", 1, true), w = fx_param(&f, "w", 5, 4, false),
+                v = fx_param(&f, "v", 3, 4, false);
     ctl_node_id split = fx_with(&f, OP_SPLIT, x, 2, 0), half = ctl_build_cast(g, CTL_NONE, x, CTL_BF16);
-    refuse(&f, NODE(OP_ADD, 2, x, y), "add of tokens[8] x 4 and tokens[8] x 6: the numbers of columns differ and neither is 1");
-    refuse(&f, NODE(OP_MUL, 2, x, s), "mul of tokens[8] x 4 and sequences[2] x 4: two row spaces do not meet");
-    refuse(&f, NODE(OP_SUB, 2, split, x), "sub of tokens[8 x 2] x 2 and tokens[8] x 4: rows split differently do not meet");
-    refuse(&f, NODE(OP_MAX, 2, x, w), "max of tokens[8] x 4 and [5 x 4]: a weight meets rows only when it has one row");
-    refuse(&f, NODE(OP_ADD, 2, w, v), "add of [5 x 4] and [3 x 4]: the numbers of rows differ and neither is 1");
+    refuse(&f, NODE(OP_ADD, 2, x, y),
+           "add of tokens[8] x 4 and tokens[8] x 6: the numbers of columns differ and neither is 1");
+    refuse(&f, NODE(OP_MUL, 2, x, s),
+           "mul of tokens[8] x 4 and sequences[2] x 4: two row spaces do not meet");
+    refuse(&f, NODE(OP_SUB, 2, split, x),
+           "sub of tokens[8 x 2] x 2 and tokens[8] x 4: rows split differently do not meet");
+    refuse(&f, NODE(OP_MAX, 2, x, w),
+           "max of tokens[8] x 4 and [5 x 4]: a weight meets rows only when it has one row");
+    refuse(&f, NODE(OP_ADD, 2, w, v),
+           "add of [5 x 4] and [3 x 4]: the numbers of rows differ and neither is 1");
     refuse(&f, NODE(OP_EXP, 1, ids), "exp takes real numbers; its input 1 is of integers");
     refuse(&f, NODE(OP_TOREAL, 1, x), "toreal takes integers");
     refuse(&f, NODE(OP_ADD, 1, x), "add takes 2 inputs, not 1");
@@ -121,11 +135,13 @@ static void test_what_is_refused(void **state) {
     refuse(&f, view, "repeat of tokens[8] x 4: too many rows");
     refuse(&f, NODE(OP_TRANSPOSE, 1, x), "transpose is of weights, not of tokens[8] x 4");
     refuse(&f, NODE(OP_CAT, 2, x, s), "cat of tokens[8] x 4 and sequences[2] x 4: the rows differ");
-    refuse(&f, NODE(OP_CAT, 2, x, half), "cat of tokens[8] x 4 and tokens[8] x 4: the pieces are real and bf16");
+    refuse(&f, NODE(OP_CAT, 2, x, half),
+           "cat of tokens[8] x 4 and tokens[8] x 4: the pieces are real and bf16");
     refuse(&f, NODE(OP_STACK, 2, w, x), "stack is of weights, not of tokens[8] x 4");
     refuse(&f, NODE(OP_TAKE, 2, w, x), "take looks up by integers, not by real numbers");
     refuse(&f, NODE(OP_TAKE, 2, x, ids), "take looks rows up in a weight, not in tokens[8] x 4");
-    refuse(&f, NODE(OP_SCATTER, 2, split, ids), "scatter of tokens[8 x 2] x 2 by tokens[8] x 1: one index for each row is needed");
+    refuse(&f, NODE(OP_SCATTER, 2, split, ids),
+           "scatter of tokens[8 x 2] x 2 by tokens[8] x 1: one index for each row is needed");
     refuse(&f, NODE(OP_MATMUL, 2, x, w), "matmul of tokens[8] x 4 and [5 x 4]: 4 columns meet 5 rows");
     refuse(&f, NODE(OP_MATMUL, 2, w, x), "matmul of [5 x 4] and tokens[8] x 4: 4 columns meet 8 rows");
     ctl_node product = NODE(OP_MATMUL, 2, x, y);
@@ -133,28 +149,40 @@ static void test_what_is_refused(void **state) {
     refuse(&f, product, "matmul of tokens[8] x 4 and tokens[8] x 6 turned: 4 columns meet 6 rows");
     product = NODE(OP_MATMUL, 2, x, x);
     product.i[1] = 1;
-    refuse(&f, product, "matmul of tokens[8] x 4 and tokens[8] x 4 turned: what rows are multiplied by must be a weight");
+    refuse(&f, product,
+           "matmul of tokens[8] x 4 and tokens[8] x 4 turned: what rows are multiplied by must be a weight");
     product = NODE(OP_MATMUL, 2, half, w);
     product.i[1] = 1;
     refuse(&f, product, "matmul of bf16 and real numbers");
     ctl_node attend = NODE(OP_ATTEND, 3, x, x, x);
     attend.i[0] = 3;
-    refuse(&f, attend, "attend of q tokens[8] x 4 and k tokens[8] x 4: columns are no whole heads of 3, or q's heads no "
-                       "multiple of k's");
+    refuse(&f, attend,
+           "attend of q tokens[8] x 4 and k tokens[8] x 4: columns are no whole heads of 3, or q's heads no "
+           "multiple of k's");
     attend = NODE(OP_ATTEND, 3, x, y, y);
     attend.i[0] = 2;
-    refuse(&f, attend, "attend of q tokens[8] x 4 and k tokens[8] x 6: columns are no whole heads of 2, or q's heads no "
-                       "multiple of k's");
-    refuse(&f, NODE(OP_ATTEND, 3, s, s, s), "attend works on the tokens of documents, not on sequences[2] x 4");
+    refuse(&f, attend,
+           "attend of q tokens[8] x 4 and k tokens[8] x 6: columns are no whole heads of 2, or q's heads no "
+           "multiple of k's");
+    refuse(&f, NODE(OP_ATTEND, 3, s, s, s),
+           "attend works on the tokens of documents, not on sequences[2] x 4");
     refuse(&f, NODE(OP_HEAD, 3, x, w, x), "head looks up by integers, not by real numbers");
-    refuse(&f, NODE(OP_HEAD, 3, y, w, ids), "head of tokens[8] x 6 and [5 x 4]: the weight is [classes x columns]");
+    refuse(&f, NODE(OP_HEAD, 3, y, w, ids),
+           "head of tokens[8] x 6 and [5 x 4]: the weight is [classes x columns]");
     ctl_node_id head = CTL_B3(g, CTL_NONE, OP_HEAD, x, w, ids);
     ctl_node part = NODE(OP_PART, 1, head);
     part.i[0] = 1;
     refuse(&f, part, "head has no part 1"); /* its bit is not set */
     ctl_node param = {.op = OP_PARAM, .i = {7}};
     refuse(&f, param, "parameter 7 is not in the graph's list");
-    CTL_PUSH(g->arena, &g->params, (ctl_param){.name = "t", .rows = 1, .cols = 1, .ndims = 1, .trained = true, .node = CTL_NONE, .grad = CTL_NONE});
+    CTL_PUSH(g->arena, &g->params,
+             (ctl_param){.name = "t",
+                         .rows = 1,
+                         .cols = 1,
+                         .ndims = 1,
+                         .trained = true,
+                         .node = CTL_NONE,
+                         .grad = CTL_NONE});
     param = (ctl_node){.op = OP_PARAM, .dtype = CTL_BF16, .i = {2}};
     refuse(&f, param, "t is trained and so not kept in bf16");
     g->params.n--;
@@ -167,7 +195,8 @@ static void test_entries(void **state) {
     fixture f;
     fx_open(&f, 8, 4);
     ctl_graph *g = f.g;
-    ctl_node_id x = fx_input(&f, "x", 4, false), w = fx_param(&f, "w", 1, 4, true), y = CTL_B2(g, CTL_NONE, OP_MUL, x, w);
+    ctl_node_id x = fx_input(&f, "x", 4, false), w = fx_param(&f, "w", 1, 4, true),
+                y = CTL_B2(g, CTL_NONE, OP_MUL, x, w);
     ctl_node_id in[] = {x, x, x}, o = ctl_build(g, CTL_NONE, OP_ATTEND, 3, in, (const int64_t[3]){2}, 0);
     g->entry = ENTRY_BACKWARD;
     ctl_node_id back = CTL_B2(g, CTL_NONE, OP_MUL, y, x), lse = fx_with(&f, OP_PART, o, 1, 0);
@@ -196,17 +225,21 @@ static void test_builders_pass_misfits_on(void **state) {
     assert_int_equal(sum, CTL_NONE);
     assert_int_equal(CTL_B1(f.g, x, OP_NEG, sum), CTL_NONE);
     assert_false(ctl_graph_verify(f.g, &f.arena, &why));
-    assert_string_equal(why, "a pass built what does not fit: add of tokens[8] x 4 and tokens[8] x 6: the numbers of "
-                             "columns differ and neither is 1");
+    assert_string_equal(
+        why, "a pass built what does not fit: add of tokens[8] x 4 and tokens[8] x 6: the numbers of "
+             "columns differ and neither is 1");
     fx_close(&f);
 }
 
 /* ---- planted faults ---- */
-static ctl_graph *sound(fixture *f) { /* 0 x, 1 w, 2 b, 3 ids, 4 x w', 5 + b, 6 head, 7 to 9 first b, 10 d b */
+static ctl_graph *
+sound(fixture *f) { /* 0 x, 1 w, 2 b, 3 ids, 4 x w', 5 + b, 6 head, 7 to 9 first b, 10 d b */
     fx_open(f, 8, 4);
     ctl_graph *g = f->g;
-    ctl_node_id x = fx_input(f, "x", 4, false), w = fx_param(f, "w", 6, 4, false), b = fx_param(f, "b", 1, 6, true);
-    ctl_node_id ids = fx_input(f, "ids", 1, true), p = fx_matmul(f, x, false, w, true), y = CTL_B2(g, CTL_NONE, OP_ADD, p, b);
+    ctl_node_id x = fx_input(f, "x", 4, false), w = fx_param(f, "w", 6, 4, false),
+                b = fx_param(f, "b", 1, 6, true);
+    ctl_node_id ids = fx_input(f, "ids", 1, true), p = fx_matmul(f, x, false, w, true),
+                y = CTL_B2(g, CTL_NONE, OP_ADD, p, b);
     g->loss = ctl_build(g, CTL_NONE, OP_HEAD, 3, (const ctl_node_id[]){x, w, ids}, NULL, 0);
     g->params.at[1].init = INIT_VALUE;
     ctl_node_id column = fx_with(f, OP_COLUMNS, w, 0, 1), eye = CTL_B0(g, CTL_NONE, OP_EYE, 6, 6);
@@ -261,7 +294,8 @@ static void test_planted_faults(void **state) {
     PLANT(g->inputs.at[0].grad = P, "the gradient of x is tokens[8] x 6, not 8 x 4");
     PLANT(g->inputs.at[1].grad = IDS, "ids holds integers and has a gradient");
     PLANT(g->params.at[1].init_node = CTL_NONE, "parameter b begins from a value that is not in the graph");
-    PLANT(g->params.at[1].init_node = B, "parameter b, 1 x 6, begins from [1 x 6], which does not fit or changes");
+    PLANT(g->params.at[1].init_node = B,
+          "parameter b, 1 x 6, begins from [1 x 6], which does not fit or changes");
     PLANT(g->outputs.at[0].node = CTL_NONE, "output loss is not in the graph");
     PLANT(g->outputs.at[1].node = g->params.at[1].grad, "output y belongs to another entry than forward");
     PLANT(g->outputs.at[1].evaluate = X, "output y is tokens[8] x 6, evaluated tokens[8] x 4");
@@ -334,7 +368,8 @@ static void test_replacing(void **state) {
     ctl_graph_copy *c = ctl_copy_begin(g);
     for (size_t id = 0; id < g->n; id++) {
         ctl_copy_node(c, (ctl_node_id)id);
-        if (id == 2) c->map[id] = CTL_B1(c->out, c->map[id], OP_STOP, c->map[id]); /* readers of b read stop(b) */
+        if (id == 2)
+            c->map[id] = CTL_B1(c->out, c->map[id], OP_STOP, c->map[id]); /* readers of b read stop(b) */
     }
     ctl_graph *out = ctl_copy_end(c);
     fx_verify(&f, out);
@@ -345,14 +380,10 @@ static void test_replacing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_types),
-        cmocka_unit_test(test_what_is_refused),
-        cmocka_unit_test(test_entries),
-        cmocka_unit_test(test_builders_pass_misfits_on),
-        cmocka_unit_test(test_planted_faults),
-        cmocka_unit_test(test_print_and_copy),
-        cmocka_unit_test(test_sweep),
-        cmocka_unit_test(test_replacing),
+        cmocka_unit_test(test_types),          cmocka_unit_test(test_what_is_refused),
+        cmocka_unit_test(test_entries),        cmocka_unit_test(test_builders_pass_misfits_on),
+        cmocka_unit_test(test_planted_faults), cmocka_unit_test(test_print_and_copy),
+        cmocka_unit_test(test_sweep),          cmocka_unit_test(test_replacing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,7 +10,8 @@
 enum { TOKENS = 7 };
 
 static void near(double found, double expected, double tolerance) {
-    if (!(fabs(found - expected) <= tolerance * (1 + fabs(expected)))) fail_msg("%.17g is not %.17g", found, expected);
+    if (!(fabs(found - expected) <= tolerance * (1 + fabs(expected))))
+        fail_msg("%.17g is not %.17g", found, expected);
 }
 
 static ctl_reference *opened(const ctl_graph *g, ctl_dtype compute) {
@@ -31,7 +32,8 @@ static const double *value(ctl_reference *r, ctl_node_id node) {
 }
 
 static void draw_param(fixture *f, ctl_reference *r, size_t k, double lo, double hi) {
-    for (int64_t j = 0; j < f->g->params.at[k].rows * f->g->params.at[k].cols; j++) ctl_reference_param(r, k)[j] = fx_draw(f, lo, hi);
+    for (int64_t j = 0; j < f->g->params.at[k].rows * f->g->params.at[k].cols; j++)
+        ctl_reference_param(r, k)[j] = fx_draw(f, lo, hi);
 }
 static void draw_input(fixture *f, ctl_reference *r, size_t k, double lo, double hi) {
     for (int64_t j = 0; j < f->g->rows_of[SPACE_TOKENS] * f->g->inputs.at[k].cols; j++)
@@ -75,11 +77,12 @@ static void test_maps(void **state) {
         ctl_op op;
         int nin;
         double (*formula)(double, double);
-    } cases[] = {{OP_NEG, 1, f_neg}, {OP_EXP, 1, f_exp},   {OP_LOG, 1, f_log},    {OP_SQRT, 1, f_sqrt}, {OP_RSQRT, 1, f_rsqrt},
-                 {OP_SIN, 1, f_sin}, {OP_COS, 1, f_cos},   {OP_TANH, 1, f_tanh},  {OP_ERF, 1, f_erf},   {OP_STATE, 1, f_same},
-                 {OP_STOP, 1, f_same}, {OP_ADD, 2, f_add}, {OP_SUB, 2, f_sub},    {OP_MUL, 2, f_mul},   {OP_DIV, 2, f_div},
-                 {OP_MOD, 2, f_mod}, {OP_POW, 2, f_pow},   {OP_MAX, 2, f_max},    {OP_MIN, 2, f_min},   {OP_LT, 2, f_lt},
-                 {OP_LE, 2, f_le},   {OP_EQ, 2, f_eq}};
+    } cases[] = {{OP_NEG, 1, f_neg},     {OP_EXP, 1, f_exp},    {OP_LOG, 1, f_log},   {OP_SQRT, 1, f_sqrt},
+                 {OP_RSQRT, 1, f_rsqrt}, {OP_SIN, 1, f_sin},    {OP_COS, 1, f_cos},   {OP_TANH, 1, f_tanh},
+                 {OP_ERF, 1, f_erf},     {OP_STATE, 1, f_same}, {OP_STOP, 1, f_same}, {OP_ADD, 2, f_add},
+                 {OP_SUB, 2, f_sub},     {OP_MUL, 2, f_mul},    {OP_DIV, 2, f_div},   {OP_MOD, 2, f_mod},
+                 {OP_POW, 2, f_pow},     {OP_MAX, 2, f_max},    {OP_MIN, 2, f_min},   {OP_LT, 2, f_lt},
+                 {OP_LE, 2, f_le},       {OP_EQ, 2, f_eq}};
     static const ctl_dtype computes[] = {CTL_F64, CTL_F32};
     for (size_t c = 0; c < CTL_COUNT(cases); c++) {
         for (size_t p = 0; p < CTL_COUNT(computes); p++) {
@@ -88,7 +91,8 @@ static void test_maps(void **state) {
             ctl_node_id x = fx_input(&f, "x", 5, false), row = fx_param(&f, "row", 1, 5, false);
             ctl_node_id column = fx_with(&f, OP_COLUMNS, x, 2, 3), made[3];
             ctl_node_id pair[3][2] = {{x, row}, {column, row}, {x, column}};
-            for (int k = 0; k < 3; k++) made[k] = ctl_build(f.g, CTL_NONE, cases[c].op, cases[c].nin, pair[k], NULL, 0);
+            for (int k = 0; k < 3; k++)
+                made[k] = ctl_build(f.g, CTL_NONE, cases[c].op, cases[c].nin, pair[k], NULL, 0);
             ctl_reference *r = opened(f.g, computes[p]);
             draw_input(&f, r, 0, 0.25, 3);
             draw_param(&f, r, 0, 0.25, 3);
@@ -101,8 +105,10 @@ static void test_maps(void **state) {
                     for (int64_t j = 0; j < cols; j++) {
                         double a = k == 1 ? xs[t * 5 + 2] : xs[t * 5 + j], b = k == 2 ? xs[t * 5 + 2] : ws[j];
                         if (computes[p] == CTL_F32) a = (float)a, b = (float)b;
-                        near(found[t * cols + j], cases[c].formula(a, b), computes[p] == CTL_F64 ? 1e-14 : 3e-7);
-                        if (computes[p] == CTL_F32) assert_true(found[t * cols + j] == (float)found[t * cols + j]);
+                        near(found[t * cols + j], cases[c].formula(a, b),
+                             computes[p] == CTL_F64 ? 1e-14 : 3e-7);
+                        if (computes[p] == CTL_F32)
+                            assert_true(found[t * cols + j] == (float)found[t * cols + j]);
                     }
                 }
             }
@@ -120,7 +126,8 @@ static void test_select_and_integers(void **state) {
     ctl_node_id chosen = CTL_B3(f.g, CTL_NONE, OP_SELECT, x, ctl_build_const(f.g, 5), x);
     ctl_node_id real = CTL_B1(f.g, CTL_NONE, OP_TOREAL, ids), nearest = CTL_B1(f.g, CTL_NONE, OP_TOINT, x);
     ctl_reference *r = opened(f.g, CTL_F32);
-    double *xs = ctl_reference_input(r, 0), numbers[] = {0, -0.0, 0.5, 1.5, 2.5, -0.5, -1.5, -7, 100, 3.49, 0, 1, 2, 3};
+    double *xs = ctl_reference_input(r, 0),
+           numbers[] = {0, -0.0, 0.5, 1.5, 2.5, -0.5, -1.5, -7, 100, 3.49, 0, 1, 2, 3};
     memcpy(xs, numbers, sizeof numbers);
     for (int t = 0; t < TOKENS; t++) ctl_reference_input(r, 1)[t] = 3 * t - 100;
     for (int j = 0; j < 14; j++) assert_true(value(r, chosen)[j] == (numbers[j] != 0 ? 5 : 0));
@@ -135,8 +142,14 @@ static void test_rounding_to_bf16(void **state) {
     (void)state;
     static const struct {
         double from, to;
-    } cases[] = {{1 + 1 / 256., 1}, {1 + 3 / 256., 1 + 4 / 256.}, {1 + 1 / 256. + 1e-6, 1 + 2 / 256.}, {-1 - 1 / 256., -1},
-                 {0.1, 0.10009765625}, {3.4e38, INFINITY}, {-0.0, 0}, {1e-40, 0x1p-133}};
+    } cases[] = {{1 + 1 / 256., 1},
+                 {1 + 3 / 256., 1 + 4 / 256.},
+                 {1 + 1 / 256. + 1e-6, 1 + 2 / 256.},
+                 {-1 - 1 / 256., -1},
+                 {0.1, 0.10009765625},
+                 {3.4e38, INFINITY},
+                 {-0.0, 0},
+                 {1e-40, 0x1p-133}};
     fixture f;
     fx_open(&f, (int64_t)CTL_COUNT(cases), 0);
     ctl_node_id x = fx_input(&f, "x", 1, false), y = ctl_build_cast(f.g, CTL_NONE, x, CTL_BF16);
@@ -176,16 +189,21 @@ static void test_reductions(void **state) {
             }
             for (int half = 8; half; half /= 2)
                 for (int j = 0; j < half; j++) lane[j] += lane[j + half];
-            if (pass) assert_true(value(r, sum)[t] == lane[0]);
-            else near(value(r, sum)[t], total, 1e-13);
+            if (pass)
+                assert_true(value(r, sum)[t] == lane[0]);
+            else
+                near(value(r, sum)[t], total, 1e-13);
             assert_true(value(r, most)[t] == (pass ? (float)largest : largest));
         }
         for (int j = 0; j < COLS; j++) {
             float chunk[3] = {0};
             double total = 0;
-            for (int t = 0; t < ROWS; t++) chunk[t / 64] += (float)xs[t * COLS + j], total += xs[t * COLS + j];
-            if (pass) assert_true(value(r, down)[j] == (double)((chunk[0] + chunk[1]) + chunk[2]));
-            else near(value(r, down)[j], total, 1e-12);
+            for (int t = 0; t < ROWS; t++)
+                chunk[t / 64] += (float)xs[t * COLS + j], total += xs[t * COLS + j];
+            if (pass)
+                assert_true(value(r, down)[j] == (double)((chunk[0] + chunk[1]) + chunk[2]));
+            else
+                near(value(r, down)[j], total, 1e-12);
         }
         ctl_reference_close(r);
     }
@@ -198,7 +216,8 @@ static void test_views(void **state) {
     fixture f;
     fx_open(&f, TOKENS, 0);
     ctl_graph *g = f.g;
-    ctl_node_id x = fx_input(&f, "x", 6, false), w = fx_param(&f, "w", 3, 2, false), row = fx_param(&f, "row", 1, 2, false);
+    ctl_node_id x = fx_input(&f, "x", 6, false), w = fx_param(&f, "w", 3, 2, false),
+                row = fx_param(&f, "row", 1, 2, false);
     ctl_node_id split = fx_with(&f, OP_SPLIT, x, 2, 0), join = fx_with(&f, OP_JOIN, split, 6, 0);
     ctl_node_id repeat = fx_with(&f, OP_REPEAT, x, 3, 0), columns = fx_with(&f, OP_COLUMNS, x, 1, 4);
     ctl_node_id cat = ctl_build(g, CTL_NONE, OP_CAT, 3, (const ctl_node_id[]){columns, row, x}, NULL, 0);
@@ -207,7 +226,8 @@ static void test_views(void **state) {
     ctl_node_id position = CTL_B0(g, CTL_NONE, OP_POSITION, 0), length = CTL_B0(g, CTL_NONE, OP_LENGTH, 0);
     ctl_reference *r = opened(g, CTL_F64);
     draw_input(&f, r, 0, -1, 1), draw_param(&f, r, 0, -1, 1), draw_param(&f, r, 1, -1, 1);
-    const double *xs = ctl_reference_input(r, 0), *ws = ctl_reference_param(r, 0), *rs = ctl_reference_param(r, 1);
+    const double *xs = ctl_reference_input(r, 0), *ws = ctl_reference_param(r, 0),
+                 *rs = ctl_reference_param(r, 1);
     assert_int_equal(g->at[split].rows, 3 * TOKENS);
     for (int t = 0; t < TOKENS; t++) {
         for (int j = 0; j < 6; j++) {
@@ -235,9 +255,11 @@ static void test_take_and_scatter(void **state) {
     (void)state;
     fixture f;
     fx_open(&f, TOKENS, 0);
-    ctl_node_id table = fx_param(&f, "table", 4, 3, false), ids = fx_input(&f, "ids", 1, true), x = fx_input(&f, "x", 3, false);
+    ctl_node_id table = fx_param(&f, "table", 4, 3, false), ids = fx_input(&f, "ids", 1, true),
+                x = fx_input(&f, "x", 3, false);
     ctl_node_id taken = CTL_B2(f.g, CTL_NONE, OP_TAKE, table, ids);
-    ctl_node_id back = ctl_build(f.g, CTL_NONE, OP_SCATTER, 2, (const ctl_node_id[]){x, ids}, (const int64_t[3]){4}, 0);
+    ctl_node_id back =
+        ctl_build(f.g, CTL_NONE, OP_SCATTER, 2, (const ctl_node_id[]){x, ids}, (const int64_t[3]){4}, 0);
     ctl_reference *r = opened(f.g, CTL_F64);
     draw_param(&f, r, 0, -1, 1), draw_input(&f, r, 1, -1, 1);
     const double where[TOKENS] = {3, 0, 3, 1, 0, 3, 3};
@@ -281,7 +303,8 @@ static void test_drop(void **state) {
         for (int j = 0; j < COLS; j++) {
             int half = j / (COLS / 2), column = j % (COLS / 2);
             int gone_a = ctl_dropped(0x123456789abcdefu, 9, 2, (uint32_t)(30 + t), (uint32_t)j, 1u << 30);
-            int gone_b = ctl_dropped(0x123456789abcdefu, 9, 1, (uint32_t)((30 + t) * 2 + half), (uint32_t)column, 1u << 30);
+            int gone_b = ctl_dropped(0x123456789abcdefu, 9, 1, (uint32_t)((30 + t) * 2 + half),
+                                     (uint32_t)column, 1u << 30);
             double whole = ctl_reference_input(r, 0)[t * COLS + j] / 0.75;
             near(value(r, a)[t * COLS + j], gone_a ? 0 : whole, 1e-15);
             near(value(r, b)[t * COLS + j], gone_b ? 0 : whole, 1e-15);
@@ -300,7 +323,8 @@ static void test_matmul(void **state) {
         bool ta = flags & 1, tb = flags & 2;
         fixture f;
         fx_open(&f, TOKENS, 0);
-        ctl_node_id a = fx_param(&f, "a", ta ? 5 : 3, ta ? 3 : 5, false), b = fx_param(&f, "b", tb ? 4 : 5, tb ? 5 : 4, false);
+        ctl_node_id a = fx_param(&f, "a", ta ? 5 : 3, ta ? 3 : 5, false),
+                    b = fx_param(&f, "b", tb ? 4 : 5, tb ? 5 : 4, false);
         ctl_node_id c = fx_matmul(&f, a, ta, b, tb);
         ctl_reference *r = opened(f.g, CTL_F64);
         draw_param(&f, r, 0, -1, 1), draw_param(&f, r, 1, -1, 1);
@@ -308,7 +332,8 @@ static void test_matmul(void **state) {
             for (int j = 0; j < 4; j++) {
                 double sum = 0;
                 for (int k = 0; k < 5; k++)
-                    sum += ctl_reference_param(r, 0)[ta ? k * 3 + i : i * 5 + k] * ctl_reference_param(r, 1)[tb ? j * 5 + k : k * 4 + j];
+                    sum += ctl_reference_param(r, 0)[ta ? k * 3 + i : i * 5 + k] *
+                           ctl_reference_param(r, 1)[tb ? j * 5 + k : k * 4 + j];
                 near(value(r, c)[i * 4 + j], sum, 1e-14);
             }
         }
@@ -318,7 +343,8 @@ static void test_matmul(void **state) {
 }
 
 /* softmax(q k' / sqrt(head)) over the rows in sight, as a dense masked matrix. */
-static void check_attention(const int64_t *lengths, bool causal, int64_t window, int64_t kv_heads, ctl_dtype compute) {
+static void check_attention(const int64_t *lengths, bool causal, int64_t window, int64_t kv_heads,
+                            ctl_dtype compute) {
     enum { HEADS = 4, HEAD = 3 };
     fixture f;
     fx_open(&f, TOKENS, 0);
@@ -335,7 +361,8 @@ static void check_attention(const int64_t *lengths, bool causal, int64_t window,
             ctl_reference_positions(r)[t] = (double)j, ctl_reference_lengths(r)[t] = (double)*length;
         }
     }
-    const double *q = ctl_reference_input(r, 0), *k = ctl_reference_input(r, 1), *v = ctl_reference_input(r, 2);
+    const double *q = ctl_reference_input(r, 0), *k = ctl_reference_input(r, 1),
+                 *v = ctl_reference_input(r, 2);
     double tolerance = compute == CTL_F64 ? 1e-13 : compute == CTL_F32 ? 2e-6 : 1e-2;
     bool rounded = false;
     for (int h = 0; h < HEADS; h++) {
@@ -344,7 +371,8 @@ static void check_attention(const int64_t *lengths, bool causal, int64_t window,
             double e[TOKENS] = {0}, total = 0;
             for (int64_t s = 0; s < TOKENS; s++) {
                 double dot = 0;
-                for (int j = 0; j < HEAD; j++) dot += q[(t * HEADS + h) * HEAD + j] * k[(s * kv_heads + kv) * HEAD + j];
+                for (int j = 0; j < HEAD; j++)
+                    dot += q[(t * HEADS + h) * HEAD + j] * k[(s * kv_heads + kv) * HEAD + j];
                 bool seen = begin[s] == begin[t] && (!causal || s <= t) && (window == 0 || t - s < window);
                 if (seen) e[s] = exp(dot / sqrt(HEAD));
                 total += e[s];
@@ -358,7 +386,8 @@ static void check_attention(const int64_t *lengths, bool causal, int64_t window,
             }
         }
     }
-    assert_true(rounded == (compute == CTL_BF16 && (lengths[0] > 1))); /* P is rounded to bf16 there and only there */
+    assert_true(rounded ==
+                (compute == CTL_BF16 && (lengths[0] > 1))); /* P is rounded to bf16 there and only there */
     ctl_reference_close(r);
     fx_close(&f);
 }
@@ -397,7 +426,8 @@ static void check_head(ctl_dtype compute) {
     enum { COLS = 4, CLASSES = 9 };
     fixture f;
     fx_open(&f, TOKENS, 0);
-    ctl_node_id in[] = {fx_input(&f, "x", COLS, false), fx_param(&f, "w", CLASSES, COLS, false), fx_input(&f, "labels", 1, true)};
+    ctl_node_id in[] = {fx_input(&f, "x", COLS, false), fx_param(&f, "w", CLASSES, COLS, false),
+                        fx_input(&f, "labels", 1, true)};
     ctl_node_id loss = ctl_build(f.g, CTL_NONE, OP_HEAD, 3, in, (const int64_t[3]){3}, 0);
     ctl_node_id dx = fx_with(&f, OP_PART, loss, 1, 0), dw = fx_with(&f, OP_PART, loss, 2, 0);
     ctl_reference *r = opened(f.g, compute);
@@ -447,10 +477,12 @@ static void test_head(void **state) {
 static void regression(fixture *f, const ctl_graph **out) {
     ctl_graph *g = f->g, *d, *e;
     ctl_node_id x = fx_input(f, "x", 3, false), target = fx_input(f, "target", 2, false);
-    ctl_node_id w0 = fx_param(f, "w0", 2, 3, false), bias = fx_param(f, "b", 1, 2, false), w = fx_param(f, "w", 2, 3, true);
+    ctl_node_id w0 = fx_param(f, "w0", 2, 3, false), bias = fx_param(f, "b", 1, 2, false),
+                w = fx_param(f, "w", 2, 3, true);
     ctl_node_id y = CTL_B2(g, CTL_NONE, OP_ADD, fx_matmul(f, x, false, w, true), bias);
     ctl_node_id error = CTL_B2(g, CTL_NONE, OP_SUB, y, target);
-    ctl_node_id sum = CTL_B1(g, CTL_NONE, OP_COLSUM, CTL_B1(g, CTL_NONE, OP_SUM, CTL_B2(g, CTL_NONE, OP_MUL, error, error)));
+    ctl_node_id sum = CTL_B1(g, CTL_NONE, OP_COLSUM,
+                             CTL_B1(g, CTL_NONE, OP_SUM, CTL_B2(g, CTL_NONE, OP_MUL, error, error)));
     g->loss = CTL_B2(g, CTL_NONE, OP_MUL, sum, CTL_B0(g, CTL_NONE, OP_NORMALISER, 0));
     g->params.at[0].init = INIT_NORMAL, g->params.at[0].init_arg = 1;
     g->params.at[2].init = INIT_VALUE;
@@ -464,7 +496,8 @@ static void regression(fixture *f, const ctl_graph **out) {
     *out = e;
 }
 
-static double regression_loss(const double *x, const double *target, const double *bias, const double *w, double *dw) {
+static double regression_loss(const double *x, const double *target, const double *bias, const double *w,
+                              double *dw) {
     double loss = 0;
     for (int t = 0; t < TOKENS; t++) {
         for (int i = 0; i < 2; i++) {
@@ -512,7 +545,8 @@ static void check_training(ctl_dtype compute, double tolerance) {
         ctl_flat flat = ctl_session_flat(s);
         assert_int_equal(flat.count, 6);
         for (int k = 0; k < 6; k++) {
-            near(compute == CTL_F64 ? ((double *)flat.gradients)[k] : ((float *)flat.gradients)[k], 2 * dw[k], tolerance);
+            near(compute == CTL_F64 ? ((double *)flat.gradients)[k] : ((float *)flat.gradients)[k], 2 * dw[k],
+                 tolerance);
             w[k] -= 0.05 * 2 * dw[k];
         }
         double norm;
@@ -564,8 +598,10 @@ static void test_every_allocation_may_fail(void **state) {
         ctl_session *s = NULL;
         ctl_reference *r = NULL;
         ctl_settings settings = {.optimizer = "adamw"};
-        ctl_status status = ctl_reference_program(g, CTL_F64, &settings, NULL, "control", &allocator, &program);
-        if (status == CTL_OK) status = ctl_session_open(program, &(ctl_session_options){.allocator = &allocator}, &s);
+        ctl_status status =
+            ctl_reference_program(g, CTL_F64, &settings, NULL, "control", &allocator, &program);
+        if (status == CTL_OK)
+            status = ctl_session_open(program, &(ctl_session_options){.allocator = &allocator}, &s);
         if (status == CTL_OK) status = ctl_reference_open(g, CTL_F32, &allocator, &r);
         done = status == CTL_OK;
         assert_true(done || status == CTL_ERR_MEMORY);
@@ -595,7 +631,8 @@ static void test_bad_data_is_said(void **state) {
     assert_int_equal(ctl_session_forward(s), CTL_ERR_INPUT);
     ctl_session_close(s);
     ctl_program_free(program);
-    assert_int_equal(ctl_reference_program(f.g, CTL_I32, &settings, NULL, NULL, NULL, &program), CTL_ERR_UNSUPPORTED);
+    assert_int_equal(ctl_reference_program(f.g, CTL_I32, &settings, NULL, NULL, NULL, &program),
+                     CTL_ERR_UNSUPPORTED);
     fx_close(&f);
 }
 

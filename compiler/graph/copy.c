@@ -37,7 +37,9 @@ ctl_node_id ctl_copy_node(ctl_graph_copy *c, ctl_node_id id) {
     return ctl_copy_changed(c, id, &node);
 }
 
-static ctl_node_id mapped(const ctl_graph_copy *c, ctl_node_id id) { return id < c->in->n ? c->map[id] : CTL_NONE; }
+static ctl_node_id mapped(const ctl_graph_copy *c, ctl_node_id id) {
+    return id < c->in->n ? c->map[id] : CTL_NONE;
+}
 
 ctl_graph *ctl_copy_end(ctl_graph_copy *c) {
     ctl_graph *g = c->out;

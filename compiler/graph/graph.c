@@ -73,8 +73,8 @@ static ctl_node_id build(ctl_graph *g, ctl_node_id like, const ctl_node *node) {
     return id;
 }
 
-ctl_node_id ctl_build(ctl_graph *g, ctl_node_id like, ctl_op op, int nin, const ctl_node_id *in, const int64_t i[3],
-                      double f) {
+ctl_node_id ctl_build(ctl_graph *g, ctl_node_id like, ctl_op op, int nin, const ctl_node_id *in,
+                      const int64_t i[3], double f) {
     ctl_node_id copy[64] = {0};
     if (nin > (int)CTL_COUNT(copy)) {
         if (!g->misfit) g->misfit = "an operation with more than 64 inputs";

@@ -2,13 +2,13 @@
  *
  *     ctl_graph_copy *c = ctl_copy_begin(in);
  *     for (ctl_node_id id = 0; id < in->n; id++) {
- *         if (... something else stands here ...) c->map[id] = ...;   // any node of c->out; CTL_NONE drops it
- *         else ctl_copy_node(c, id);
+ *         if (... something else stands here ...) c->map[id] = ...;   // any node of c->out; CTL_NONE drops
+ * it else ctl_copy_node(c, id);
  *     }
  *     *out = ctl_copy_end(c);
  *
- * The new graph lies in the old one's arena. Parameters, inputs, outputs, rows and the loss are carried over: their
- * PARAM and INPUT nodes are found again in the new graph, everything else goes through the map. */
+ * The new graph lies in the old one's arena. Parameters, inputs, outputs, rows and the loss are carried over:
+ * their PARAM and INPUT nodes are found again in the new graph, everything else goes through the map. */
 #ifndef CTL_GRAPH_COPY_H
 #define CTL_GRAPH_COPY_H
 
@@ -27,7 +27,8 @@ ctl_node_id ctl_copy_node(ctl_graph_copy *c, ctl_node_id id);
 ctl_node_id ctl_copy_changed(ctl_graph_copy *c, ctl_node_id id, const ctl_node *changed);
 ctl_graph *ctl_copy_end(ctl_graph_copy *c);
 
-/* live[id]: whether an output, the loss, a gradient or an initial value needs the node. n flags in the arena. */
+/* live[id]: whether an output, the loss, a gradient or an initial value needs the node. n flags in the arena.
+ */
 bool *ctl_graph_live(const ctl_graph *g, ctl_arena *arena);
 /* The graph without dead nodes. Parameters and inputs that nothing uses stay listed, with node CTL_NONE. */
 ctl_graph *ctl_graph_sweep(const ctl_graph *g);

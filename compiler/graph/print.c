@@ -32,8 +32,10 @@ static const char *moment_name(const ctl_node *n) {
 }
 
 static void print_id(ctl_node_id id, ctl_text *out) {
-    if (id == CTL_NONE) ctl_text_add(out, " -");
-    else ctl_text_add(out, " %%%u", id);
+    if (id == CTL_NONE)
+        ctl_text_add(out, " -");
+    else
+        ctl_text_add(out, " %%%u", id);
 }
 
 void ctl_graph_print(const ctl_graph *g, ctl_text *out) {

@@ -1,9 +1,10 @@
 /* rules: shape, row space, split, element type, rate and entry of every operation's result.
  *
- * Broadcasting (MAP): each of rows and columns is equal or 1, and rows are 1 only in space none; values of two spaces,
- * or of one space split differently, do not meet. Products contract columns of rows, or the rows of two values of one
- * space, whose result is a weight's gradient. Computation gives reals; views and look-ups keep the element type of what
- * they show; integers can only be viewed, used as indices, and turned into reals. */
+ * Broadcasting (MAP): each of rows and columns is equal or 1, and rows are 1 only in space none; values of
+ * two spaces, or of one space split differently, do not meet. Products contract columns of rows, or the rows
+ * of two values of one space, whose result is a weight's gradient. Computation gives reals; views and
+ * look-ups keep the element type of what they show; integers can only be viewed, used as indices, and turned
+ * into reals. */
 #include "compiler/graph/rules.h"
 
 typedef struct rules {
@@ -67,12 +68,13 @@ static bool leaf(rules *r) {
     n->split = 1;
     switch (n->op) {
     case OP_INPUT: {
-        if (n->i[0] < 0 || (uint64_t)n->i[0] >= g->inputs.n) return refuse(r, "input %lld is not in the graph's list",
-                                                                           (long long)n->i[0]);
+        if (n->i[0] < 0 || (uint64_t)n->i[0] >= g->inputs.n)
+            return refuse(r, "input %lld is not in the graph's list", (long long)n->i[0]);
         const ctl_input *in = &g->inputs.at[n->i[0]];
-        if (in->space < 0 || in->space >= SPACE_COUNT) return refuse(r, "input %s is of no row space", in->name);
-        if (in->is_id && in->cols != 1) return refuse(r, "input %s: integers come one a row, not %lld", in->name,
-                                                      (long long)in->cols);
+        if (in->space < 0 || in->space >= SPACE_COUNT)
+            return refuse(r, "input %s is of no row space", in->name);
+        if (in->is_id && in->cols != 1)
+            return refuse(r, "input %s: integers come one a row, not %lld", in->name, (long long)in->cols);
         n->space = (uint8_t)in->space;
         n->rows = in->space == SPACE_NONE ? 1 : g->rows_of[in->space];
         n->cols = in->cols;
@@ -80,12 +82,13 @@ static bool leaf(rules *r) {
         return true;
     }
     case OP_PARAM: {
-        if (n->i[0] < 0 || (uint64_t)n->i[0] >= g->params.n) return refuse(r, "parameter %lld is not in the graph's list",
-                                                                           (long long)n->i[0]);
+        if (n->i[0] < 0 || (uint64_t)n->i[0] >= g->params.n)
+            return refuse(r, "parameter %lld is not in the graph's list", (long long)n->i[0]);
         const ctl_param *p = &g->params.at[n->i[0]];
         weight(n, p->rows, p->cols);
         if (n->dtype != CTL_BF16) n->dtype = CTL_REAL;
-        if (p->trained && n->dtype == CTL_BF16) return refuse(r, "%s is trained and so not kept in bf16", p->name);
+        if (p->trained && n->dtype == CTL_BF16)
+            return refuse(r, "%s is trained and so not kept in bf16", p->name);
         return true;
     }
     case OP_INDEX:
@@ -97,9 +100,7 @@ static bool leaf(rules *r) {
         weight(n, n->i[0], n->i[1]);
         break;
     case OP_POSITION:
-    case OP_LENGTH:
-        n->space = SPACE_TOKENS, n->rows = g->rows_of[SPACE_TOKENS], n->cols = 1;
-        break;
+    case OP_LENGTH: n->space = SPACE_TOKENS, n->rows = g->rows_of[SPACE_TOKENS], n->cols = 1; break;
     default: weight(n, 1, 1);
     }
     n->dtype = CTL_REAL;
@@ -116,18 +117,18 @@ static bool meet(rules *r, const ctl_node *b) { /* broadcasts the result so far 
         }
         const ctl_node *flat = b->space == SPACE_NONE ? b : n;
         if (flat->rows != 1)
-            return refuse(r, "%s of %s and %s: a weight meets rows only when it has one row", name(r), shape(r, n),
-                          shape(r, b));
+            return refuse(r, "%s of %s and %s: a weight meets rows only when it has one row", name(r),
+                          shape(r, n), shape(r, b));
         if (n->space == SPACE_NONE) take_rows(n, b);
     } else if (b->rows != n->rows) {
         if (b->rows != 1 && n->rows != 1)
-            return refuse(r, "%s of %s and %s: the numbers of rows differ and neither is 1", name(r), shape(r, n),
-                          shape(r, b));
+            return refuse(r, "%s of %s and %s: the numbers of rows differ and neither is 1", name(r),
+                          shape(r, n), shape(r, b));
         if (n->rows == 1) n->rows = b->rows;
     }
     if (b->cols != n->cols && b->cols != 1 && n->cols != 1)
-        return refuse(r, "%s of %s and %s: the numbers of columns differ and neither is 1", name(r), shape(r, n),
-                      shape(r, b));
+        return refuse(r, "%s of %s and %s: the numbers of columns differ and neither is 1", name(r),
+                      shape(r, n), shape(r, b));
     if (n->cols == 1) n->cols = b->cols;
     return true;
 }
@@ -144,13 +145,16 @@ static bool map(rules *r) {
     if (n->op == OP_CAST) {
         if (n->dtype == CTL_F32) n->dtype = CTL_REAL;
         if (n->dtype != CTL_BF16 && n->dtype != CTL_REAL)
-            return refuse(r, "cast to %s: values are kept as bf16 or real", ctl_dtype_name((ctl_dtype)n->dtype));
+            return refuse(r, "cast to %s: values are kept as bf16 or real",
+                          ctl_dtype_name((ctl_dtype)n->dtype));
         return true;
     }
     n->dtype = n->op == OP_TOINT ? CTL_I32 : CTL_REAL;
-    if (n->op == OP_DROP && !(n->f >= 0 && n->f < 1)) return refuse(r, "drop: the probability %g is not in [0, 1)", n->f);
+    if (n->op == OP_DROP && !(n->f >= 0 && n->f < 1))
+        return refuse(r, "drop: the probability %g is not in [0, 1)", n->f);
     if (n->op == OP_DROP && (n->i[0] < 0 || n->i[0] >= r->g->drop_sites))
-        return refuse(r, "drop: site %lld is not one of the graph's %d", (long long)n->i[0], r->g->drop_sites);
+        return refuse(r, "drop: site %lld is not one of the graph's %d", (long long)n->i[0],
+                      r->g->drop_sites);
     for (uint32_t k = 1; k < n->nin; k++)
         if (!meet(r, r->in[k])) return false;
     return true;
@@ -161,7 +165,8 @@ static bool map(rules *r) {
 static bool finer(rules *r, const ctl_node *a, int64_t factor) {
     ctl_node *n = r->node;
     take_rows(n, a);
-    if (!ctl_mul_i64(a->rows, factor, &n->rows)) return refuse(r, "%s of %s: too many rows", name(r), shape(r, a));
+    if (!ctl_mul_i64(a->rows, factor, &n->rows))
+        return refuse(r, "%s of %s: too many rows", name(r), shape(r, a));
     if (a->space == SPACE_NONE) return true;
     if (factor > INT32_MAX / a->split) return refuse(r, "%s of %s: too many pieces", name(r), shape(r, a));
     n->split = (int32_t)(a->split * factor);
@@ -199,7 +204,8 @@ static bool stack(rules *r) {
         if (p->space != SPACE_NONE) return refuse(r, "stack is of weights, not of %s", shape(r, p));
         if (p->cols != n->cols || p->dtype != n->dtype)
             return refuse(r, "stack of %s %s and %s %s: columns or element types differ", shape(r, r->in[0]),
-                          ctl_dtype_name((ctl_dtype)n->dtype), shape(r, p), ctl_dtype_name((ctl_dtype)p->dtype));
+                          ctl_dtype_name((ctl_dtype)n->dtype), shape(r, p),
+                          ctl_dtype_name((ctl_dtype)p->dtype));
         if (p->rows > INT64_MAX - n->rows) return refuse(r, "stack: too many rows");
         n->rows += p->rows;
     }
@@ -248,7 +254,8 @@ static bool view(rules *r) {
     case OP_JOIN: {
         int64_t whole = a->space == SPACE_NONE ? a->rows : a->split;
         if (k < 1 || k % a->cols || whole % (k / a->cols))
-            return refuse(r, "join of %s: its rows do not make whole rows of %lld columns", shape(r, a), (long long)k);
+            return refuse(r, "join of %s: its rows do not make whole rows of %lld columns", shape(r, a),
+                          (long long)k);
         take_rows(n, a);
         n->rows = a->rows / (k / a->cols);
         if (a->space != SPACE_NONE) n->split = (int32_t)(a->split / (k / a->cols));
@@ -257,8 +264,8 @@ static bool view(rules *r) {
     }
     case OP_COLUMNS:
         if (n->i[0] < 0 || n->i[1] <= n->i[0] || n->i[1] > a->cols)
-            return refuse(r, "columns %lld..%lld of %s: not within it", (long long)n->i[0], (long long)n->i[1],
-                          shape(r, a));
+            return refuse(r, "columns %lld..%lld of %s: not within it", (long long)n->i[0],
+                          (long long)n->i[1], shape(r, a));
         take_rows(n, a);
         n->cols = n->i[1] - n->i[0];
         return true;
@@ -279,7 +286,8 @@ static bool row_map(rules *r) {
     if (!integers(r, ids)) return false;
     if (a->dtype == CTL_I32) return refuse(r, "%s is of real numbers", name(r));
     if (n->op == OP_TAKE) {
-        if (a->space != SPACE_NONE) return refuse(r, "take looks rows up in a weight, not in %s", shape(r, a));
+        if (a->space != SPACE_NONE)
+            return refuse(r, "take looks rows up in a weight, not in %s", shape(r, a));
         take_rows(n, ids);
         n->cols = a->cols, n->dtype = a->dtype;
         return true;
@@ -302,17 +310,17 @@ static bool product(rules *r) {
         return refuse(r, "matmul of %s and %s numbers", ctl_dtype_name((ctl_dtype)a->dtype),
                       ctl_dtype_name((ctl_dtype)b->dtype));
     if (inner_a != inner_b)
-        return refuse(r, "matmul of %s%s and %s%s: %lld columns meet %lld rows", shape(r, a), turned_a, shape(r, b),
-                      turned_b, (long long)inner_a, (long long)inner_b);
+        return refuse(r, "matmul of %s%s and %s%s: %lld columns meet %lld rows", shape(r, a), turned_a,
+                      shape(r, b), turned_b, (long long)inner_a, (long long)inner_b);
     if (ta && !tb) { /* over the rows of both */
         if (a->space != b->space || a->split != b->split)
-            return refuse(r, "matmul of %s turned and %s: a product over rows needs one row space", shape(r, a),
-                          shape(r, b));
+            return refuse(r, "matmul of %s turned and %s: a product over rows needs one row space",
+                          shape(r, a), shape(r, b));
         weight(n, a->cols, b->cols);
     } else {
         if (b->space != SPACE_NONE || (ta && a->space != SPACE_NONE))
-            return refuse(r, "matmul of %s%s and %s%s: what rows are multiplied by must be a weight", shape(r, a),
-                          turned_a, shape(r, b), turned_b);
+            return refuse(r, "matmul of %s%s and %s%s: what rows are multiplied by must be a weight",
+                          shape(r, a), turned_a, shape(r, b), turned_b);
         take_rows(n, a);
         if (ta) n->rows = a->cols;
         n->cols = tb ? b->rows : b->cols;
@@ -333,15 +341,17 @@ static bool attention(rules *r) {
         return refuse(r, "%s of q %s, k %s, v %s: rows, or columns of k and v, differ", name(r), shape(r, q),
                       shape(r, k), shape(r, v));
     if (head < 1 || q->cols % head || k->cols % head || q->cols % k->cols)
-        return refuse(r, "%s of q %s and k %s: columns are no whole heads of %lld, or q's heads no multiple of k's",
-                      name(r), shape(r, q), shape(r, k), (long long)head);
+        return refuse(
+            r, "%s of q %s and k %s: columns are no whole heads of %lld, or q's heads no multiple of k's",
+            name(r), shape(r, q), shape(r, k), (long long)head);
     if (n->i[2] < 0) return refuse(r, "%s: a window of %lld rows", name(r), (long long)n->i[2]);
     if (n->op == OP_ATTEND_GRAD) {
         for (uint32_t j = 3; j < 6; j++) {
             const ctl_node *p = &r->g->at[n->in[j]];
             int64_t cols = j == 4 ? q->cols / head : q->cols;
             if (!same_rows(p, q) || p->cols != cols)
-                return refuse(r, "attend_grad: input %u is %s where q is %s", j + 1, shape(r, p), shape(r, q));
+                return refuse(r, "attend_grad: input %u is %s where q is %s", j + 1, shape(r, p),
+                              shape(r, q));
         }
     }
     take_rows(n, q);
@@ -358,8 +368,10 @@ static bool head(rules *r) {
     if (w->space != SPACE_NONE || w->cols != x->cols)
         return refuse(r, "head of %s and %s: the weight is [classes x columns]", shape(r, x), shape(r, w));
     if (x->space == SPACE_NONE || !same_rows(x, labels))
-        return refuse(r, "head of %s with labels %s: one label for each row is needed", shape(r, x), shape(r, labels));
-    if (n->i[0] & ~(int64_t)3) return refuse(r, "head: bits %lld ask for no known result", (long long)n->i[0]);
+        return refuse(r, "head of %s with labels %s: one label for each row is needed", shape(r, x),
+                      shape(r, labels));
+    if (n->i[0] & ~(int64_t)3)
+        return refuse(r, "head: bits %lld ask for no known result", (long long)n->i[0]);
     weight(n, 1, 1);
     n->dtype = CTL_REAL;
     return true;
@@ -372,7 +384,8 @@ static bool moment(rules *r, ctl_entry entry) {
     n->entry = ENTRY_FORWARD;
     if (ctl_op_class_of((ctl_op)n->op) == CLASS_LEAF) {
         if (n->op == OP_PARAM && r->g->params.at[n->i[0]].trained) rate = RATE_UPDATE;
-        if (n->op == OP_INPUT || n->op == OP_POSITION || n->op == OP_LENGTH || n->op == OP_NORMALISER) rate = RATE_STEP;
+        if (n->op == OP_INPUT || n->op == OP_POSITION || n->op == OP_LENGTH || n->op == OP_NORMALISER)
+            rate = RATE_STEP;
         n->rate = (uint8_t)rate;
         return true;
     }
@@ -387,15 +400,18 @@ static bool moment(rules *r, ctl_entry entry) {
     n->entry = (uint8_t)(n->op == OP_PART ? r->in[0]->entry : entry);
     for (uint32_t k = 0; k < n->nin; k++) {
         const ctl_node *a = &r->g->at[n->in[k]];
-        if (a->rate != RATE_STEP || ctl_op_class_of((ctl_op)a->op) == CLASS_LEAF || a->entry == n->entry) continue;
+        if (a->rate != RATE_STEP || ctl_op_class_of((ctl_op)a->op) == CLASS_LEAF || a->entry == n->entry)
+            continue;
         if (n->entry == ENTRY_BACKWARD && a->entry == ENTRY_FORWARD) continue;
         static const char *const names[] = {"forward", "backward", "evaluate"};
-        return refuse(r, "%s of entry %s reads a value of entry %s", name(r), names[n->entry], names[a->entry]);
+        return refuse(r, "%s of entry %s reads a value of entry %s", name(r), names[n->entry],
+                      names[a->entry]);
     }
     return true;
 }
 
-bool ctl_rules_derive(const ctl_graph *g, ctl_entry entry, ctl_node *node, ctl_arena *arena, const char **why) {
+bool ctl_rules_derive(const ctl_graph *g, ctl_entry entry, ctl_node *node, ctl_arena *arena,
+                      const char **why) {
     rules r = {.g = g, .node = node, .arena = arena, .why = why};
     for (uint32_t k = 0; k < node->nin && k < CTL_COUNT(r.in); k++) r.in[k] = &g->at[node->in[k]];
     bool fits;

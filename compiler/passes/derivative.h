@@ -1,5 +1,5 @@
-/* derivative: what the pass and its rules share. "Old" nodes are of the graph that is differentiated, `map` leads to
- * their copies; values are nodes of the new graph. */
+/* derivative: what the pass and its rules share. "Old" nodes are of the graph that is differentiated, `map`
+ * leads to their copies; values are nodes of the new graph. */
 #ifndef CTL_PASSES_DERIVATIVE_H
 #define CTL_PASSES_DERIVATIVE_H
 
@@ -23,8 +23,8 @@ typedef struct dv {
 /* Whether a derivative runs from node n to its k-th input. */
 bool dv_carries(const ctl_graph *g, const ctl_node *n, uint32_t k);
 
-/* Contributes to the inputs of an old node that are reached, given its adjoint. False after reporting that there is
- * no derivative. */
+/* Contributes to the inputs of an old node that are reached, given its adjoint. False after reporting that
+ * there is no derivative. */
 bool dv_rule(dv *d, ctl_node_id old, ctl_node_id adjoint);
 
 void dv_add(dv *d, ctl_node_id to, ctl_node_id value);

@@ -1,6 +1,7 @@
-/* derivative_rules: the derivative of every operation. Each rule gets the adjoint `d` of its node y = f(a, b, ..) and
- * contributes to the adjoints of a, b, .. as far as they are reached. Where a choice is free: the gradient of max and
- * min goes to a where a and b are equal; that of rowmax to every column that is maximal. */
+/* derivative_rules: the derivative of every operation. Each rule gets the adjoint `d` of its node y = f(a, b,
+ * ..) and contributes to the adjoints of a, b, .. as far as they are reached. Where a choice is free: the
+ * gradient of max and min goes to a where a and b are equal; that of rowmax to every column that is maximal.
+ */
 #include "compiler/passes/derivative.h"
 
 typedef struct rule {
@@ -12,11 +13,15 @@ typedef struct rule {
 } rule;
 
 static ctl_node_id in(const rule *r, uint32_t k) { return r->d->map[r->n->in[k]]; }
-static bool wants(const rule *r, uint32_t k) { return r->d->reached[r->n->in[k]] && dv_carries(r->d->in, r->n, k); }
+static bool wants(const rule *r, uint32_t k) {
+    return r->d->reached[r->n->in[k]] && dv_carries(r->d->in, r->n, k);
+}
 static ctl_node_id full(const rule *r) { return dv_full(r->d, r->adjoint, r->old); }
 static ctl_node_id number(const rule *r, double value) { return dv_number(r->d, value); }
 static ctl_node_id one(const rule *r, ctl_op op, ctl_node_id a) { return CTL_B1(r->g, r->y, op, a); }
-static ctl_node_id two(const rule *r, ctl_op op, ctl_node_id a, ctl_node_id b) { return CTL_B2(r->g, r->y, op, a, b); }
+static ctl_node_id two(const rule *r, ctl_op op, ctl_node_id a, ctl_node_id b) {
+    return CTL_B2(r->g, r->y, op, a, b);
+}
 static ctl_node_id mul(const rule *r, ctl_node_id a, ctl_node_id b) { return dv_mul(r->d, r->y, a, b); }
 static ctl_node_id with(const rule *r, ctl_op op, ctl_node_id a, int64_t i0) {
     return ctl_build(r->g, r->y, op, 1, &a, (const int64_t[3]){i0}, 0);
@@ -51,7 +56,8 @@ static ctl_node_id unary(const rule *r) {
     case OP_SIN: return mul(r, d, one(r, OP_COS, a));
     case OP_COS: return one(r, OP_NEG, mul(r, d, one(r, OP_SIN, a)));
     case OP_TANH: return mul(r, d, two(r, OP_SUB, number(r, 1), mul(r, y, y)));
-    case OP_ERF: return mul(r, d, mul(r, number(r, two_over_root_pi), one(r, OP_EXP, one(r, OP_NEG, mul(r, a, a)))));
+    case OP_ERF:
+        return mul(r, d, mul(r, number(r, two_over_root_pi), one(r, OP_EXP, one(r, OP_NEG, mul(r, a, a)))));
     default: return d; /* CAST, STATE */
     }
 }
@@ -106,7 +112,8 @@ static bool cat(const rule *r) {
         const ctl_node *p = &r->d->in->at[r->n->in[k]];
         if (wants(r, k)) {
             ctl_node_id v = dv_columns(r->d, r->y, d, at, at + p->cols);
-            bool repeated = p->rows == 1 && p->space == SPACE_NONE && (r->n->rows > 1 || r->n->space != SPACE_NONE);
+            bool repeated =
+                p->rows == 1 && p->space == SPACE_NONE && (r->n->rows > 1 || r->n->space != SPACE_NONE);
             dv_add(r->d, r->n->in[k], repeated ? one(r, OP_COLSUM, v) : v);
         }
         at += p->cols;
@@ -119,7 +126,8 @@ static bool stack(const rule *r) {
     int64_t at = 0;
     for (uint32_t k = 0; k < r->n->nin; k++) {
         int64_t rows = r->d->in->at[r->n->in[k]].rows;
-        if (wants(r, k)) dv_add(r->d, r->n->in[k], one(r, OP_TRANSPOSE, dv_columns(r->d, r->y, d, at, at + rows)));
+        if (wants(r, k))
+            dv_add(r->d, r->n->in[k], one(r, OP_TRANSPOSE, dv_columns(r->d, r->y, d, at, at + rows)));
         at += rows;
     }
     return true;
@@ -131,7 +139,8 @@ static ctl_node_id unrepeat(const rule *r) {
     ctl_node_id d = with(r, OP_JOIN, full(r), times * cols);
     if (cols == 1) return one(r, OP_SUM, d);
     ctl_node_id sum = dv_columns(r->d, r->y, d, 0, cols);
-    for (int64_t k = 1; k < times; k++) sum = two(r, OP_ADD, sum, dv_columns(r->d, r->y, d, k * cols, (k + 1) * cols));
+    for (int64_t k = 1; k < times; k++)
+        sum = two(r, OP_ADD, sum, dv_columns(r->d, r->y, d, k * cols, (k + 1) * cols));
     return sum;
 }
 
@@ -158,8 +167,10 @@ static bool matmul(const rule *r) {
     bool ta = r->n->i[0] != 0, tb = r->n->i[1] != 0;
     ctl_node_id a = in(r, 0), b = in(r, 1), d = full(r);
     /* y = a b: da = d b', db = a' d, and the same turned where a or b is. */
-    if (wants(r, 0)) dv_add(r->d, r->n->in[0], ta ? product(r, b, tb, d, true) : product(r, d, false, b, !tb));
-    if (wants(r, 1)) dv_add(r->d, r->n->in[1], tb ? product(r, d, true, a, ta) : product(r, a, !ta, d, false));
+    if (wants(r, 0))
+        dv_add(r->d, r->n->in[0], ta ? product(r, b, tb, d, true) : product(r, d, false, b, !tb));
+    if (wants(r, 1))
+        dv_add(r->d, r->n->in[1], tb ? product(r, d, true, a, ta) : product(r, a, !ta, d, false));
     return true;
 }
 
@@ -202,7 +213,8 @@ bool dv_rule(dv *d, ctl_node_id old, ctl_node_id adjoint) {
         if (n->nin == 3 && wants(&r, 2)) give(&r, 2, where(&r, in(&r, 0), number(&r, 0), adjoint));
         return true;
     case CLASS_REDUCE:
-        dv_add(d, n->in[0], n->op == OP_SUM ? adjoint : where(&r, two(&r, OP_EQ, in(&r, 0), r.y), adjoint, number(&r, 0)));
+        dv_add(d, n->in[0],
+               n->op == OP_SUM ? adjoint : where(&r, two(&r, OP_EQ, in(&r, 0), r.y), adjoint, number(&r, 0)));
         return true;
     case CLASS_COLUMN: dv_add(d, n->in[0], adjoint); return true;
     case CLASS_VIEW:

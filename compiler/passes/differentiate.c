@@ -1,15 +1,16 @@
-/* differentiate: appends, as entry backward, the derivative of the loss by every trained parameter (and by inputs that
- * are asked for), only where a trained one is upstream.
+/* differentiate: appends, as entry backward, the derivative of the loss by every trained parameter (and by
+ * inputs that are asked for), only where a trained one is upstream.
  *
- * Two sweeps find the nodes between: `active` have a trained parameter upstream, `reached` have the loss downstream,
- * both along edges that carry a derivative. The graph is copied (HEAD gets its bits); then nodes are visited from the
- * last to the first: a node's adjoint is the sum of its contributions in the order in which its readers were visited,
- * that is reverse textual order; its rule (derivative_rules.c) contributes to its inputs. The adjoint of a STATE stands
- * in a STATE of its own, named "d NAME", and no other does: the round pass rounds it once.
+ * Two sweeps find the nodes between: `active` have a trained parameter upstream, `reached` have the loss
+ * downstream, both along edges that carry a derivative. The graph is copied (HEAD gets its bits); then nodes
+ * are visited from the last to the first: a node's adjoint is the sum of its contributions in the order in
+ * which its readers were visited, that is reverse textual order; its rule (derivative_rules.c) contributes to
+ * its inputs. The adjoint of a STATE stands in a STATE of its own, named "d NAME", and no other does: the
+ * round pass rounds it once.
  *
- * Adjoints are kept in the smallest shape that broadcasts to the value's (the adjoint of what a row sum reads is one
- * number a row); dv_full writes them out where an operation needs every element. Adjoints of COLUMNS of one value that
- * do not overlap are put beside each other instead of being padded and added. */
+ * Adjoints are kept in the smallest shape that broadcasts to the value's (the adjoint of what a row sum reads
+ * is one number a row); dv_full writes them out where an operation needs every element. Adjoints of COLUMNS
+ * of one value that do not overlap are put beside each other instead of being padded and added. */
 #include "compiler/graph/graph_copy.h"
 #include "compiler/passes/derivative.h"
 #include "compiler/passes/passes.h"
@@ -57,9 +58,12 @@ static ctl_node_id zero_row(dv *d, ctl_node_id like, int64_t cols) {
 static ctl_node_id zero_column(dv *d, ctl_node_id like, ctl_node_id old) {
     const ctl_node *n = &d->in->at[old];
     ctl_node_id c;
-    if (n->space == SPACE_NONE) c = CTL_B0(d->g, like, OP_EYE, n->rows, 1);
-    else if (n->space != SPACE_TOKENS) c = dv_columns(d, like, d->map[old], 0, 1);
-    else c = CTL_B0(d->g, like, OP_POSITION, 0);
+    if (n->space == SPACE_NONE)
+        c = CTL_B0(d->g, like, OP_EYE, n->rows, 1);
+    else if (n->space != SPACE_TOKENS)
+        c = dv_columns(d, like, d->map[old], 0, 1);
+    else
+        c = CTL_B0(d->g, like, OP_POSITION, 0);
     if (n->space == SPACE_TOKENS && n->split > 1) c = attributed(d, like, OP_REPEAT, c, n->split, 0);
     return CTL_B2(d->g, like, OP_LT, c, c);
 }
@@ -69,7 +73,8 @@ ctl_node_id dv_full(dv *d, ctl_node_id v, ctl_node_id old) {
     if (v == CTL_NONE) return v;
     ctl_node_id like = d->map[old];
     if (d->g->at[v].cols != n->cols) v = CTL_B2(d->g, like, OP_ADD, v, zero_row(d, like, n->cols));
-    if (v != CTL_NONE && one_row(&d->g->at[v]) && !one_row(n)) v = CTL_B2(d->g, like, OP_ADD, v, zero_column(d, like, old));
+    if (v != CTL_NONE && one_row(&d->g->at[v]) && !one_row(n))
+        v = CTL_B2(d->g, like, OP_ADD, v, zero_column(d, like, old));
     return v;
 }
 
@@ -78,9 +83,11 @@ ctl_node_id dv_reduce(dv *d, ctl_node_id v, ctl_node_id old, ctl_node_id operand
     ctl_node_id like = d->map[old];
     if (v == CTL_NONE) return v;
     if (a->cols == 1 && n->cols > 1)
-        v = d->g->at[v].cols > 1 ? CTL_B1(d->g, like, OP_SUM, v) : dv_mul(d, like, v, dv_number(d, (double)n->cols));
+        v = d->g->at[v].cols > 1 ? CTL_B1(d->g, like, OP_SUM, v)
+                                 : dv_mul(d, like, v, dv_number(d, (double)n->cols));
     if (v != CTL_NONE && one_row(a) && !one_row(n))
-        v = one_row(&d->g->at[v]) ? dv_mul(d, like, v, dv_number(d, (double)n->rows)) : CTL_B1(d->g, like, OP_COLSUM, v);
+        v = one_row(&d->g->at[v]) ? dv_mul(d, like, v, dv_number(d, (double)n->rows))
+                                  : CTL_B1(d->g, like, OP_COLSUM, v);
     return v;
 }
 
@@ -125,7 +132,8 @@ static ctl_node_id sum_up(dv *d, ctl_node_id old) {
     ctl_node_id like = d->map[old], sum = CTL_NONE;
     for (size_t k = 0; k < d->adjoint[old].n; k++) {
         ctl_node_id value = all[k].value;
-        if (value == CTL_NONE) continue; /* a misfit that is noted, or a piece that stands beside an earlier one */
+        if (value == CTL_NONE)
+            continue; /* a misfit that is noted, or a piece that stands beside an earlier one */
         if (all[k].end) {
             size_t n = 0;
             piece[n++] = all[k];
@@ -171,7 +179,8 @@ static void copy_forward(dv *d, ctl_graph_copy *c) {
         ctl_copy_node(c, (ctl_node_id)id);
         const ctl_node *n = &d->in->at[id];
         if (n->op == OP_HEAD && d->reached[id] && c->map[id] != CTL_NONE)
-            c->out->at[c->map[id]].i[0] = n->i[0] | (d->reached[n->in[0]] ? 1 : 0) | (d->reached[n->in[1]] ? 2 : 0);
+            c->out->at[c->map[id]].i[0] =
+                n->i[0] | (d->reached[n->in[0]] ? 1 : 0) | (d->reached[n->in[1]] ? 2 : 0);
     }
 }
 
@@ -200,8 +209,10 @@ bool ctl_pass_differentiate(const ctl_graph *in, const ctl_differentiate_options
         if (!d.reached[id]) continue;
         value[id] = settle(&d, (ctl_node_id)id);
         if (value[id] == CTL_NONE) continue;
-        if (in->at[id].nin == 0) value[id] = dv_full(&d, value[id], (ctl_node_id)id);
-        else if (!dv_rule(&d, (ctl_node_id)id, value[id])) return false;
+        if (in->at[id].nin == 0)
+            value[id] = dv_full(&d, value[id], (ctl_node_id)id);
+        else if (!dv_rule(&d, (ctl_node_id)id, value[id]))
+            return false;
     }
     *out = ctl_copy_end(c);
     (*out)->entry = ENTRY_FORWARD;

@@ -1,5 +1,6 @@
-/* evaluate: appends the evaluate entry: clones of the forward nodes of rate step that outputs need, with dropout
- * bypassed and no gradient from the head. Leaves and values of other rates are shared with forward. */
+/* evaluate: appends the evaluate entry: clones of the forward nodes of rate step that outputs need, with
+ * dropout bypassed and no gradient from the head. Leaves and values of other rates are shared with forward.
+ */
 #include "compiler/graph/graph_copy.h"
 #include "compiler/passes/passes.h"
 
@@ -23,7 +24,8 @@ static ctl_node_id clone(ctl_graph *g, const ctl_node *n, const ctl_node_id *twi
 
 void ctl_pass_evaluate(const ctl_graph *in, ctl_graph **out) {
     bool *needed = CTL_NEW_ARRAY(in->arena, bool, in->n);
-    ctl_node_id *twin = CTL_NEW_ARRAY(in->arena, ctl_node_id, in->n); /* the evaluate value of each node of in */
+    ctl_node_id *twin =
+        CTL_NEW_ARRAY(in->arena, ctl_node_id, in->n); /* the evaluate value of each node of in */
     ctl_graph_copy *c = ctl_copy_begin(in);
     for (size_t id = 0; id < in->n; id++) ctl_copy_node(c, (ctl_node_id)id);
     need(in, needed);

@@ -1,6 +1,6 @@
-/* engine: the reference executor as an engine of the runtime. A program made here holds a copy of the graph and one
- * buffer for each thing that the host sees; its run reads leaves from those buffers, has the executor compute an entry,
- * adds the gradients, and writes the outputs and first values back. */
+/* engine: the reference executor as an engine of the runtime. A program made here holds a copy of the graph
+ * and one buffer for each thing that the host sees; its run reads leaves from those buffers, has the executor
+ * compute an entry, adds the gradients, and writes the outputs and first values back. */
 #include "runtime/engine.h"
 
 #include "compiler/graph/graph_copy.h"
@@ -13,9 +13,9 @@ typedef struct reference_program { /* ctl_program.engine_data */
     const ctl_allocator *allocator;
     ctl_arena arena;
     const ctl_graph *graph;
-    ctl_operand values;                /* the executor's doubles */
+    ctl_operand values; /* the executor's doubles */
     ctl_operand positions, lengths, normaliser;
-    ctl_operand *inputs;               /* of the graph, absent for unused ones */
+    ctl_operand *inputs; /* of the graph, absent for unused ones */
 } reference_program;
 
 typedef struct reference_session {
@@ -33,8 +33,8 @@ typedef struct maker {
     bool fits; /* no size overflowed */
 } maker;
 
-static ctl_operand make_buffer(maker *m, ctl_region region, ctl_use use, int64_t rows, int64_t cols, ctl_dtype dtype,
-                               const char *name) {
+static ctl_operand make_buffer(maker *m, ctl_region region, ctl_use use, int64_t rows, int64_t cols,
+                               ctl_dtype dtype, const char *name) {
     size_t bytes = 0, *total = &m->p->region_bytes[region];
     int64_t count;
     if (!ctl_mul_i64(rows, cols, &count) || !ctl_mul_size((size_t)count, ctl_dtype_size(dtype), &bytes) ||
@@ -42,9 +42,11 @@ static ctl_operand make_buffer(maker *m, ctl_region region, ctl_use use, int64_t
         m->fits = false;
         bytes = 0;
     }
-    CTL_PUSH(m->arena, &m->buffers, (ctl_buffer){.region = region, .use = use, .bytes = bytes, .offset = *total, .name = name});
+    CTL_PUSH(m->arena, &m->buffers,
+             (ctl_buffer){.region = region, .use = use, .bytes = bytes, .offset = *total, .name = name});
     *total += (bytes + ALIGN - 1) / ALIGN * ALIGN;
-    return (ctl_operand){.buffer = (uint32_t)(m->buffers.n - 1), .rows = rows, .cols = cols, .stride = cols, .dtype = dtype};
+    return (ctl_operand){
+        .buffer = (uint32_t)(m->buffers.n - 1), .rows = rows, .cols = cols, .stride = cols, .dtype = dtype};
 }
 
 static ctl_operand make_input(maker *m, int64_t rows, int64_t cols, ctl_dtype dtype, const char *name) {
@@ -67,26 +69,37 @@ static void make_params(maker *m, const ctl_graph *g, ctl_dtype real) {
         p->gradients = make_buffer(m, REGION_PERSISTENT, USE_GRADIENTS, 1, elements, real, "gradients");
         p->moment1 = make_buffer(m, REGION_PERSISTENT, USE_OPTIMIZER, 1, elements, real, "first moments");
         if (strcmp(p->settings.optimizer, "sgd") != 0)
-            p->moment2 = make_buffer(m, REGION_PERSISTENT, USE_OPTIMIZER, 1, elements, real, "second moments");
+            p->moment2 =
+                make_buffer(m, REGION_PERSISTENT, USE_OPTIMIZER, 1, elements, real, "second moments");
     }
     size_t flat = 0;
     for (size_t k = 0; k < g->params.n; k++) {
         const ctl_param *from = &g->params.at[k];
         ctl_program_param *to = &p->params[k];
-        *to = (ctl_program_param){.name = from->name, .rows = from->rows,
-                                  .cols = from->cols, .ndims = from->ndims, .trained = from->trained,
-                                  .made_by_control = from->made_by_control, .init = (ctl_program_init)from->init,
-                                  .init_arg = from->init_arg, .init_value = CTL_NO_OPERAND};
+        *to = (ctl_program_param){.name = from->name,
+                                  .rows = from->rows,
+                                  .cols = from->cols,
+                                  .ndims = from->ndims,
+                                  .trained = from->trained,
+                                  .made_by_control = from->made_by_control,
+                                  .init = (ctl_program_init)from->init,
+                                  .init_arg = from->init_arg,
+                                  .init_value = CTL_NO_OPERAND};
         if (from->trained) {
-            to->value = (ctl_operand){.buffer = p->trained.buffer, .offset = flat * ctl_dtype_size(real),
-                                      .rows = from->rows, .cols = from->cols, .stride = from->cols, .dtype = real};
+            to->value = (ctl_operand){.buffer = p->trained.buffer,
+                                      .offset = flat * ctl_dtype_size(real),
+                                      .rows = from->rows,
+                                      .cols = from->cols,
+                                      .stride = from->cols,
+                                      .dtype = real};
             to->flat = flat;
             flat += (size_t)(from->rows * from->cols);
         } else {
             to->value = make_buffer(m, REGION_CONSTANT, USE_WEIGHTS, from->rows, from->cols, real, to->name);
         }
         if (from->init == INIT_VALUE)
-            to->init_value = make_buffer(m, REGION_CONSTANT, USE_DERIVED, from->rows, from->cols, real, to->name);
+            to->init_value =
+                make_buffer(m, REGION_CONSTANT, USE_DERIVED, from->rows, from->cols, real, to->name);
     }
 }
 
@@ -103,8 +116,7 @@ static void make_inputs(maker *m, reference_program *own, const ctl_graph *g, ct
         const ctl_input *in = &g->inputs.at[k];
         own->inputs[k] = CTL_NO_OPERAND;
         if (in->node == CTL_NONE) continue;
-        own->inputs[k] = make_input(m, g->rows_of[in->space], in->cols, in->is_id ? CTL_I32 : real,
-                                    in->name);
+        own->inputs[k] = make_input(m, g->rows_of[in->space], in->cols, in->is_id ? CTL_I32 : real, in->name);
     }
     own->positions = own->lengths = own->normaliser = CTL_NO_OPERAND;
     if (documents) own->positions = make_input(m, tokens, 1, CTL_I32, "position");
@@ -136,20 +148,25 @@ static const char *text_or_empty(ctl_arena *arena, const char *text) {
     return text ? ctl_strndup(arena, text, strlen(text)) : "";
 }
 
-/* A copy that keeps nothing of the old arena (names included); swept, so that what nothing needs is not computed. */
+/* A copy that keeps nothing of the old arena (names included); swept, so that what nothing needs is not
+ * computed. */
 static const ctl_graph *adopt(ctl_arena *arena, const ctl_graph *g) {
     ctl_graph shallow = *g;
     shallow.arena = arena;
     ctl_graph *copy = ctl_graph_sweep(&shallow);
     for (size_t id = 0; id < copy->n; id++) copy->at[id].path = NULL;
-    for (size_t k = 0; k < copy->params.n; k++) copy->params.at[k].name = text_or_empty(arena, copy->params.at[k].name);
-    for (size_t k = 0; k < copy->inputs.n; k++) copy->inputs.at[k].name = text_or_empty(arena, copy->inputs.at[k].name);
-    for (size_t k = 0; k < copy->outputs.n; k++) copy->outputs.at[k].name = text_or_empty(arena, copy->outputs.at[k].name);
+    for (size_t k = 0; k < copy->params.n; k++)
+        copy->params.at[k].name = text_or_empty(arena, copy->params.at[k].name);
+    for (size_t k = 0; k < copy->inputs.n; k++)
+        copy->inputs.at[k].name = text_or_empty(arena, copy->inputs.at[k].name);
+    for (size_t k = 0; k < copy->outputs.n; k++)
+        copy->outputs.at[k].name = text_or_empty(arena, copy->outputs.at[k].name);
     return copy;
 }
 
 /* Everything that may run out of memory by a jump. */
-static ctl_status make(reference_program *own, const ctl_graph *g, const char *model_name, const char *control_source) {
+static ctl_status make(reference_program *own, const ctl_graph *g, const char *model_name,
+                       const char *control_source) {
     ctl_program *p = &own->program;
     maker m = {.arena = &own->arena, .p = p, .fits = true};
     size_t count;
@@ -165,15 +182,16 @@ static ctl_status make(reference_program *own, const ctl_graph *g, const char *m
     make_inputs(&m, own, g, real);
     make_outputs(&m, g, real);
     if (!ref_values_size(g, &count) || count > INT64_MAX / 16) return CTL_ERR_MEMORY;
-    own->values = make_buffer(&m, REGION_STEP, USE_TRANSIENT, 1, (int64_t)count, CTL_F64, "values of all operations");
+    own->values =
+        make_buffer(&m, REGION_STEP, USE_TRANSIENT, 1, (int64_t)count, CTL_F64, "values of all operations");
     p->buffers = m.buffers.at, p->nbuffers = m.buffers.n;
     p->inputs = m.inputs.at, p->ninputs = m.inputs.n;
     return m.fits ? CTL_OK : CTL_ERR_MEMORY;
 }
 
 ctl_status ctl_reference_program(const ctl_graph *g, ctl_dtype compute, const ctl_settings *settings,
-                                 const char *model_name, const char *control_source, const ctl_allocator *allocator,
-                                 ctl_program **out) {
+                                 const char *model_name, const char *control_source,
+                                 const ctl_allocator *allocator, ctl_program **out) {
     *out = NULL;
     if (compute != CTL_F64 && compute != CTL_F32 && compute != CTL_BF16) return CTL_ERR_UNSUPPORTED;
     allocator = ctl_allocator_or_default(allocator);
@@ -182,16 +200,22 @@ ctl_status ctl_reference_program(const ctl_graph *g, ctl_dtype compute, const ct
     jmp_buf failure;
     own->allocator = allocator;
     ctl_arena_init(&own->arena, allocator, &failure);
-    own->program = (ctl_program){.engine = &ctl_reference_engine, .engine_data = own, .compute = compute, .threads = 1,
-                                 .settings = *settings, .release = release};
+    own->program = (ctl_program){.engine = &ctl_reference_engine,
+                                 .engine_data = own,
+                                 .compute = compute,
+                                 .threads = 1,
+                                 .settings = *settings,
+                                 .release = release};
     if (setjmp(failure)) {
         release(&own->program);
         return CTL_ERR_MEMORY;
     }
     ctl_status status = make(own, g, model_name, control_source);
     own->arena.on_failure = NULL; /* nothing is added after this */
-    if (status != CTL_OK) release(&own->program);
-    else *out = &own->program;
+    if (status != CTL_OK)
+        release(&own->program);
+    else
+        *out = &own->program;
     return status;
 }
 
@@ -215,7 +239,8 @@ static void close_session(ctl_session *s) {
     ctl_free(a, own, sizeof *own);
 }
 
-static ctl_status open_session(const ctl_program *program, const ctl_session_options *options, ctl_session **out) {
+static ctl_status open_session(const ctl_program *program, const ctl_session_options *options,
+                               ctl_session **out) {
     const ctl_allocator *a = ctl_allocator_or_default(options ? options->allocator : NULL);
     const reference_program *made = program->engine_data;
     const ctl_graph *g = made->graph;
@@ -231,7 +256,8 @@ static ctl_status open_session(const ctl_program *program, const ctl_session_opt
         own->region[k] = ctl_alloc(a, program->region_bytes[k] + ALIGN);
         if (!own->region[k]) status = CTL_ERR_MEMORY;
     }
-    if (status == CTL_OK) status = ref_open(g, program->compute, a, address(s, &made->values), &own->reference);
+    if (status == CTL_OK)
+        status = ref_open(g, program->compute, a, address(s, &made->values), &own->reference);
     if (status != CTL_OK) {
         close_session(s);
         return status;
@@ -250,8 +276,10 @@ static void put(ctl_session *s, const ctl_operand *to, const double *from) {
     void *at = address(s, to);
     size_t count = (size_t)(to->rows * to->cols);
     for (size_t k = 0; k < count; k++) {
-        if (to->dtype == CTL_F64) ((double *)at)[k] = from[k];
-        else ((float *)at)[k] = (float)from[k];
+        if (to->dtype == CTL_F64)
+            ((double *)at)[k] = from[k];
+        else
+            ((float *)at)[k] = (float)from[k];
     }
 }
 
@@ -264,15 +292,18 @@ static void add_gradients(ctl_session *s, const ctl_graph *g, const ctl_referenc
         size_t count = (size_t)(param->rows * param->cols), flat = p->params[k].flat;
         void *at = address(s, &p->gradients);
         for (size_t j = 0; j < count; j++) {
-            if (p->gradients.dtype == CTL_F64) ((double *)at)[flat + j] += from[j];
-            else ((float *)at)[flat + j] += (float)from[j];
+            if (p->gradients.dtype == CTL_F64)
+                ((double *)at)[flat + j] += from[j];
+            else
+                ((float *)at)[flat + j] += (float)from[j];
         }
     }
 }
 
 static ctl_status run(ctl_session *s, ctl_program_entry entry) {
     static const ctl_rate rates[RUN_COUNT] = {RATE_LOAD, RATE_UPDATE, RATE_STEP, RATE_STEP, RATE_STEP};
-    static const ctl_entry entries[RUN_COUNT] = {[RUN_BACKWARD] = ENTRY_BACKWARD, [RUN_EVALUATE] = ENTRY_EVALUATE};
+    static const ctl_entry entries[RUN_COUNT] = {
+        [RUN_BACKWARD] = ENTRY_BACKWARD, [RUN_EVALUATE] = ENTRY_EVALUATE};
     reference_session *own = (reference_session *)s;
     ctl_reference *r = own->reference;
     const ctl_graph *g = r->g;
@@ -280,12 +311,14 @@ static ctl_status run(ctl_session *s, ctl_program_entry entry) {
     r->seed = s->seed, r->step = (uint32_t)s->step, r->first_row = s->first_row;
     ctl_status status = ref_run(r, rates[entry], entries[entry]);
     if (status != CTL_OK) {
-        if (r->why[0]) ctl_session_say(s, "E0804", "data, labels and documents must fit the model", "%s", r->why);
+        if (r->why[0])
+            ctl_session_say(s, "E0804", "data, labels and documents must fit the model", "%s", r->why);
         return status;
     }
     if (entry == RUN_BACKWARD) add_gradients(s, g, r);
     for (size_t k = 0; entry == RUN_LOAD && k < g->params.n; k++)
-        if (g->params.at[k].init == INIT_VALUE) put(s, &p->params[k].init_value, ref_value(r, g->params.at[k].init_node));
+        if (g->params.at[k].init == INIT_VALUE)
+            put(s, &p->params[k].init_value, ref_value(r, g->params.at[k].init_node));
     for (size_t k = 0; k < g->outputs.n; k++) {
         if (entry == RUN_FORWARD) put(s, &p->outputs[k].forward, ref_value(r, g->outputs.at[k].node));
         if (entry == RUN_EVALUATE && g->outputs.at[k].evaluate != CTL_NONE)

@@ -33,24 +33,27 @@ struct ctl_reference {
 /* Doubles that all values of g take; false: more than memory can be. */
 bool ref_values_size(const ctl_graph *g, size_t *count);
 /* Without leaf data. values: room for ref_values_size doubles, or NULL to allocate it. */
-ctl_status ref_open(const ctl_graph *g, ctl_dtype compute, const ctl_allocator *a, double *values, ctl_reference **out);
+ctl_status ref_open(const ctl_graph *g, ctl_dtype compute, const ctl_allocator *a, double *values,
+                    ctl_reference **out);
 /* Computes the nodes of a rate (of rate step: of an entry, and the leaves) in order. */
 ctl_status ref_run(ctl_reference *r, ctl_rate rate, ctl_entry entry);
 
 static inline double ref_round(const ctl_reference *r, double x) { return r->single ? (double)(float)x : x; }
 double ref_bf16(double x);
 /* What a fused task multiplies. */
-static inline double ref_operand(const ctl_reference *r, double x) { return r->compute == CTL_BF16 ? ref_bf16(x) : x; }
+static inline double ref_operand(const ctl_reference *r, double x) {
+    return r->compute == CTL_BF16 ? ref_bf16(x) : x;
+}
 static inline double *ref_value(const ctl_reference *r, ctl_node_id id) { return r->values + r->offset[id]; }
 /* The k-th result of a fused node. */
 double *ref_part(const ctl_reference *r, ctl_node_id id, int64_t k);
 ctl_status ref_fail(ctl_reference *r, const char *fmt, ...) CTL_PRINTF(2, 3); /* CTL_ERR_INPUT */
 
 /* One operation each; results are written in place. */
-void ref_map(ctl_reference *r, ctl_node_id id);                 /* maps.c: MAP, REDUCE, COLUMN */
-ctl_status ref_move(ctl_reference *r, ctl_node_id id);          /* moves.c: leaves, VIEW, ROWMAP */
-void ref_matmul(ctl_reference *r, ctl_node_id id);              /* products.c */
-ctl_status ref_attend(ctl_reference *r, ctl_node_id id);        /* products.c: and its gradient */
-ctl_status ref_head(ctl_reference *r, ctl_node_id id);          /* products.c */
+void ref_map(ctl_reference *r, ctl_node_id id);          /* maps.c: MAP, REDUCE, COLUMN */
+ctl_status ref_move(ctl_reference *r, ctl_node_id id);   /* moves.c: leaves, VIEW, ROWMAP */
+void ref_matmul(ctl_reference *r, ctl_node_id id);       /* products.c */
+ctl_status ref_attend(ctl_reference *r, ctl_node_id id); /* products.c: and its gradient */
+ctl_status ref_head(ctl_reference *r, ctl_node_id id);   /* products.c */
 
 #endif

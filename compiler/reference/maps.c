@@ -6,7 +6,8 @@
 #include "base/random.h"
 #include "runtime/program.h"
 
-/* SUM and ROWMAX have the lanes of rowprog.h under every compute: column j goes to lane j mod 16, lanes meet in a tree. */
+/* SUM and ROWMAX have the lanes of rowprog.h under every compute: column j goes to lane j mod 16, lanes meet
+ * in a tree. */
 enum { LANES = 16 };
 
 static double row_sum(const ctl_reference *r, const double *x, int64_t cols) {
@@ -31,7 +32,8 @@ static void column_sums(const ctl_reference *r, const ctl_node *a, const double 
         double total = 0;
         for (int64_t begin = 0; begin < a->rows; begin += chunk) {
             double part = 0;
-            for (int64_t t = begin; t < begin + chunk && t < a->rows; t++) part = ref_round(r, part + x[t * a->cols + j]);
+            for (int64_t t = begin; t < begin + chunk && t < a->rows; t++)
+                part = ref_round(r, part + x[t * a->cols + j]);
             total = ref_round(r, total + part);
         }
         out[j] = total;
@@ -42,10 +44,12 @@ static void drop(const ctl_reference *r, const ctl_node *n, const double *x, dou
     uint32_t threshold = ctl_drop_threshold(n->f);
     double keep = ref_round(r, 1 - n->f);
     int64_t tokens = r->g->rows_of[SPACE_TOKENS], first = 0;
-    if (n->space != SPACE_NONE && tokens > 0) first = r->first_row * r->g->rows_of[n->space] / tokens * n->split;
+    if (n->space != SPACE_NONE && tokens > 0)
+        first = r->first_row * r->g->rows_of[n->space] / tokens * n->split;
     for (int64_t t = 0; t < n->rows; t++) {
         for (int64_t j = 0; j < n->cols; j++) {
-            int gone = ctl_dropped(r->seed, r->step, (uint32_t)n->i[0], (uint32_t)(first + t), (uint32_t)j, threshold);
+            int gone = ctl_dropped(r->seed, r->step, (uint32_t)n->i[0], (uint32_t)(first + t), (uint32_t)j,
+                                   threshold);
             out[t * n->cols + j] = gone ? 0 : ref_round(r, x[t * n->cols + j] / keep);
         }
     }
@@ -112,6 +116,7 @@ void ref_map(ctl_reference *r, ctl_node_id id) {
     for (int64_t t = 0; t < n->rows; t++) {
         const double *p = x[0] + t * down[0], *q = x[1] + t * down[1], *s = x[2] + t * down[2];
         for (int64_t j = 0; j < n->cols; j++)
-            out[t * n->cols + j] = ref_round(r, apply(r, n, p[j * across[0]], q[j * across[1]], s[j * across[2]]));
+            out[t * n->cols + j] =
+                ref_round(r, apply(r, n, p[j * across[0]], q[j * across[1]], s[j * across[2]]));
     }
 }

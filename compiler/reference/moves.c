@@ -48,11 +48,14 @@ static ctl_status by_index(ctl_reference *r, const ctl_node *n, double *out) {
     if (n->op == OP_SCATTER) memset(out, 0, (size_t)(n->rows * cols) * sizeof *out);
     for (int64_t t = 0; t < ids->rows; t++) {
         if (!(id[t] >= 0 && id[t] < (double)most))
-            return ref_fail(r, "row %lld: index %g is not one of %lld rows", (long long)t, id[t], (long long)most);
+            return ref_fail(r, "row %lld: index %g is not one of %lld rows", (long long)t, id[t],
+                            (long long)most);
         int64_t at = (int64_t)id[t];
-        if (n->op == OP_TAKE) memcpy(out + t * cols, x + at * cols, (size_t)cols * sizeof *x);
+        if (n->op == OP_TAKE)
+            memcpy(out + t * cols, x + at * cols, (size_t)cols * sizeof *x);
         else
-            for (int64_t j = 0; j < cols; j++) out[at * cols + j] = ref_round(r, out[at * cols + j] + x[t * cols + j]);
+            for (int64_t j = 0; j < cols; j++)
+                out[at * cols + j] = ref_round(r, out[at * cols + j] + x[t * cols + j]);
     }
     return CTL_OK;
 }

@@ -6,7 +6,8 @@
 enum { IGNORED_LABEL = -100 };
 
 /* Four sums side by side: each in the order of k, together four times as fast as one after the other. */
-static void four_dots(const double *x, int64_t x_step, const double *b, int64_t b_row, int64_t n, double *out) {
+static void four_dots(const double *x, int64_t x_step, const double *b, int64_t b_row, int64_t n,
+                      double *out) {
     double sum[4] = {0};
     for (int64_t k = 0; k < n; k++)
         for (int64_t j = 0; j < 4; j++) sum[j] += x[k * x_step] * b[j * b_row + k];
@@ -70,8 +71,8 @@ static ctl_status sight(const attention *a, int64_t t, int64_t *first, int64_t *
     int64_t length = real ? (int64_t)((const double *)len.at)[t] : ((const int32_t *)len.at)[t];
     int64_t start = t - position;
     if (position < 0 || position >= length || start < 0 || start + length > a->rows)
-        return ref_fail(a->r, "row %lld: position %lld of a document of %lld rows leaves the batch", (long long)t,
-                        (long long)position, (long long)length);
+        return ref_fail(a->r, "row %lld: position %lld of a document of %lld rows leaves the batch",
+                        (long long)t, (long long)position, (long long)length);
     *first = start;
     if (a->window > 0 && t - a->window + 1 > start) *first = t - a->window + 1;
     *last = a->causal ? t : start + length - 1;
@@ -79,7 +80,8 @@ static ctl_status sight(const attention *a, int64_t t, int64_t *first, int64_t *
 }
 
 static double score(const attention *a, int64_t t, int64_t s, int64_t h) {
-    double x = dot(a->q + t * a->q_cols + h * a->head, a->k + s * a->k_cols + h / a->group * a->head, a->head);
+    double x =
+        dot(a->q + t * a->q_cols + h * a->head, a->k + s * a->k_cols + h / a->group * a->head, a->head);
     return ref_round(a->r, ref_round(a->r, x) * a->scale);
 }
 
@@ -140,11 +142,21 @@ static ctl_status attend_grad(const attention *a, const ctl_node *n, double *dq,
 
 ctl_status ref_attend(ctl_reference *r, ctl_node_id id) {
     const ctl_node *n = &r->g->at[id], *q = &r->g->at[n->in[0]], *k = &r->g->at[n->in[1]];
-    attention a = {.r = r, .rows = n->rows, .heads = q->cols / n->i[0], .group = q->cols / k->cols, .head = n->i[0],
-                   .q_cols = q->cols, .k_cols = k->cols, .window = n->i[2], .causal = n->i[1] != 0,
-                   .q = ref_value(r, n->in[0]), .k = ref_value(r, n->in[1]), .v = ref_value(r, n->in[2])};
+    attention a = {.r = r,
+                   .rows = n->rows,
+                   .heads = q->cols / n->i[0],
+                   .group = q->cols / k->cols,
+                   .head = n->i[0],
+                   .q_cols = q->cols,
+                   .k_cols = k->cols,
+                   .window = n->i[2],
+                   .causal = n->i[1] != 0,
+                   .q = ref_value(r, n->in[0]),
+                   .k = ref_value(r, n->in[1]),
+                   .v = ref_value(r, n->in[2])};
     a.scale = ref_round(r, 1 / sqrt((double)a.head));
-    if (n->op == OP_ATTEND_GRAD) return attend_grad(&a, n, ref_value(r, id), ref_part(r, id, 1), ref_part(r, id, 2));
+    if (n->op == OP_ATTEND_GRAD)
+        return attend_grad(&a, n, ref_value(r, id), ref_part(r, id, 1), ref_part(r, id, 2));
     size_t bytes = (size_t)n->rows * sizeof(double);
     a.p = ctl_alloc(r->allocator, bytes);
     if (!a.p) return CTL_ERR_MEMORY;
@@ -154,8 +166,8 @@ ctl_status ref_attend(ctl_reference *r, ctl_node_id id) {
 }
 
 /* ---- linear and cross-entropy ---- */
-static double row_loss(const ctl_reference *r, const double *x, const double *w, int64_t cols, int64_t classes,
-                       int64_t label, double *p) { /* p: the row's softmax on return */
+static double row_loss(const ctl_reference *r, const double *x, const double *w, int64_t cols,
+                       int64_t classes, int64_t label, double *p) { /* p: the row's softmax on return */
     double most = -INFINITY, sum = 0;
     for (int64_t c = 0; c < classes; c++) {
         p[c] = ref_round(r, dot(x, w + c * cols, cols));

@@ -50,7 +50,8 @@ static size_t index_bytes(const ctl_graph *g) {
     return (g->n + 1) * sizeof(size_t) + (g->params.n + g->inputs.n + 1) * sizeof(ref_data) + 2 * g->n;
 }
 
-ctl_status ref_open(const ctl_graph *g, ctl_dtype compute, const ctl_allocator *a, double *values, ctl_reference **out) {
+ctl_status ref_open(const ctl_graph *g, ctl_dtype compute, const ctl_allocator *a, double *values,
+                    ctl_reference **out) {
     size_t count;
     *out = NULL;
     a = ctl_allocator_or_default(a);
@@ -90,7 +91,8 @@ ctl_status ctl_reference_open(const ctl_graph *g, ctl_dtype compute, const ctl_a
     int64_t tokens = g->rows_of[SPACE_TOKENS];
     size_t count = 2 * (size_t)tokens;
     for (size_t k = 0; k < g->params.n; k++) count += (size_t)(g->params.at[k].rows * g->params.at[k].cols);
-    for (size_t k = 0; k < g->inputs.n; k++) count += (size_t)(g->rows_of[g->inputs.at[k].space] * g->inputs.at[k].cols);
+    for (size_t k = 0; k < g->inputs.n; k++)
+        count += (size_t)(g->rows_of[g->inputs.at[k].space] * g->inputs.at[k].cols);
     r->leaves_bytes = (count + 1) * sizeof(double);
     r->leaves = ctl_alloc(r->allocator, r->leaves_bytes);
     if (!r->leaves) {
@@ -132,7 +134,8 @@ double *ctl_reference_input(ctl_reference *r, size_t input) { return (double *)r
 double *ctl_reference_positions(ctl_reference *r) { return (double *)r->positions.at; }
 double *ctl_reference_lengths(ctl_reference *r) { return (double *)r->lengths.at; }
 
-void ctl_reference_set_step(ctl_reference *r, uint64_t seed, uint32_t step, int64_t first_row, double normaliser) {
+void ctl_reference_set_step(ctl_reference *r, uint64_t seed, uint32_t step, int64_t first_row,
+                            double normaliser) {
     r->seed = seed, r->step = step, r->first_row = first_row, r->own_normaliser = normaliser;
 }
 
