@@ -507,6 +507,57 @@ static void test_backward_reads_no_product_of_forward_twice(void **state) {
     assert_true(s->n > g->n);
 }
 
+/* ---- graphs at random ---- */
+enum { WIDTH = 6, STEPS = 28 };
+
+static ctl_node_id random_step(ctl_graph *g, uint64_t *seed, const ctl_node_id *v, int n, int k) {
+    ctl_node_id a = v[n - 1 - (int)(fabs(noise(seed)) * 0.99 * n)], b = v[n - 1 - (int)(fabs(noise(seed)) * 0.99 * n)];
+    bool trained = noise(seed) > 0.3;
+    switch ((int)(fabs(noise(seed)) * 12.99)) {
+    case 0: return U(OP_TANH, a);
+    case 1: return B(OP_MUL, a, U(OP_SIN, b));
+    case 2: return B(OP_ADD, a, b);
+    case 3: return B(OP_SUB, a, U(OP_NEG, b));
+    case 4: return B(OP_ADD, a, param_of(g, NAME("b%d", k), 1, WIDTH, trained));
+    case 5: return B(OP_MATMUL, U(OP_TANH, a), param_of(g, NAME("m%d", k), WIDTH, WIDTH, trained));
+    case 6:
+    case 7: return times(g, U(OP_TANH, v[k / 20 * 5]), param_of(g, NAME("t%d", k), WIDTH, WIDTH, trained));
+    case 8: return attr(g, OP_JOIN, U(OP_COS, attr(g, OP_SPLIT, a, 3, 0)), WIDTH, 0);
+    case 9: {
+        ctl_node_id halves[] = {attr(g, OP_COLUMNS, a, 2, 6), attr(g, OP_COLUMNS, b, 0, 2)};
+        return ctl_build(g, CTL_NONE, OP_CAT, 2, halves, NULL, 0);
+    }
+    case 10: return B(OP_MUL, a, U(OP_RSQRT, B(OP_ADD, U(OP_SUM, B(OP_MUL, a, a)), C(1))));
+    default: return state_of(g, NAME("s%d", k), B(OP_ADD, a, state_of(g, NAME("i%d", k), B(OP_ADD, b, U(OP_EXP, U(OP_SIN, a))))));
+    }
+}
+
+static void test_random_graphs_keep_their_values(void **state) {
+    (void)state;
+    uint64_t seed = 11;
+    int merges = 0, rebuilt = 0;
+    for (int trial = 0; trial < 60; trial++) {
+        ctl_graph *g = tiny(WIDTH);
+        ctl_node_id v[STEPS + 1] = {g->inputs.at[0].node};
+        for (int k = 0; k < STEPS; k++) v[k + 1] = random_step(g, &seed, v, k + 1, k);
+        ctl_node_id last = B(OP_ADD, U(OP_TANH, v[STEPS]), times(g, v[0], param_of(g, "w", WIDTH, WIDTH, true)));
+        for (int k = 0; k < STEPS; k++) last = B(OP_ADD, last, U(OP_TANH, v[k])); /* nothing is dead */
+        g->loss = state_of(g, "loss", ctl_build_mse(g, last, last, U(OP_SIN, v[0])));
+        give(g, "loss", g->loss);
+        results want = run(differentiated(verified(g)), CTL_F64);
+        ctl_graph *tidy = simplified(differentiated(simplified(g)));
+        assert_close(run(tidy, CTL_F64), want, 1e-11);
+        ctl_graph *wide = merged(rounded(tidy, CTL_F32));
+        assert_close(run(wide, CTL_F64), want, 1e-11);
+        assert_same_bits(run(saved(wide), CTL_F64), run(wide, CTL_F64));
+        ctl_graph *narrow = merged(rounded(tidy, CTL_BF16)), *kept = saved(narrow);
+        assert_same_bits(run(kept, CTL_BF16), run(narrow, CTL_BF16));
+        assert_int_equal(count_ops(kept, OP_MATMUL), count_ops(narrow, OP_MATMUL));
+        merges += count_ops(narrow, OP_STACK), rebuilt += kept->n > narrow->n;
+    }
+    if (merges <= 20 || rebuilt <= 40) fail_msg("%d stacks, %d graphs with rebuilding", merges, rebuilt);
+}
+
 /* ---- the cut, against all subsets ---- */
 static bool separates(const ctl_cut_vertex *v, int n, const ctl_cut_edge *e, int nedges, unsigned kept) {
     unsigned reached = 0;
@@ -577,6 +628,7 @@ int main(void) {
         TEST(test_a_weight_is_in_one_stack),
         TEST(test_forward_keeps_what_the_formula_says),
         TEST(test_backward_reads_no_product_of_forward_twice),
+        TEST(test_random_graphs_keep_their_values),
         TEST(test_cut_is_the_least),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
