@@ -18,3 +18,12 @@ endif()
 add_executable(theorems ${CMAKE_SOURCE_DIR}/examples/theorems.c)
 target_link_libraries(theorems ctlc_lib)
 add_test(NAME theorems COMMAND theorems ${CMAKE_SOURCE_DIR}/examples/theorems.ctl)
+
+# The fuzzer, with a corpus made of the library, the examples and its own seed (tests/fuzz/fuzz_compile.c says how).
+if(CTL_FUZZ)
+  add_executable(fuzz_compile ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_compile.c)
+  target_link_libraries(fuzz_compile ctlc_lib)
+  target_link_options(fuzz_compile PRIVATE -fsanitize=fuzzer)
+  file(GLOB SEEDS ${CMAKE_SOURCE_DIR}/stdlib/*.ctl ${CMAKE_SOURCE_DIR}/examples/*.ctl ${CMAKE_SOURCE_DIR}/tests/fuzz/*.ctl)
+  file(COPY ${SEEDS} DESTINATION ${CMAKE_BINARY_DIR}/corpus)
+endif()
