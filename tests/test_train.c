@@ -187,6 +187,7 @@ typedef struct trial {
     bool resume;
     int64_t checkpoint_every, stop_after;
     float *table; /* [V * V]: filled with what was learnt, unless NULL */
+    const ctl_allocator *allocator;
 } trial;
 
 static ctl_status try(const trial *t, heard *h, ctl_train_result *result) {
@@ -218,6 +219,7 @@ static ctl_status try(const trial *t, heard *h, ctl_train_result *result) {
                                  .checkpoint_every = t->checkpoint_every,
                                  .out = t->out,
                                  .resume = t->resume,
+                                 .allocator = t->allocator,
                                  .voice = {hear, h},
                                  .ctx = h,
                                  .stop = stop,
@@ -485,6 +487,40 @@ static void test_full_disk(void **state) {
     assert_int_equal(r.first, 4);
 }
 
+/* ---- memory: whichever allocation of the loop fails, it says so, leaks nothing, and the run can go on ----
+ */
+typedef struct meter {
+    size_t left, held;
+} meter;
+static void *metered(void *ctx, void *p, size_t old, size_t size) {
+    meter *m = ctx;
+    if (size > old && m->left == 0) return NULL;
+    if (size > old) m->left--;
+    m->held += size - old;
+    if (size) return realloc(p, size);
+    free(p);
+    return NULL;
+}
+
+static void test_memory(void **state) {
+    (void)state;
+    heard h;
+    ctl_train_result r;
+    ctl_status status = CTL_ERR_MEMORY;
+    trial t = {.tokens = 48, .sequence = 16, .settings = ADAMW, .out = fresh_out("memory"), .resume = true};
+    t.settings.steps = 2;
+    for (size_t n = 0; status != CTL_OK; n++) {
+        meter m = {.left = n};
+        const ctl_allocator a = {&m, metered};
+        assert_true(n < 200);
+        t.allocator = &a;
+        status = try(&t, &h, &r);
+        assert_true(status == CTL_OK || status == CTL_ERR_MEMORY);
+        assert_int_equal(m.held, 0);
+    }
+    assert_int_equal(r.last, 2);
+}
+
 static void test_program_must_fit(void **state) {
     (void)state;
     fixture f;
@@ -502,11 +538,11 @@ static void test_program_must_fit(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_schedules),        cmocka_unit_test(test_losses),
-        cmocka_unit_test(test_accumulation),     cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_stale_log),        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_divergence),       cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_program_must_fit),
+        cmocka_unit_test(test_schedules),    cmocka_unit_test(test_losses),
+        cmocka_unit_test(test_accumulation), cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_stale_log),    cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_divergence),   cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_memory),       cmocka_unit_test(test_program_must_fit),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

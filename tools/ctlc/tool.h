@@ -50,7 +50,7 @@ typedef struct tool_compile {
     {"tune", "NAME", OPT_TEXT, &(c)->tune, "which tune block, where the spec has several"},                  \
         {"set", "KEY=VALUE", OPT_LIST, &(c)->set,                                                            \
          "override a setting or a parameter: lr=1e-4, tokens=8x512,\n"                                       \
-         "memory=2GiB, compute=bf16, MODEL.depth=2, CONTROL.rank=8"},                                        \
+         "memory=2GiB, compute=bf16, model.depth=2, CONTROL.rank=8"},                                        \
         {"engine", "ENGINE", OPT_TEXT, &(c)->engine, "cpu (compiled) or reference (slow, exact, f64 too)"},  \
         {"compute", "DTYPE", OPT_TEXT, &(c)->compute, "f32, bf16, or f64 (reference alone)"},                \
         {"threads", "N", OPT_COUNT, &(c)->threads, "threads; 0: all cores (the default)"},                   \
