@@ -180,7 +180,6 @@ ctl_status ctl_session_load(ctl_session *s) {
     if (status != CTL_OK) return status;
     memset(s->param_written, 1, program->nparams);
     s->loaded = true;
-    s->last_run = NOTHING_RAN;
     return CTL_OK;
 }
 
@@ -198,9 +197,7 @@ static bool check_loaded(ctl_session *s, const char *what) {
 
 ctl_status ctl_session_update(ctl_session *s) {
     if (!check_loaded(s, "an update")) return CTL_ERR_INPUT;
-    ctl_status status = run(s, RUN_UPDATE);
-    s->last_run = NOTHING_RAN;
-    return status;
+    return run(s, RUN_UPDATE);
 }
 
 /* ---- inputs ---- */
@@ -415,7 +412,5 @@ ctl_status ctl_session_optimize(ctl_session *s, const ctl_optimizer_step *o, dou
             return status;
         }
     }
-    ctl_status status = run(s, RUN_UPDATE);
-    s->last_run = NOTHING_RAN;
-    return status;
+    return run(s, RUN_UPDATE);
 }

@@ -87,6 +87,7 @@ typedef struct fake_session {
     ctl_session common;
     char *region[REGION_COUNT];
     int runs[RUN_COUNT];
+    bool fails; /* the next run */
 } fake_session;
 
 static ctl_status fake_open(const ctl_program *program, const ctl_session_options *options,
@@ -122,7 +123,9 @@ static void *fake_address(ctl_session *common, const ctl_operand *o) {
 }
 static ctl_status fake_run(ctl_session *common, ctl_program_entry entry) {
     const ctl_program *p = common->program;
-    ((fake_session *)common)->runs[entry]++;
+    fake_session *own = (fake_session *)common;
+    own->runs[entry]++;
+    if (own->fails) return CTL_ERR_UNSUPPORTED;
     if (entry == RUN_LOAD) {
         for (size_t r = 0; r < 3; r++) {
             double row[5], sum = 0;
