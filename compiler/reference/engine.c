@@ -124,18 +124,27 @@ static void make_inputs(maker *m, reference_program *own, const ctl_graph *g, ct
     if (normaliser) own->normaliser = make_input(m, 1, 1, real, "normaliser");
 }
 
+/* The graph's outputs, then the gradients of inputs as outputs named "d NAME", which backward leaves there.
+ */
 static void make_outputs(maker *m, const ctl_graph *g, ctl_dtype real) {
-    ctl_program *p = m->p;
-    p->noutputs = g->outputs.n;
-    p->outputs = CTL_NEW_ARRAY(m->arena, ctl_program_output, p->noutputs);
+    CTL_VEC(ctl_program_output) outputs = {0};
     for (size_t k = 0; k < g->outputs.n; k++) {
         const ctl_output *from = &g->outputs.at[k];
         const ctl_node *n = &g->at[from->node];
-        ctl_program_output *to = &p->outputs[k];
-        to->name = from->name;
-        to->forward = make_buffer(m, REGION_STEP, USE_TRANSIENT, n->rows, n->cols, real, to->name);
-        to->evaluate = from->evaluate == CTL_NONE ? CTL_NO_OPERAND : to->forward;
+        ctl_program_output to = {.name = from->name, .evaluate = CTL_NO_OPERAND};
+        to.forward = make_buffer(m, REGION_STEP, USE_TRANSIENT, n->rows, n->cols, real, to.name);
+        if (from->evaluate != CTL_NONE) to.evaluate = to.forward;
+        CTL_PUSH(m->arena, &outputs, to);
     }
+    for (size_t k = 0; k < g->inputs.n; k++) {
+        const ctl_input *in = &g->inputs.at[k];
+        if (in->grad == CTL_NONE) continue;
+        ctl_program_output to = {.name = ctl_format(m->arena, "d %s", in->name), .evaluate = CTL_NO_OPERAND};
+        to.forward =
+            make_buffer(m, REGION_STEP, USE_TRANSIENT, g->rows_of[in->space], in->cols, real, to.name);
+        CTL_PUSH(m->arena, &outputs, to);
+    }
+    m->p->outputs = outputs.at, m->p->noutputs = outputs.n;
 }
 
 static void release(ctl_program *program) {
@@ -316,6 +325,9 @@ static ctl_status run(ctl_session *s, ctl_program_entry entry) {
         return status;
     }
     if (entry == RUN_BACKWARD) add_gradients(s, g, r);
+    for (size_t k = 0, at = g->outputs.n; entry == RUN_BACKWARD && k < g->inputs.n; k++)
+        if (g->inputs.at[k].grad != CTL_NONE)
+            put(s, &p->outputs[at++].forward, ref_value(r, g->inputs.at[k].grad));
     for (size_t k = 0; entry == RUN_LOAD && k < g->params.n; k++)
         if (g->params.at[k].init == INIT_VALUE)
             put(s, &p->params[k].init_value, ref_value(r, g->params.at[k].init_node));
