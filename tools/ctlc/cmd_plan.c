@@ -59,11 +59,13 @@ int cmd_plan(int argc, char **argv) {
     code = tool_compile_spec("plan", line.operands.at[0], &c, &speaker, &program);
     if (code) return code;
     memory_report m;
-    memory_report_make(program, &m);
-    if (json)
+    const bool made = memory_report_make(program, &m);
+    if (!made)
+        fprintf(stderr, "ctlc plan: no memory\n");
+    else if (json)
         print_json(program, &m);
     else
         print_text(line.operands.at[0], program, &m);
     ctl_program_free(program);
-    return EXIT_DONE;
+    return made ? EXIT_DONE : EXIT_MEMORY;
 }

@@ -34,6 +34,7 @@ typedef struct run {
     ctl_loader *loader, *held_out_loader;
     ctl_session *session;
     ctl_settings settings;
+    memory_report memory;
     ctl_train_result result;
 } run;
 
@@ -101,11 +102,10 @@ static ctl_status open_data(run *r) {
 }
 
 static ctl_status open_session(run *r) {
-    memory_report m;
+    const memory_report *m = &r->memory;
     char a[32], b[32], c[32];
-    memory_report_make(r->program, &m);
     progress_note(&r->progress, "%s: %s parameters, %s trained; %s planned", r->spec,
-                  tool_count(m.parameters, a), tool_count(m.trained, b), tool_bytes((double)m.total, c));
+                  tool_count(m->parameters, a), tool_count(m->trained, b), tool_bytes((double)m->total, c));
     tool_meter_init(&r->meter);
     const ctl_session_options so = {.allocator = &r->meter.allocator,
                                     .threads = (int)r->o->compile.threads,
@@ -157,8 +157,7 @@ static ctl_status save(run *r) {
 }
 
 static ctl_status report(run *r) {
-    memory_report m;
-    memory_report_make(r->program, &m);
+    const memory_report m = r->memory;
     const ctl_train_result *t = &r->result;
     run_result out = {.parameters = m.parameters,
                       .trained = m.trained,
@@ -191,6 +190,7 @@ static ctl_status whole_run(run *r) {
     r->settings = r->program->settings;
     if (r->o->steps) r->settings.steps = r->o->steps;
     if (r->o->seed >= 0) r->settings.seed = r->o->seed;
+    if (!memory_report_make(r->program, &r->memory)) return CTL_ERR_MEMORY;
     ctl_status status = ctl_train_accepts(r->program, place.voice);
     if (status == CTL_OK) status = open_data(r);
     if (status == CTL_OK) status = ctl_directory_make(r->o->out, place);

@@ -14,7 +14,8 @@ typedef struct memory_report {
     size_t total;             /* all three regions */
     int64_t parameters, trained;
 } memory_report;
-void memory_report_make(const ctl_program *program, memory_report *out);
+/* False: no memory. */
+bool memory_report_make(const ctl_program *program, memory_report *out);
 const char *memory_use_name(ctl_use use); /* "frozen weights" */
 const char *memory_use_key(ctl_use use);  /* "weights", for JSON */
 
