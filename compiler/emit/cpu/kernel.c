@@ -5,9 +5,9 @@
  *   for t, for h: rows' addresses; for each pass: numbers, loops, stores of numbers
  *
  * A segment of a loop is at most: a masked chunk, whole chunks, a masked chunk. Few whole chunks are written
- * one after the other, more become a loop whose body takes 1, 2 or 4 of them. In a chunk all sinks' values
- * are computed before anything is stored, so an operand may be stored over one that is loaded at the same
- * columns. */
+ * one after the other, more become a loop whose body takes one, or with dropout four. In a chunk all sinks'
+ * values are computed before anything is stored, so an operand may be stored over one that is loaded at the
+ * same columns. */
 #include "compiler/emit/cpu/build.h"
 
 #include <math.h>
@@ -193,17 +193,12 @@ static void write_chunk(ctl_cpu_builder *e, const ctl_row_loop *loop, const ctl_
 }
 
 /* ---- loops over columns ---- */
+/* Processors look far enough ahead that taking several chunks at a time gains nothing, but where they share
+ * work. */
 static int chunks_of_body(const ctl_cpu_builder *e, const ctl_row_segment *g) {
-    size_t work = 0;
-    for (size_t k = 0; k < g->steps.n; k++) {
-        uint32_t op = e->p->at[g->steps.at[k].instr].op;
-        if (g->steps.at[k].kind != STEP_COMPUTE) continue;
-        if (op == OP_DROP) return 4; /* four chunks share their random numbers */
-        work += op == OP_EXP || op == OP_LOG || op == OP_TANH || op == OP_ERF || op == OP_SIN || op == OP_COS
-                    ? 25
-                    : 2;
-    }
-    return work <= 30 ? 4 : work <= 60 ? 2 : 1;
+    for (size_t k = 0; k < g->steps.n; k++)
+        if (g->steps.at[k].kind == STEP_COMPUTE && e->p->at[g->steps.at[k].instr].op == OP_DROP) return 4;
+    return 1;
 }
 
 static void loop_of_chunks(ctl_cpu_builder *e, const ctl_row_loop *loop, const ctl_row_segment *g,

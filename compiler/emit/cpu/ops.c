@@ -59,9 +59,10 @@ LLVMValueRef ctl_cpu_choose_max(ctl_cpu_builder *e, LLVMValueRef x, LLVMValueRef
 static value round_bf16(ctl_cpu_builder *e, value x) {
     const ctl_cpu_shape *s = ctl_cpu_shape_of(e, x);
     value bits = LLVMBuildBitCast(e->at, x, s->word, "");
-    value even =
-        LLVMBuildAnd(e->at, LLVMBuildLShr(e->at, bits, ctl_cpu_word(s, 16), ""), ctl_cpu_word(s, 1), "");
-    value sum = LLVMBuildAdd(e->at, LLVMBuildAdd(e->at, bits, ctl_cpu_word(s, 0x7fff), ""), even, "");
+    value last = LLVMBuildAnd(e->at, bits, ctl_cpu_word(s, 0x10000), "");
+    value odd = LLVMBuildICmp(e->at, LLVMIntNE, last, ctl_cpu_word(s, 0), "");
+    value half = LLVMBuildSelect(e->at, odd, ctl_cpu_word(s, 0x8000), ctl_cpu_word(s, 0x7fff), "");
+    value sum = LLVMBuildAdd(e->at, bits, half, "");
     value quiet = LLVMBuildOr(e->at, bits, ctl_cpu_word(s, 0x400000), "");
     value nan = LLVMBuildFCmp(e->at, LLVMRealUNO, x, x, "");
     value high =
