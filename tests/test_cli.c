@@ -290,22 +290,39 @@ static void wait_for_log(const char *name, int lines) {
         FILE *f = fopen(path, "r");
         for (int c; f && (c = fgetc(f)) != EOF;) seen += c == '\n';
         if (f) fclose(f);
-        if (seen >= lines) return;
+        if (f && seen >= lines) return;
         nanosleep(&(struct timespec){0, 5000000}, NULL);
     }
     fail_msg("%s did not grow to %d lines", path, lines);
 }
 
-static void test_interrupt(void **state) {
-    (void)state;
+/* Starts `ctlc train` in the folder; the words after that end with NULL. What it says goes to said.txt. */
+static pid_t start_training(const char *const *words) {
     pid_t child = fork();
     assert_true(child >= 0);
-    if (child == 0) {
-        if (chdir(folder) != 0 || !freopen("int.txt", "w", stderr)) _exit(99);
-        execl(CTLC, "ctlc", "train", "small.ctl", "--tune", "low", "--data", "text.txt", "--out", "int",
-              "--steps", "1000000", "--set", "schedule=constant", (char *)NULL);
-        _exit(99);
-    }
+    if (child) return child;
+    if (chdir(folder) != 0 || !freopen("said.txt", "w", stderr)) _exit(99);
+    execv(CTLC, (char *const *)(uintptr_t)words);
+    _exit(99);
+}
+
+static void test_interrupt(void **state) {
+    (void)state;
+    const char *const words[] = {"ctlc",
+                                 "train",
+                                 "small.ctl",
+                                 "--tune",
+                                 "low",
+                                 "--data",
+                                 "text.txt",
+                                 "--out",
+                                 "int",
+                                 "--steps",
+                                 "1000000",
+                                 "--set",
+                                 "schedule=constant",
+                                 NULL};
+    pid_t child = start_training(words);
     wait_for_log("int/log.jsonl", 5);
     assert_int_equal(kill(child, SIGINT), 0);
     int status;
@@ -314,7 +331,7 @@ static void test_interrupt(void **state) {
     assert_int_equal(WEXITSTATUS(status), 3);
     assert_true(exists("int/latest"));
     assert_false(exists("int/adapter_model.safetensors"));
-    snprintf(output, sizeof output, "%s/int.txt", folder);
+    snprintf(output, sizeof output, "%s/said.txt", folder);
     FILE *f = fopen(output, "r");
     assert_non_null(f);
     output[fread(output, 1, sizeof output - 1, f)] = 0;
@@ -345,12 +362,37 @@ static void test_interrupt(void **state) {
     assert_true(exists("int/adapter_model.safetensors"));
 }
 
+/* The first signal waits for the step's end; a second one does not. A step of the executor at this size takes
+ * seconds. */
+static void test_second_interrupt(void **state) {
+    (void)state;
+    const char *const words[] = {
+        "ctlc",           "train",    "small.ctl", "--tune",          "low", "--data",
+        "text.txt",       "--out",    "twice",     "--steps",         "9",   "--set",
+        "tokens=256x128", "--engine", "reference", "--eval-fraction", "0",   NULL};
+    pid_t child = start_training(words);
+    wait_for_log("twice/log.jsonl", 0);
+    nanosleep(&(struct timespec){0, 100000000}, NULL);
+    assert_int_equal(kill(child, SIGINT), 0);
+    nanosleep(&(struct timespec){0, 100000000}, NULL);
+    assert_int_equal(kill(child, SIGINT), 0);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGINT);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_help),          cmocka_unit_test(test_usage),
-        cmocka_unit_test(test_check),         cmocka_unit_test(test_plan),
-        cmocka_unit_test(test_train_adapter), cmocka_unit_test(test_train_errors),
-        cmocka_unit_test(test_full_output),   cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(test_help),
+        cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_check),
+        cmocka_unit_test(test_plan),
+        cmocka_unit_test(test_train_adapter),
+        cmocka_unit_test(test_train_errors),
+        cmocka_unit_test(test_full_output),
+        cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(test_second_interrupt),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
