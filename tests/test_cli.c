@@ -366,10 +366,10 @@ static void test_interrupt(void **state) {
  * seconds. */
 static void test_second_interrupt(void **state) {
     (void)state;
-    const char *const words[] = {
-        "ctlc",           "train",    "small.ctl", "--tune",          "low", "--data",
-        "text.txt",       "--out",    "twice",     "--steps",         "9",   "--set",
-        "tokens=256x128", "--engine", "reference", "--eval-fraction", "0",   NULL};
+    const char *const words[] = {"ctlc",     "train",     "small.ctl",       "--tune", "low",
+                                 "--data",   "text.txt",  "--out",           "twice",  "--steps",
+                                 "9",        "--set",     "tokens=16x128",   "--set",  "accumulate=200",
+                                 "--engine", "reference", "--eval-fraction", "0",      NULL};
     pid_t child = start_training(words);
     wait_for_log("twice/log.jsonl", 0);
     nanosleep(&(struct timespec){0, 100000000}, NULL);
