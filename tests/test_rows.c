@@ -188,11 +188,25 @@ static void test_rope(void **state) {
         uint32_t turned = cat(&m, 2, parts);
         uint32_t y = op2(&m, OP_ADD, op2(&m, OP_MUL, x, c), op2(&m, OP_MUL, turned, s));
         store(&m, CTL_BF16, cast(&m, CTL_BF16, y));
-        uint32_t e = op1(&m, OP_EXP, y); /* kept: its CAT is cut where it is made, not where it is read */
-        store(&m, CTL_F32, op2(&m, OP_DIV, e, op1(&m, OP_SUM, e)));
+        store(&m, CTL_F32, op1(&m, OP_SUM, op1(&m, OP_EXP, y)));
         store(&m, CTL_F32, drop(&m, 0.25, turned));
         check(arena, verified(&m), false);
     }
+}
+
+/* A kept value with CATs in it: cut where it is made, not where it is read. */
+static void test_kept_cat(void **state) {
+    ctl_arena *arena = arena_of(state);
+    maker m = start(arena, 1);
+    uint32_t parts[3] = {load(&m, AT_ROW, CTL_F32, 21), load(&m, AT_ROW, CTL_F32, 1),
+                         load(&m, AT_FIXED, CTL_BF16, 90)};
+    uint32_t e = op1(&m, OP_EXP, cat(&m, 3, parts)), s = op1(&m, OP_SUM, e);
+    store(&m, CTL_F32, op2(&m, OP_DIV, columns(&m, e, 7, 100), s));
+    ctl_rowprog *p = verified(&m);
+    ctl_schedule *schedule = ctl_rowprog_schedule(p, arena);
+    assert_int_equal(schedule->passes[0].loops.at[0].segments.n, 3);
+    assert_int_equal(schedule->passes[1].loops.at[0].segments.n, 1);
+    check(arena, p, false);
 }
 
 static void test_gather_and_table(void **state) {
@@ -418,6 +432,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_every_width, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_sum_tree, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_rope, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_kept_cat, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_gather_and_table, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_every_map, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_cut, set_up, tear_down),
