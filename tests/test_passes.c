@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <stdio.h>
 
+#include "compiler/elaborate/elaborate.h"
 #include "compiler/passes/passes.h"
 #include "compiler/passes/save_cut.h"
 #include "compiler/reference/reference.h"
@@ -497,6 +498,57 @@ static void test_forward_keeps_what_the_formula_says(void **state) {
     }
 }
 
+/* ---- the same through the language ---- */
+static void say(void *ctx, const ctl_diagnostic *d) {
+    (void)ctx;
+    print_error("%s: %s\n", d->code, d->message);
+}
+
+static ctl_graph *elaborated(const char *controls, int depth, const char *compute) {
+    char *text = ctl_format(&arena,
+                            "import llama, tuning\n"
+                            "control everything() on llama.causal_lm {\n    train **\n}\n"
+                            "model m = llama.causal_lm(; vocab = 11, dim = 64, depth = %d, heads = 4, kv_heads = 2, "
+                            "ffn = 176, theta = 10000.0)\n"
+                            "tune m with %s {\n    tokens 1 x 24\n    compute %s\n}\n",
+                            depth, controls, compute);
+    ctl_sink sink = {.arena = &arena, .fn = say};
+    uint32_t file = ctl_sink_add_source(&sink, "test.ctl", text, strlen(text));
+    ctl_spec spec = {0};
+    ctl_graph *g = ctl_elaborate(&arena, &sink, file, &(ctl_elaborate_options){0}, &spec);
+    assert_non_null(g);
+    return verified(g);
+}
+
+static const struct {
+    const char *controls;
+    int thin; /* numbers a token and layer beside those of the formula */
+} specs[] = {
+    {"tuning.lora_qkvud(rank = 8, alpha = 16)", 40},
+    {"tuning.lora_qkvud(rank = 8, alpha = 16, p = 0.0)", 40},
+    {"tuning.ud(rank = 6)", 6},
+    {"tuning.double(rank = 8)", 16},
+    {"tuning.ud(rank = 8), tuning.lora_qkv(rank = 4, alpha = 8)", 20},
+    {"everything()", 0},
+};
+
+static void test_specs_keep_what_the_formula_says(void **state) {
+    (void)state;
+    enum { H = 64, HEADS = 4, KV = 32, F = 176, TOKENS = 24 };
+    for (size_t k = 0; k < CTL_COUNT(specs); k++) {
+        int64_t bytes[2];
+        for (int deeper = 0; deeper < 2; deeper++) {
+            ctl_graph *plain = elaborated(specs[k].controls, 2 + deeper, "bf16");
+            ctl_graph *g = merged(rounded(simplified(differentiated(simplified(plain))), CTL_BF16)), *s = saved(g);
+            bytes[deeper] = ctl_saved_bytes(s);
+            if (deeper) continue;
+            assert_same_bits(run(s, CTL_BF16), run(g, CTL_BF16));
+            assert_true(distance(run(s, CTL_F64), run(differentiated(plain), CTL_F64)) <= 0.03);
+        }
+        assert_int_equal((bytes[1] - bytes[0]) / TOKENS, 8 * H + 4 * KV + 4 * F + 4 * HEADS + 2 * specs[k].thin);
+    }
+}
+
 static void test_backward_reads_no_product_of_forward_twice(void **state) {
     (void)state;
     llama m = tuned(TUNE_LORA);
@@ -627,6 +679,7 @@ int main(void) {
         TEST(test_sums_of_products_merge),
         TEST(test_a_weight_is_in_one_stack),
         TEST(test_forward_keeps_what_the_formula_says),
+        TEST(test_specs_keep_what_the_formula_says),
         TEST(test_backward_reads_no_product_of_forward_twice),
         TEST(test_random_graphs_keep_their_values),
         TEST(test_cut_is_the_least),
