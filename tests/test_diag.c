@@ -180,6 +180,24 @@ static void small_buffers(void **state) {
     }
 }
 
+/* Each code is explained under its summary, in the page that messages refer to. */
+static void every_code_is_explained(void **state) {
+    (void)state;
+    FILE *file = fopen(SOURCE_DIR "/docs/errors.md", "rb");
+    assert_non_null(file);
+    char *page = calloc(1, 1 << 20);
+    assert_true(fread(page, 1, (1 << 20) - 1, file) > 0);
+    fclose(file);
+    int n = 0;
+    for (int code = CTL_NO_CODE + 1; *ctl_code_name((ctl_code)code); code++, n++) {
+        char heading[300];
+        snprintf(heading, sizeof heading, "\n### %s: %s\n", ctl_code_name((ctl_code)code), ctl_code_summary((ctl_code)code));
+        if (!strstr(page, heading)) fail_msg("docs/errors.md lacks the heading%s", heading);
+    }
+    assert_true(n > 50);
+    free(page);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(places, setup, teardown),
@@ -189,6 +207,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(too_many, setup, teardown),
         cmocka_unit_test(json),
         cmocka_unit_test(small_buffers),
+        cmocka_unit_test(every_code_is_explained),
     };
     return cmocka_run_group_tests_name("diag", tests, NULL, NULL);
 }
