@@ -89,7 +89,7 @@ static void test_emitted_functions(void **state) {
         float *in = mem.args[0].base, *one = mem.args[2].base;
         size_t n = mem.bytes[0] / sizeof(float), ones = mem.bytes[2] / sizeof(float);
         for (size_t i = 0; i < n; i++) in[i] = q->from + (q->to - q->from) * (float)i / (float)n;
-        for (size_t i = 0; i < ones; i++) one[i] = in[i * 997];
+        for (size_t i = 0; i < ones; i++) one[i] = in[i * 997 % n];
         run_kernel(&kernels[k], &mem, 0, ROWS);
         for (int64_t t = 0; t < ROWS; t++) {
             const float *x = in + t * mem.args[0].stride,
