@@ -93,6 +93,36 @@ static uint32_t new_unit(ctl_grouping *u, int list, const ctl_unit *unit) {
     return (uint32_t)u->list[list].n - 1;
 }
 
+static int64_t bytes_of(const ctl_grouping *u, ctl_node_id id) {
+    return at(u, id)->rows * at(u, id)->cols * (int64_t)ctl_dtype_size(ctl_group_dtype(u, id));
+}
+
+static bool only_rows_after(const ctl_units *units, uint32_t number) {
+    for (uint32_t k = (uint32_t)units->n; k-- > number + 1;)
+        if (units->at[k].kind == UNIT_TASK) return false;
+    return true;
+}
+
+/* Whether anything but the node needs this member of the unit stored. Readers that may still join are not counted. */
+static bool stored_anyway(const ctl_grouping *u, int list, uint32_t unit, ctl_node_id member, ctl_node_id node) {
+    if (u->value[member].crossing || u->value[member].panel != CTL_NONE) return true;
+    for (uint32_t k = u->reader_begin[member]; k < u->reader_begin[member + 1]; k++) {
+        ctl_node_id reader = u->readers[k];
+        if (reader == node || in_unit(u, list, unit, reader)) continue;
+        if (u->value[reader].ready || !ctl_group_joins(u, reader, member)) return true;
+    }
+    return false;
+}
+
+/* A node in a row program far back is kept until now; but then the members that it alone reads need not be. */
+static bool worth_joining(ctl_grouping *u, int list, uint32_t unit, ctl_node_id id, const ctl_node_ids *reads) {
+    int64_t spared = 0;
+    for (size_t k = 0; k < reads->n; k++)
+        if (in_unit(u, list, unit, reads->at[k]) && !stored_anyway(u, list, unit, reads->at[k], id))
+            spared += bytes_of(u, reads->at[k]);
+    return bytes_of(u, id) <= spared;
+}
+
 /* The row program that the node joins, or a new one. */
 static uint32_t choose(ctl_grouping *u, int list, ctl_node_id id, const ctl_node_ids *reads) {
     uint32_t least = 0; /* everything outside is ready before this unit */
@@ -109,11 +139,14 @@ static uint32_t choose(ctl_grouping *u, int list, ctl_node_id id, const ctl_node
     }
     const ctl_units *units = &u->list[list];
     if (!u->no_fuse) {
-        if (latest != UINT32_MAX && latest >= least && fits(u, list, latest, id, reads)) return latest;
+        if (latest != UINT32_MAX && latest >= least && fits(u, list, latest, id, reads) &&
+            (only_rows_after(units, latest) || worth_joining(u, list, latest, id, reads)))
+            return latest;
         uint32_t looked = 0;
         for (uint32_t k = (uint32_t)units->n; k-- > least && looked++ < MOST_LOOKED_BACK;) {
             if (units->at[k].kind == UNIT_TASK) break;
-            if (same_rows(u, &units->at[k], id) && shares(&units->at[k], reads) && fits(u, list, k, id, reads)) return k;
+            if (!same_rows(u, &units->at[k], id) || !fits(u, list, k, id, reads)) continue;
+            if (units->at[k].space != SPACE_NONE || shares(&units->at[k], reads)) return k;
         }
     }
     ctl_unit unit = {.kind = UNIT_ROWS, .node = id};

@@ -10,8 +10,10 @@
  *
  * Units are made list by list (load, update, forward, backward, evaluate). Tasks come in the graph's order; a ROW node
  * is computed when first needed, and joins the row program of its latest producer if everything else that it reads is
- * ready before that one; else one of the row programs at the end of the list, when they share an input; else it begins
- * a new one. So there is never a cycle, and what the backward pass rebuilds is rebuilt late. */
+ * ready before that one; else one of the row programs after the list's last task (of weights: when they share an
+ * input); else it begins a new one. So there is never a cycle, and what the backward pass rebuilds is rebuilt late. A
+ * row program with tasks after it is joined only when that keeps no more bytes until now than would be kept anyway.
+ * Repeats are not computed: whoever reads one loads its row for each part. */
 #ifndef CTL_GROUP_H
 #define CTL_GROUP_H
 

@@ -19,7 +19,7 @@ ctl_dtype ctl_group_dtype(const ctl_grouping *u, ctl_node_id id) {
 static bool is_identity(const ctl_grouping *u, ctl_node_id id) {
     const ctl_node *n = at(u, id);
     if (n->op == OP_CAST) return n->dtype != CTL_BF16 || ctl_group_dtype(u, n->in[0]) == CTL_BF16;
-    return n->op == OP_STOP || n->op == OP_STATE || n->op == OP_TOREAL;
+    return n->op == OP_STOP || n->op == OP_STATE || n->op == OP_TOREAL || (n->op == OP_REPEAT && n->i[0] == 1);
 }
 
 ctl_node_id ctl_group_stored(const ctl_grouping *u, ctl_node_id id) {
@@ -59,6 +59,7 @@ bool ctl_group_joins(const ctl_grouping *u, ctl_node_id reader, ctl_node_id read
 
 static void read_numbers(ctl_grouping *u, ctl_node_id id, ctl_node_ids *out) {
     ctl_node_id same = u->value[id].same;
+    if (at(u, same)->op == OP_REPEAT) same = u->value[at(u, same)->in[0]].same; /* loaded for each of the parts */
     if (!u->value[same].inlined) CTL_PUSH(u->arena, out, same);
 }
 
@@ -72,7 +73,7 @@ void ctl_group_reads(ctl_grouping *u, ctl_node_id id, ctl_node_ids *out) {
     const ctl_node *n = at(u, id);
     if (v->part == PART_ROW) {
         if (v->inlined) return;
-        if (v->same != id) {
+        if (v->same != id || n->op == OP_REPEAT) {
             read_numbers(u, id, out);
         } else if (n->op == OP_TAKE) {
             read_stored(u, n->in[0], out), read_stored(u, n->in[1], out);

@@ -67,7 +67,8 @@ static uint32_t value(writer *w, ctl_node_id id) {
     ctl_lowering *l = w->l;
     id = l->u->value[id].same;
     if (l->stamp_value[id] == l->stamp) return l->value_of[id];
-    uint32_t v = l->u->value[id].inlined ? compute(w, id) : load_value(w, id, false);
+    bool again = l->u->value[id].inlined || (at(w, id)->op == OP_REPEAT && !is_member(w, id));
+    uint32_t v = again ? compute(w, id) : load_value(w, id, false);
     l->stamp_value[id] = l->stamp;
     return l->value_of[id] = v;
 }
