@@ -1,0 +1,66 @@
+/* finish: what follows a product row by row: the epilogue of a matrix product, and softmax-cross-entropy on a row of logits.
+ * For the lanes_*.c files. Both take their f32 operations in the order of the contract; nothing is fused here that the
+ * contract (program.h) does not fuse. */
+#ifndef CTL_CPU_FINISH_H
+#define CTL_CPU_FINISH_H
+
+#include "runtime/cpu/lanes.h"
+#include "runtime/cpu/vector.h"
+
+INLINE void finish_lanes(const ctl_epilogue *e, int64_t row, int64_t col, int64_t n) {
+    lanes x = load_n(e->acc + row * e->acc_stride + col, n);
+    if (e->accumulate) x = x + load_real(e->c, row * e->c_stride + col, e->c_bf16, n);
+    if (e->bias) x = x + load_real(e->bias, col, e->bias_bf16, n);
+    if (e->addend) x = x + load_real(e->addend, row * e->addend_stride + col, e->addend_bf16, n);
+    store_real(e->c, row * e->c_stride + col, e->c_bf16, x, n);
+}
+
+static void finish_product(const ctl_epilogue *e) {
+    for (int64_t i = 0; i < e->rows; i++) {
+        int64_t j = 0;
+        for (; j + LANES <= e->cols; j += LANES) finish_lanes(e, i, j, LANES);
+        if (j < e->cols) finish_lanes(e, i, j, e->cols - j);
+    }
+}
+
+/* Exponentials of x - max over the row, left in x; lanes past the end count as 0. */
+INLINE float exponentials(float *x, int64_t n, float most) {
+    lanes sum = splat(0);
+    const lanes factor = splat(1.44269504088896340736f);
+    for (int64_t j = 0; j < n; j += LANES) {
+        int64_t w = n - j;
+        lanes e = exp2_lanes((load_n(x + j, w) - splat(most)) * factor);
+        store_n(x + j, e, w);
+        if (w < LANES) {
+            float tail[LANES] = {0};
+            memcpy(tail, &e, (size_t)w * sizeof *tail);
+            e = load(tail);
+        }
+        sum += e;
+    }
+    return sum_lanes(sum);
+}
+
+static float finish_cross_entropy(float *x, int64_t n, int64_t label, float scale, void *d, bool bf16) {
+    lanes top = splat(-INFINITY);
+    int64_t j = 0;
+    for (; j + LANES <= n; j += LANES) top = larger(load(x + j), top);
+    float each[LANES], most = -INFINITY, at_label = x[label];
+    memcpy(each, &top, sizeof each);
+    for (int l = 0; l < LANES; l++)
+        if (each[l] > most) most = each[l];
+    for (; j < n; j++)
+        if (x[j] > most) most = x[j];
+    float sum = exponentials(x, n, most);
+    float loss = logf(sum) + most - at_label;
+    if (!d) return loss;
+    /* (softmax - 1) * scale at the label, softmax * scale elsewhere. d may be x: reading keeps ahead of writing. */
+    float special = (x[label] / sum - 1.0f) * scale;
+    const lanes total = splat(sum);
+    for (j = 0; j < n; j += LANES) store_real(d, j, bf16, load_n(x + j, n - j) / total * splat(scale), n - j);
+    if (bf16) ((uint16_t *)d)[label] = ctl_f32_to_bf16(special);
+    else ((float *)d)[label] = special;
+    return loss;
+}
+
+#endif
