@@ -1,6 +1,6 @@
-/* llama_graph: a LLaMA as the elaborator would write it, built by hand for tests: every port and projection a state,
- * transposes written out, rope's table once a head. With LoRA on q, k, v, up and down; control on the feed-forward;
- * double control; or everything trained. */
+/* llama_graph: a LLaMA as the elaborator would write it, built by hand for tests: every port and projection a
+ * state, transposes written out, rope's table once a head. With LoRA on q, k, v, up and down; control on the
+ * feed-forward; double control; or everything trained. */
 #ifndef CTL_TESTS_LLAMA_GRAPH_H
 #define CTL_TESTS_LLAMA_GRAPH_H
 
@@ -17,8 +17,14 @@ typedef struct llama {
 } llama;
 
 static ctl_node_id param_of(ctl_graph *g, const char *name, int64_t rows, int64_t cols, bool trained) {
-    ctl_param p = {.name = name, .rows = rows, .cols = cols, .ndims = rows == 1 ? 1 : 2, .trained = trained,
-                   .node = CTL_NONE, .grad = CTL_NONE, .init_node = CTL_NONE};
+    ctl_param p = {.name = name,
+                   .rows = rows,
+                   .cols = cols,
+                   .ndims = rows == 1 ? 1 : 2,
+                   .trained = trained,
+                   .node = CTL_NONE,
+                   .grad = CTL_NONE,
+                   .init_node = CTL_NONE};
     CTL_PUSH(g->arena, &g->params, p);
     ctl_node node = {.op = OP_PARAM, .i = {(int64_t)g->params.n - 1}, .path = name, .span = CTL_NO_SPAN};
     const char *why;
@@ -26,7 +32,12 @@ static ctl_node_id param_of(ctl_graph *g, const char *name, int64_t rows, int64_
 }
 
 static ctl_node_id input_of(ctl_graph *g, const char *name, bool is_id, int64_t cols) {
-    ctl_input in = {.name = name, .is_id = is_id, .space = SPACE_TOKENS, .cols = cols, .node = CTL_NONE, .grad = CTL_NONE};
+    ctl_input in = {.name = name,
+                    .is_id = is_id,
+                    .space = SPACE_TOKENS,
+                    .cols = cols,
+                    .node = CTL_NONE,
+                    .grad = CTL_NONE};
     CTL_PUSH(g->arena, &g->inputs, in);
     ctl_node node = {.op = OP_INPUT, .i = {(int64_t)g->inputs.n - 1}, .path = name, .span = CTL_NO_SPAN};
     const char *why;
@@ -42,10 +53,10 @@ static ctl_node_id state_of(ctl_graph *g, const char *name, ctl_node_id sum) {
 static ctl_node_id attr(ctl_graph *g, ctl_op op, ctl_node_id a, int64_t i0, int64_t i1) {
     return ctl_build(g, CTL_NONE, op, 1, &a, (const int64_t[3]){i0, i1, 0}, 0);
 }
-#define C(x)       ctl_build_const(g, (x))
-#define U(op, a)   CTL_B1(g, CTL_NONE, op, a)
+#define C(x)        ctl_build_const(g, (x))
+#define U(op, a)    CTL_B1(g, CTL_NONE, op, a)
 #define B(op, a, b) CTL_B2(g, CTL_NONE, op, a, b)
-#define NAME(...)  ctl_format(g->arena, __VA_ARGS__)
+#define NAME(...)   ctl_format(g->arena, __VA_ARGS__)
 
 static ctl_node_id times(ctl_graph *g, ctl_node_id x, ctl_node_id weight) { /* x @ weight.T */
     return B(OP_MATMUL, x, U(OP_TRANSPOSE, weight));
@@ -59,7 +70,8 @@ static ctl_node_id lowrank(ctl_graph *g, const llama *m, ctl_node_id x, int64_t 
     return state_of(g, NAME("%s.y", at), times(g, thin, b));
 }
 
-static ctl_node_id linear(ctl_graph *g, const llama *m, ctl_node_id x, int64_t n, const char *at, bool tuned, bool biased) {
+static ctl_node_id linear(ctl_graph *g, const llama *m, ctl_node_id x, int64_t n, const char *at, bool tuned,
+                          bool biased) {
     ctl_node_id port = state_of(g, NAME("%s.x", at), x);
     ctl_node_id w = param_of(g, NAME("%s.weight", at), n, g->at[x].cols, m->how == TUNE_FULL);
     ctl_node_id y;
@@ -109,7 +121,8 @@ static ctl_node_id block(ctl_graph *g, const llama *m, ctl_node_id s, const char
     q = state_of(g, NAME("%s.q", at), rope(g, m, q, NAME("%s.q_rope", at)));
     k = state_of(g, NAME("%s.k", at), rope(g, m, k, NAME("%s.k_rope", at)));
     v = state_of(g, NAME("%s.v", at), v);
-    ctl_node_id o = ctl_build(g, CTL_NONE, OP_ATTEND, 3, (const ctl_node_id[]){q, k, v}, (const int64_t[3]){m->head, 1, 0}, 0);
+    ctl_node_id o = ctl_build(g, CTL_NONE, OP_ATTEND, 3, (const ctl_node_id[]){q, k, v},
+                              (const int64_t[3]){m->head, 1, 0}, 0);
     ctl_node_id attention = state_of(g, NAME("%s.self_attn.y", at),
                                      linear(g, m, o, m->hidden, NAME("%s.o_proj", at), false, false));
     ctl_node_id sum = B(OP_ADD, x, attention);
@@ -120,7 +133,8 @@ static ctl_node_id block(ctl_graph *g, const llama *m, ctl_node_id s, const char
     ctl_node_id up = linear(g, m, p, m->ffn, NAME("%s.up_proj", at), true, false);
     ctl_node_id sigmoid = B(OP_DIV, C(1), B(OP_ADD, C(1), U(OP_EXP, U(OP_NEG, gate))));
     ctl_node_id a = state_of(g, NAME("%s.a", at), B(OP_MUL, B(OP_MUL, gate, sigmoid), up));
-    ctl_node_id mlp = state_of(g, NAME("%s.mlp.y", at), linear(g, m, a, m->hidden, NAME("%s.down_proj", at), true, false));
+    ctl_node_id mlp =
+        state_of(g, NAME("%s.mlp.y", at), linear(g, m, a, m->hidden, NAME("%s.down_proj", at), true, false));
     sum = B(OP_ADD, h, mlp);
     if (m->how == TUNE_DOUBLE || m->how == TUNE_CONTROL) {
         sum = B(OP_ADD, sum, lowrank(g, m, h, m->hidden, NAME("%s.mlp", at)));
@@ -134,7 +148,8 @@ static ctl_graph *build_llama(ctl_arena *arena, const llama *m) {
     ctl_node_id ids = input_of(g, "ids", true, 1), labels = input_of(g, "labels", true, 1);
     ctl_node_id table = param_of(g, "embed_tokens.weight", m->vocab, m->hidden, m->how == TUNE_FULL);
     ctl_node_id s = state_of(g, "s[0]", state_of(g, "embed_tokens.y", B(OP_TAKE, table, ids)));
-    for (int64_t i = 0; i < m->depth; i++) s = state_of(g, NAME("s[%d]", (int)i + 1), block(g, m, s, NAME("layers.%d", (int)i)));
+    for (int64_t i = 0; i < m->depth; i++)
+        s = state_of(g, NAME("s[%d]", (int)i + 1), block(g, m, s, NAME("layers.%d", (int)i)));
     ctl_node_id y = rmsnorm(g, m, s, "norm");
     ctl_node_id logits = state_of(g, "logits", linear(g, m, y, m->vocab, "lm_head", false, false));
     g->loss = state_of(g, "loss", ctl_build_cross_entropy(g, logits, logits, labels));

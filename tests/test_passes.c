@@ -1,5 +1,5 @@
-/* Passes on graphs built by hand: values stay, rounding stands where it should, and what forward keeps has exactly the
- * bytes that the formula gives. */
+/* Passes on graphs built by hand: values stay, rounding stands where it should, and what forward keeps has
+ * exactly the bytes that the formula gives. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -93,7 +93,8 @@ static void keep(results *to, const ctl_reference *ref, const ctl_graph *g, ctl_
     to->at = at, to->n += n;
 }
 
-/* The outputs (of both entries) and the gradients of all parameters, on random numbers that depend on names' order. */
+/* The outputs (of both entries) and the gradients of all parameters, on random numbers that depend on names'
+ * order. */
 static results run(const ctl_graph *g, ctl_dtype compute) {
     ctl_reference *ref;
     results out = {0};
@@ -112,7 +113,8 @@ static results run(const ctl_graph *g, ctl_dtype compute) {
         const ctl_input *in = &g->inputs.at[k];
         for (int64_t j = 0; j < tokens * in->cols; j++) {
             double u = noise(&seed);
-            ctl_reference_input(ref, k)[j] = in->is_id ? (j % 7 == 6 && k ? -100 : floor(fabs(u) * 10.99)) : (float)u;
+            ctl_reference_input(ref, k)[j] =
+                in->is_id ? (j % 7 == 6 && k ? -100 : floor(fabs(u) * 10.99)) : (float)u;
         }
     }
     for (int64_t t = 0; t < tokens; t++) { /* two documents */
@@ -153,8 +155,15 @@ static void assert_same_bits(results a, results b) {
     }
 }
 
-static const llama small = {.tokens = 24, .hidden = 16, .heads = 4, .kv_heads = 2, .head = 4, .ffn = 24, .vocab = 11,
-                            .depth = 2, .rank = 3};
+static const llama small = {.tokens = 24,
+                            .hidden = 16,
+                            .heads = 4,
+                            .kv_heads = 2,
+                            .head = 4,
+                            .ffn = 24,
+                            .vocab = 11,
+                            .depth = 2,
+                            .rank = 3};
 
 static llama tuned(tuning how) {
     llama m = small;
@@ -310,7 +319,8 @@ static void test_head_replaces_unread_logits(void **state) {
     assert_int_equal(count_ops(s, OP_HEAD), 1);
     assert_close(run(s, CTL_F64), run(g, CTL_F64), 1e-13);
     for (size_t k = 0; k < g->n; k++) { /* the same with the logits asked for */
-        if (g->at[k].op == OP_STATE && strcmp(g->at[k].path, "logits") == 0) give(g, "logits", (ctl_node_id)k);
+        if (g->at[k].op == OP_STATE && strcmp(g->at[k].path, "logits") == 0)
+            give(g, "logits", (ctl_node_id)k);
     }
     s = simplified(g);
     assert_int_equal(count_ops(s, OP_HEAD), 0);
@@ -384,7 +394,10 @@ static void test_operands_are_bf16(void **state) {
     ctl_graph *g = rounded(simplified(differentiated(simplified(build_llama(&arena, &m)))), CTL_BF16);
     for (size_t k = 0; k < g->n; k++) {
         const ctl_node *n = &g->at[k];
-        uint32_t operands = n->op == OP_MATMUL || n->op == OP_HEAD ? 2 : n->op == OP_ATTEND ? 3 : n->op == OP_ATTEND_GRAD ? 4 : 0;
+        uint32_t operands = n->op == OP_MATMUL || n->op == OP_HEAD ? 2
+                            : n->op == OP_ATTEND                   ? 3
+                            : n->op == OP_ATTEND_GRAD              ? 4
+                                                                   : 0;
         for (uint32_t j = 0; j < operands; j++) assert_int_equal(g->at[n->in[j]].dtype, CTL_BF16);
         if (n->op == OP_ATTEND_GRAD) assert_int_equal(g->at[n->in[4]].dtype, CTL_REAL);
         if (n->op == OP_PARAM) assert_int_equal(n->dtype, CTL_REAL);
@@ -420,7 +433,8 @@ static void test_products_of_one_operand_merge(void **state) {
             assert_true(left->i[0] + 1 == right->i[0]);
         }
     }
-    ctl_graph *f = rounded(simplified(g), CTL_F32); /* without casts plain 2 and 3 are as 4 and 5, but for their rate */
+    ctl_graph *f =
+        rounded(simplified(g), CTL_F32); /* without casts plain 2 and 3 are as 4 and 5, but for their rate */
     assert_int_equal(count_ops(merged(f), OP_MATMUL), 3);
     assert_same_bits(run(merged(f), CTL_F32), run(f, CTL_F32));
 }
@@ -454,7 +468,8 @@ static void test_a_weight_is_in_one_stack(void **state) {
             ctl_graph *p = merged(g);
             int *stacks = CTL_NEW_ARRAY(&arena, int, p->n);
             for (size_t j = 0; j < p->n; j++) {
-                for (uint32_t i = 0; p->at[j].op == OP_STACK && i < p->at[j].nin; i++) stacks[p->at[j].in[i]]++;
+                for (uint32_t i = 0; p->at[j].op == OP_STACK && i < p->at[j].nin; i++)
+                    stacks[p->at[j].in[i]]++;
             }
             for (size_t j = 0; j < p->n; j++) assert_true(stacks[j] <= 1);
             assert_true(count_ops(p, OP_STACK) > 0);
@@ -478,14 +493,22 @@ static int64_t bytes_a_layer(llama m, ctl_dtype compute, bool merge) {
     return (bytes[1] - bytes[0]) / m.tokens;
 }
 
-/* planner.md's M0: x, h, q, O 2H each, k and v 2K each, g and u 2F each, one f32 a head, and the thin products. */
+/* planner.md's M0: x, h, q, O 2H each, k and v 2K each, g and u 2F each, one f32 a head, and the thin
+ * products. */
 static void test_forward_keeps_what_the_formula_says(void **state) {
     (void)state;
     static const struct {
         tuning how;
         int thin; /* results of x @ A that are kept */
     } cases[] = {{TUNE_LORA, 5}, {TUNE_CONTROL, 1}, {TUNE_DOUBLE, 2}, {TUNE_FULL, 0}};
-    llama m = {.tokens = 64, .hidden = 64, .heads = 4, .kv_heads = 2, .head = 16, .ffn = 176, .vocab = 50, .rank = 8};
+    llama m = {.tokens = 64,
+               .hidden = 64,
+               .heads = 4,
+               .kv_heads = 2,
+               .head = 16,
+               .ffn = 176,
+               .vocab = 50,
+               .rank = 8};
     int64_t kv = m.kv_heads * m.head;
     for (size_t k = 0; k < CTL_COUNT(cases); k++) {
         m.how = cases[k].how;
@@ -505,13 +528,14 @@ static void say(void *ctx, const ctl_diagnostic *d) {
 }
 
 static ctl_graph *elaborated(const char *controls, int depth, const char *compute) {
-    char *text = ctl_format(&arena,
-                            "import llama, tuning\n"
-                            "control everything() on llama.causal_lm {\n    train **\n}\n"
-                            "model m = llama.causal_lm(; vocab = 11, dim = 64, depth = %d, heads = 4, kv_heads = 2, "
-                            "ffn = 176, theta = 10000.0)\n"
-                            "tune m with %s {\n    tokens 1 x 24\n    compute %s\n}\n",
-                            depth, controls, compute);
+    char *text =
+        ctl_format(&arena,
+                   "import llama, tuning\n"
+                   "control everything() on llama.causal_lm {\n    train **\n}\n"
+                   "model m = llama.causal_lm(; vocab = 11, dim = 64, depth = %d, heads = 4, kv_heads = 2, "
+                   "ffn = 176, theta = 10000.0)\n"
+                   "tune m with %s {\n    tokens 1 x 24\n    compute %s\n}\n",
+                   depth, controls, compute);
     ctl_sink sink = {.arena = &arena, .fn = say};
     uint32_t file = ctl_sink_add_source(&sink, "test.ctl", text, strlen(text));
     ctl_spec spec = {0};
@@ -539,13 +563,15 @@ static void test_specs_keep_what_the_formula_says(void **state) {
         int64_t bytes[2];
         for (int deeper = 0; deeper < 2; deeper++) {
             ctl_graph *plain = elaborated(specs[k].controls, 2 + deeper, "bf16");
-            ctl_graph *g = merged(rounded(simplified(differentiated(simplified(plain))), CTL_BF16)), *s = saved(g);
+            ctl_graph *g = merged(rounded(simplified(differentiated(simplified(plain))), CTL_BF16)),
+                      *s = saved(g);
             bytes[deeper] = ctl_saved_bytes(s);
             if (deeper) continue;
             assert_same_bits(run(s, CTL_BF16), run(g, CTL_BF16));
             assert_true(distance(run(s, CTL_F64), run(differentiated(plain), CTL_F64)) <= 0.03);
         }
-        assert_int_equal((bytes[1] - bytes[0]) / TOKENS, 8 * H + 4 * KV + 4 * F + 4 * HEADS + 2 * specs[k].thin);
+        assert_int_equal((bytes[1] - bytes[0]) / TOKENS,
+                         8 * H + 4 * KV + 4 * F + 4 * HEADS + 2 * specs[k].thin);
     }
 }
 
@@ -563,7 +589,8 @@ static void test_backward_reads_no_product_of_forward_twice(void **state) {
 enum { WIDTH = 6, STEPS = 28 };
 
 static ctl_node_id random_step(ctl_graph *g, uint64_t *seed, const ctl_node_id *v, int n, int k) {
-    ctl_node_id a = v[n - 1 - (int)(fabs(noise(seed)) * 0.99 * n)], b = v[n - 1 - (int)(fabs(noise(seed)) * 0.99 * n)];
+    ctl_node_id a = v[n - 1 - (int)(fabs(noise(seed)) * 0.99 * n)],
+                b = v[n - 1 - (int)(fabs(noise(seed)) * 0.99 * n)];
     bool trained = noise(seed) > 0.3;
     switch ((int)(fabs(noise(seed)) * 12.99)) {
     case 0: return U(OP_TANH, a);
@@ -580,7 +607,9 @@ static ctl_node_id random_step(ctl_graph *g, uint64_t *seed, const ctl_node_id *
         return ctl_build(g, CTL_NONE, OP_CAT, 2, halves, NULL, 0);
     }
     case 10: return B(OP_MUL, a, U(OP_RSQRT, B(OP_ADD, U(OP_SUM, B(OP_MUL, a, a)), C(1))));
-    default: return state_of(g, NAME("s%d", k), B(OP_ADD, a, state_of(g, NAME("i%d", k), B(OP_ADD, b, U(OP_EXP, U(OP_SIN, a))))));
+    default:
+        return state_of(g, NAME("s%d", k),
+                        B(OP_ADD, a, state_of(g, NAME("i%d", k), B(OP_ADD, b, U(OP_EXP, U(OP_SIN, a))))));
     }
 }
 
@@ -592,7 +621,8 @@ static void test_random_graphs_keep_their_values(void **state) {
         ctl_graph *g = tiny(WIDTH);
         ctl_node_id v[STEPS + 1] = {g->inputs.at[0].node};
         for (int k = 0; k < STEPS; k++) v[k + 1] = random_step(g, &seed, v, k + 1, k);
-        ctl_node_id last = B(OP_ADD, U(OP_TANH, v[STEPS]), times(g, v[0], param_of(g, "w", WIDTH, WIDTH, true)));
+        ctl_node_id last =
+            B(OP_ADD, U(OP_TANH, v[STEPS]), times(g, v[0], param_of(g, "w", WIDTH, WIDTH, true)));
         for (int k = 0; k < STEPS; k++) last = B(OP_ADD, last, U(OP_TANH, v[k])); /* nothing is dead */
         g->loss = state_of(g, "loss", ctl_build_mse(g, last, last, U(OP_SIN, v[0])));
         give(g, "loss", g->loss);

@@ -1,16 +1,23 @@
 /* cross_entropy.c: builds the losses from operations, and recognises a cross-entropy.
  *
- * The row's loss is (log(sum(exp(l - m))) + m) - l[label], with m the row's maximum. The loss does not depend on m, so m
- * stands under STOP and the derivative is softmax - onehot without a term through the maximum. The label picks its
- * logit by SELECT, not by a product with the one-hot row, so that an infinite logit elsewhere does not make a NaN.
+ * The row's loss is (log(sum(exp(l - m))) + m) - l[label], with m the row's maximum. The loss does not depend
+ * on m, so m stands under STOP and the derivative is softmax - onehot without a term through the maximum. The
+ * label picks its logit by SELECT, not by a product with the one-hot row, so that an infinite logit elsewhere
+ * does not make a NaN.
  *
- * The recogniser compares structure from the loss down: each step names the operation that must stand there, and the
- * values that occur twice (logits, m, labels) must be the same nodes, which common subexpressions guarantee. */
+ * The recogniser compares structure from the loss down: each step names the operation that must stand there,
+ * and the values that occur twice (logits, m, labels) must be the same nodes, which common subexpressions
+ * guarantee. */
 #include "compiler/passes/cross_entropy.h"
 
 static ctl_node_id build_leaf(ctl_graph *g, ctl_op op, int64_t rows, int64_t cols) {
-    ctl_node leaf = {.op = (uint16_t)op, .dtype = CTL_REAL, .space = SPACE_NONE, .split = 1, .rows = rows,
-                     .cols = cols, .span = CTL_NO_SPAN};
+    ctl_node leaf = {.op = (uint16_t)op,
+                     .dtype = CTL_REAL,
+                     .space = SPACE_NONE,
+                     .split = 1,
+                     .rows = rows,
+                     .cols = cols,
+                     .span = CTL_NO_SPAN};
     const char *why = NULL;
     return ctl_graph_add(g, &leaf, &why);
 }
@@ -35,7 +42,8 @@ ctl_node_id ctl_build_mse(ctl_graph *g, ctl_node_id like, ctl_node_id y, ctl_nod
     if (y == CTL_NONE || target == CTL_NONE) return CTL_NONE;
     ctl_node_id error = CTL_B2(g, like, OP_SUB, y, target);
     ctl_node_id rows = CTL_B1(g, like, OP_SUM, CTL_B2(g, like, OP_MUL, error, error));
-    ctl_node_id mean = CTL_B2(g, like, OP_DIV, CTL_B1(g, like, OP_COLSUM, rows), ctl_build_const(g, (double)g->at[y].cols));
+    ctl_node_id mean =
+        CTL_B2(g, like, OP_DIV, CTL_B1(g, like, OP_COLSUM, rows), ctl_build_const(g, (double)g->at[y].cols));
     return CTL_B2(g, like, OP_MUL, mean, build_leaf(g, OP_NORMALISER, 1, 1));
 }
 
@@ -64,11 +72,13 @@ static bool match_lse(const ctl_graph *g, ctl_node_id lse, ctl_node_id *logits) 
 
 bool ctl_match_cross_entropy(const ctl_graph *g, ctl_node_id loss, ctl_node_id *logits, ctl_node_id *labels) {
     const ctl_node_id *mul = operands(g, loss, OP_MUL);
-    if (!mul || !operands(g, mul[0], OP_COLSUM) || mul[1] >= g->n || g->at[mul[1]].op != OP_NORMALISER) return false;
+    if (!mul || !operands(g, mul[0], OP_COLSUM) || mul[1] >= g->n || g->at[mul[1]].op != OP_NORMALISER)
+        return false;
     const ctl_node_id *counted = operands(g, g->at[mul[0]].in[0], OP_SELECT);
     const ctl_node_id *skipped = counted ? operands(g, counted[0], OP_EQ) : NULL;
     const ctl_node_id *row = counted ? operands(g, counted[2], OP_SUB) : NULL;
-    if (!skipped || !row || !is_const(g, counted[1], 0) || !is_const(g, skipped[1], CTL_NO_LABEL)) return false;
+    if (!skipped || !row || !is_const(g, counted[1], 0) || !is_const(g, skipped[1], CTL_NO_LABEL))
+        return false;
     const ctl_node_id *label = operands(g, skipped[0], OP_TOREAL);
     const ctl_node_id *sum = operands(g, row[1], OP_SUM);
     const ctl_node_id *pick = sum ? operands(g, sum[0], OP_SELECT) : NULL;

@@ -1,7 +1,8 @@
 /* cross_entropy: the losses as the elaborator builds them, and the recogniser of what it built.
  *
- * One function writes the operations of a cross-entropy and one in the same file knows them again, so that the
- * simplify pass can put the head (linear + cross-entropy, OP_HEAD) in their place when nothing else reads the logits. */
+ * One function writes the operations of a cross-entropy and one in the same file knows them again, so that
+ * the simplify pass can put the head (linear + cross-entropy, OP_HEAD) in their place when nothing else reads
+ * the logits. */
 #ifndef CTL_CROSS_ENTROPY_H
 #define CTL_CROSS_ENTROPY_H
 

@@ -1,16 +1,17 @@
 /* products.c: merges products, which run faster wide than narrow.
  *
- * Of one left operand: x @ A.T and x @ B.T are columns of x @ [A ; B].T, a product with a STACK of weights whose result
- * the readers see through COLUMNS. What every one of the products takes along (a bias, then a cast) is taken along by
- * the merged one. Products that differ in this are not merged: the narrow result of one would have to be f32 because
- * another's is.
+ * Of one left operand: x @ A.T and x @ B.T are columns of x @ [A ; B].T, a product with a STACK of weights
+ * whose result the readers see through COLUMNS. What every one of the products takes along (a bias, then a
+ * cast) is taken along by the merged one. Products that differ in this are not merged: the narrow result of
+ * one would have to be f32 because another's is.
  *
- * Of a sum: d @ A + e @ B is [d | e] @ [A ; B], with a CAT whose pieces are written into place by whoever makes them.
+ * Of a sum: d @ A + e @ B is [d | e] @ [A ; B], with a CAT whose pieces are written into place by whoever
+ * makes them.
  *
- * A weight is in one stack at most, so that stacks are only a way to lay weights out. The first merge that wants a
- * weight makes the stack, in the order of parameters; later ones (backward, evaluate) use a stack whole or not at all.
- * Frozen weights and 16-bit copies of trained ones lie in a stack for nothing. A trained f32 weight would have to be
- * copied once an update, which is done for thin ones alone. */
+ * A weight is in one stack at most, so that stacks are only a way to lay weights out. The first merge that
+ * wants a weight makes the stack, in the order of parameters; later ones (backward, evaluate) use a stack
+ * whole or not at all. Frozen weights and 16-bit copies of trained ones lie in a stack for nothing. A trained
+ * f32 weight would have to be copied once an update, which is done for thin ones alone. */
 #include <stdlib.h>
 
 #include "compiler/passes/passes.h"
@@ -28,12 +29,12 @@ typedef CTL_VEC(piece) pieces;
 typedef struct merger {
     ctl_rewrite r;
     uint32_t *readers;
-    ctl_node_id *reader;  /* by node: its last reader, the only one where readers says 1 */
-    int32_t *stack_of;    /* by node: the stack that this weight is in */
+    ctl_node_id *reader; /* by node: its last reader, the only one where readers says 1 */
+    int32_t *stack_of;   /* by node: the stack that this weight is in */
     CTL_VEC(pieces) stacks;
     CTL_VEC(pieces) merged; /* of one left operand each */
-    int32_t *merge_of;    /* by node: the merge whose piece this product is, NO_STACK: none */
-    ctl_node_id *ends_as; /* by node: the slice of a merged product that stands for it */
+    int32_t *merge_of;      /* by node: the merge whose piece this product is, NO_STACK: none */
+    ctl_node_id *ends_as;   /* by node: the slice of a merged product that stands for it */
 } merger;
 
 static const ctl_node *old(const merger *m, ctl_node_id id) { return &m->r.in->at[id]; }
@@ -54,11 +55,13 @@ static bool may_stack(const merger *m, ctl_node_id weight) {
 
 static bool is_product(const merger *m, ctl_node_id id, bool turned) {
     const ctl_node *n = old(m, id);
-    return n->op == OP_MATMUL && n->rate == RATE_STEP && n->space != SPACE_NONE && n->split == 1 && !n->i[0] &&
-           (n->i[1] != 0) == turned && may_stack(m, n->in[1]);
+    return n->op == OP_MATMUL && n->rate == RATE_STEP && n->space != SPACE_NONE && n->split == 1 &&
+           !n->i[0] && (n->i[1] != 0) == turned && may_stack(m, n->in[1]);
 }
 
-static bool alone(const merger *m, ctl_node_id id) { return m->readers[id] == 1 && m->reader[id] != CTL_NONE; }
+static bool alone(const merger *m, ctl_node_id id) {
+    return m->readers[id] == 1 && m->reader[id] != CTL_NONE;
+}
 
 static piece describe(const merger *m, ctl_node_id id) {
     const ctl_node *n = old(m, id);
@@ -73,7 +76,8 @@ static piece describe(const merger *m, ctl_node_id id) {
     }
     if (alone(m, p.end)) {
         const ctl_node *cast = old(m, m->reader[p.end]);
-        if (cast->op == OP_CAST && cast->dtype == CTL_BF16 && cast->entry == n->entry) p.end = m->reader[p.end];
+        if (cast->op == OP_CAST && cast->dtype == CTL_BF16 && cast->entry == n->entry)
+            p.end = m->reader[p.end];
     }
     return p;
 }
@@ -81,8 +85,8 @@ static piece describe(const merger *m, ctl_node_id id) {
 /* Whether two products of one left operand can be one: same moment, weights of one kind, same company. */
 static bool alike(const merger *m, const piece *a, const piece *b) {
     const ctl_node *wa = old(m, a->weight), *wb = old(m, b->weight);
-    return a->left == b->left && old(m, a->product)->entry == old(m, b->product)->entry && wa->rate == wb->rate &&
-           wa->dtype == wb->dtype && (a->bias == CTL_NONE) == (b->bias == CTL_NONE) &&
+    return a->left == b->left && old(m, a->product)->entry == old(m, b->product)->entry &&
+           wa->rate == wb->rate && wa->dtype == wb->dtype && (a->bias == CTL_NONE) == (b->bias == CTL_NONE) &&
            (old(m, a->end)->op == OP_CAST) == (old(m, b->end)->op == OP_CAST);
 }
 
@@ -145,7 +149,7 @@ static void find_merges(merger *m) {
     const ctl_graph *g = m->r.in;
     CTL_VEC(pieces) sets = {0};
     int32_t *next = CTL_NEW_ARRAY(g->arena, int32_t, g->n); /* by left operand: 1 + its latest set */
-    CTL_VEC(int32_t) earlier = {0};                         /* by set: the same operand's set before, as in next */
+    CTL_VEC(int32_t) earlier = {0}; /* by set: the same operand's set before, as in next */
     for (size_t k = 0; k < g->n; k++) {
         if (!is_product(m, (ctl_node_id)k, true)) continue;
         piece p = describe(m, (ctl_node_id)k);
@@ -161,7 +165,8 @@ static void find_merges(merger *m) {
     for (size_t s = 0; s < sets.n; s++) divide(m, &sets.at[s], note_merge, NULL);
 }
 
-static ctl_node_id make_list(merger *m, const ctl_node *like, ctl_op op, const pieces *p, ctl_node_id (*of)(const piece *)) {
+static ctl_node_id make_list(merger *m, const ctl_node *like, ctl_op op, const pieces *p,
+                             ctl_node_id (*of)(const piece *)) {
     ctl_node_id in[MOST_PIECES];
     for (size_t k = 0; k < p->n; k++) in[k] = m->r.map[of(&p->at[k])];
     return ctl_rewrite_make(&m->r, like, op, (uint32_t)p->n, in, 0, 0);
@@ -195,8 +200,8 @@ static void emit_merge(merger *m, const pieces *p) {
 /* ---- of a sum ---- */
 static bool inner_add(const merger *m, ctl_node_id id, const ctl_node *root) {
     const ctl_node *n = old(m, id);
-    return n->op == OP_ADD && alone(m, id) && n->entry == root->entry && n->rows == root->rows && n->cols == root->cols &&
-           n->space == root->space && n->split == root->split;
+    return n->op == OP_ADD && alone(m, id) && n->entry == root->entry && n->rows == root->rows &&
+           n->cols == root->cols && n->space == root->space && n->split == root->split;
 }
 
 /* The terms of the sum whose last addition is `root`, from left to right. */
@@ -213,7 +218,8 @@ static void collect_terms(const merger *m, ctl_node_id root, pieces *terms) {
             continue;
         }
         bool merges = is_product(m, id, false) && alone(m, id) && n->entry == old(m, root)->entry;
-        CTL_PUSH(arena, terms, (piece){.product = id, .weight = merges ? n->in[1] : CTL_NONE, .left = n->in[0]});
+        CTL_PUSH(arena, terms,
+                 (piece){.product = id, .weight = merges ? n->in[1] : CTL_NONE, .left = n->in[0]});
     }
 }
 
@@ -246,7 +252,8 @@ static void merge_kind(merger *m, sum *s, ctl_rate rate, ctl_dtype dtype) {
         ctl_node_id w = s->terms.at[t].weight;
         if (w == CTL_NONE || old(m, w)->rate != rate || old(m, w)->dtype != dtype) continue;
         bool twice = false;
-        for (size_t k = 0; k < kind.n; k++) twice |= kind.at[k].weight == w || kind.at[k].left == s->terms.at[t].left;
+        for (size_t k = 0; k < kind.n; k++)
+            twice |= kind.at[k].weight == w || kind.at[k].left == s->terms.at[t].left;
         if (!twice) CTL_PUSH(m->r.in->arena, &kind, s->terms.at[t]);
     }
     if (kind.n > 1) divide(m, &kind, merge_terms, s);

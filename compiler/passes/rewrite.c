@@ -1,8 +1,8 @@
 /* rewrite.c: hash-consing into a new graph, and the counting of readers. */
 #include "compiler/passes/rewrite.h"
 
-/* What makes two nodes equal, as bytes: a head, then the inputs. Types follow from these, but for the dtype that a CAST
- * and a PARAM choose. */
+/* What makes two nodes equal, as bytes: a head, then the inputs. Types follow from these, but for the dtype
+ * that a CAST and a PARAM choose. */
 typedef struct node_key {
     int64_t i[3];
     double f;
@@ -38,7 +38,8 @@ static size_t make_key(const ctl_graph *g, const ctl_node *node, key_bytes *key)
 
 void ctl_rewrite_begin(ctl_rewrite *r, const ctl_graph *in) {
     ctl_graph_copy *copy = ctl_copy_begin(in);
-    *r = (ctl_rewrite){.copy = copy, .in = in, .out = copy->out, .map = copy->map, .known = {.arena = in->arena}};
+    *r = (ctl_rewrite){
+        .copy = copy, .in = in, .out = copy->out, .map = copy->map, .known = {.arena = in->arena}};
 }
 
 ctl_node_id ctl_rewrite_node(ctl_rewrite *r, const ctl_node *node) {
@@ -64,12 +65,18 @@ ctl_node_id ctl_rewrite_node(ctl_rewrite *r, const ctl_node *node) {
     return id;
 }
 
-ctl_node_id ctl_rewrite_make(ctl_rewrite *r, const ctl_node *like, ctl_op op, uint32_t nin, const ctl_node_id *in,
-                             int64_t i0, int64_t i1) {
+ctl_node_id ctl_rewrite_make(ctl_rewrite *r, const ctl_node *like, ctl_op op, uint32_t nin,
+                             const ctl_node_id *in, int64_t i0, int64_t i1) {
     ctl_node_id copy[MOST_INPUTS];
     memcpy(copy, in, nin * sizeof *in);
-    ctl_node node = {.op = (uint16_t)op, .dtype = CTL_REAL, .entry = like->entry, .nin = nin, .in = copy,
-                     .i = {i0, i1, 0}, .span = like->span, .path = like->path};
+    ctl_node node = {.op = (uint16_t)op,
+                     .dtype = CTL_REAL,
+                     .entry = like->entry,
+                     .nin = nin,
+                     .in = copy,
+                     .i = {i0, i1, 0},
+                     .span = like->span,
+                     .path = like->path};
     return ctl_rewrite_node(r, &node);
 }
 

@@ -2,13 +2,14 @@
  *
  * In f32 and f64 nothing is rounded: states are their sums. In bf16
  * - a state over a row space is a CAST of its sum; states of space none (the loss, sums of biases) stay f32;
- * - what a product, attention or the head takes as an operand is cast, once for all its readers. Frozen parameters are
- *   kept in bf16 altogether; a trained one keeps f32 and gets a CAST of rate update;
- * - attention's result, and the gradients that attention's and the head's tasks give, are cast where they are made, and
- *   every reader sees the rounded value. The row statistics of attention and weights' gradients stay f32;
- * - a cast goes below the views that join, split, repeat or put values beside each other, to where the value is made:
- *   its maker then writes 16 bits, and the view remains a view.
- * A CAT of pieces of both widths widens the narrow ones, which is exact. Stops have done their work and vanish. */
+ * - what a product, attention or the head takes as an operand is cast, once for all its readers. Frozen
+ * parameters are kept in bf16 altogether; a trained one keeps f32 and gets a CAST of rate update;
+ * - attention's result, and the gradients that attention's and the head's tasks give, are cast where they are
+ * made, and every reader sees the rounded value. The row statistics of attention and weights' gradients stay
+ * f32;
+ * - a cast goes below the views that join, split, repeat or put values beside each other, to where the value
+ * is made: its maker then writes 16 bits, and the view remains a view. A CAT of pieces of both widths widens
+ * the narrow ones, which is exact. Stops have done their work and vanish. */
 #include "compiler/passes/passes.h"
 #include "compiler/passes/rewrite.h"
 
@@ -18,12 +19,18 @@ typedef struct rounder {
 } rounder;
 
 static ctl_node_id add_cast(rounder *p, const ctl_node *like, ctl_node_id x, ctl_dtype dtype) {
-    ctl_node cast = {.op = OP_CAST, .dtype = (uint8_t)dtype, .entry = like->entry, .nin = 1, .in = &x,
-                     .span = like->span, .path = like->path};
+    ctl_node cast = {.op = OP_CAST,
+                     .dtype = (uint8_t)dtype,
+                     .entry = like->entry,
+                     .nin = 1,
+                     .in = &x,
+                     .span = like->span,
+                     .path = like->path};
     return ctl_rewrite_node(&p->r, &cast);
 }
 
-/* A cast may pass a CAT only when all its pieces have rows: a constant piece would become a value of its own. */
+/* A cast may pass a CAT only when all its pieces have rows: a constant piece would become a value of its own.
+ */
 static bool cast_passes(const ctl_graph *g, const ctl_node *view) {
     if (view->op == OP_JOIN || view->op == OP_SPLIT || view->op == OP_REPEAT) return true;
     if (view->op != OP_CAT) return false;
@@ -77,8 +84,7 @@ static bool gives_state(const ctl_graph *g, const ctl_node *part) {
 static ctl_node_id round_node(rounder *p, ctl_node_id id, ctl_node *n) {
     const ctl_graph *in = p->r.in;
     switch (n->op) {
-    case OP_STATE:
-        return in->at[id].space == SPACE_NONE ? n->in[0] : narrow(p, n, n->in[0]);
+    case OP_STATE: return in->at[id].space == SPACE_NONE ? n->in[0] : narrow(p, n, n->in[0]);
     case OP_PARAM:
         if (!in->params.at[n->i[0]].trained) n->dtype = CTL_BF16;
         return ctl_rewrite_node(&p->r, n);

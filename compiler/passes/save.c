@@ -1,14 +1,15 @@
 /* save.c: what forward keeps for backward, when nothing but row by row work may be done twice (the plan M0).
  *
- * Results of products, attention, the head and sums over rows cannot be rebuilt: they are the sources. Maps, reductions
- * along rows, views and look-ups in weights can be rebuilt from their inputs. Leaves and values of rates load and update
- * are at hand anyway. What backward reads of forward are the sinks, and the least vertex cut between (save_cut.h), with
- * the bytes of a value as its cost, is what to keep. Of equal cuts the latest rebuilds least. A 16-bit cast is kept
- * rather than the f32 value that it was made from, for it costs half.
+ * Results of products, attention, the head and sums over rows cannot be rebuilt: they are the sources. Maps,
+ * reductions along rows, views and look-ups in weights can be rebuilt from their inputs. Leaves and values of
+ * rates load and update are at hand anyway. What backward reads of forward are the sinks, and the least
+ * vertex cut between (save_cut.h), with the bytes of a value as its cost, is what to keep. Of equal cuts the
+ * latest rebuilds least. A 16-bit cast is kept rather than the f32 value that it was made from, for it costs
+ * half.
  *
- * Then backward reads kept values as they are, and clones of entry backward of the rest, made just before their first
- * reader. Among values of one size a view is dearest, so a panel is kept rather than all its slices. A kept slice of a
- * panel that is not kept would keep all of it alive, and so is copied. */
+ * Then backward reads kept values as they are, and clones of entry backward of the rest, made just before
+ * their first reader. Among values of one size a view is dearest, so a panel is kept rather than all its
+ * slices. A kept slice of a panel that is not kept would keep all of it alive, and so is copied. */
 #include "compiler/graph/graph_copy.h"
 #include "compiler/passes/passes.h"
 #include "compiler/passes/save_cut.h"
@@ -16,8 +17,8 @@
 typedef struct saver {
     const ctl_graph *in;
     ctl_graph_copy *copy;
-    ctl_cut_vertex *at;   /* by node; of forward's results only */
-    ctl_node_id *clone;   /* by node: its rebuilt copy in the new graph */
+    ctl_cut_vertex *at; /* by node; of forward's results only */
+    ctl_node_id *clone; /* by node: its rebuilt copy in the new graph */
     CTL_VEC(ctl_node_id) open;
 } saver;
 
@@ -59,7 +60,8 @@ static void find_cut(saver *s) {
         for (uint32_t j = 0; j < n->nin; j++) {
             if (!is_forward(&g->at[n->in[j]])) continue;
             if (is_backward(n)) s->at[n->in[j]].sink = true;
-            if (is_forward(n) && can_rebuild(n)) CTL_PUSH(g->arena, &edges, (ctl_cut_edge){n->in[j], (uint32_t)k});
+            if (is_forward(n) && can_rebuild(n))
+                CTL_PUSH(g->arena, &edges, (ctl_cut_edge){n->in[j], (uint32_t)k});
         }
     }
     ctl_cut_least(g->arena, s->at, g->n, edges.at, edges.n);
@@ -78,7 +80,12 @@ static ctl_node_id add(saver *s, const ctl_node *node, ctl_entry entry) {
 /* Makes the slice a value of its own: f32 numbers times 1, or 16-bit ones widened and rounded again. */
 static void copy_slice(saver *s, ctl_node_id id) {
     const ctl_node *n = &s->in->at[id];
-    ctl_node first = {.op = OP_CAST, .dtype = CTL_REAL, .nin = 1, .in = &s->copy->map[id], .span = n->span, .path = n->path};
+    ctl_node first = {.op = OP_CAST,
+                      .dtype = CTL_REAL,
+                      .nin = 1,
+                      .in = &s->copy->map[id],
+                      .span = n->span,
+                      .path = n->path};
     if (n->dtype == CTL_BF16) {
         ctl_node_id wide = add(s, &first, ENTRY_FORWARD);
         first.dtype = CTL_BF16, first.in = &wide;
@@ -90,13 +97,15 @@ static void copy_slice(saver *s, ctl_node_id id) {
     s->copy->map[id] = add(s, &first, ENTRY_FORWARD);
 }
 
-/* What backward reads for forward's or any value: the new graph's node, or CTL_NONE while its clone is not made. */
+/* What backward reads for forward's or any value: the new graph's node, or CTL_NONE while its clone is not
+ * made. */
 static ctl_node_id reading(const saver *s, ctl_node_id id) {
     bool rebuilt = is_forward(&s->in->at[id]) && !s->at[id].kept && can_rebuild(&s->in->at[id]);
     return rebuilt ? s->clone[id] : s->copy->map[id];
 }
 
-/* Makes a node whose inputs are read by backward; false, with its inputs on the list, while some are not made. */
+/* Makes a node whose inputs are read by backward; false, with its inputs on the list, while some are not
+ * made. */
 static bool make_backward(saver *s, ctl_node_id id, ctl_node_id *made) {
     ctl_node node = s->in->at[id];
     bool ready = true;
@@ -142,7 +151,8 @@ void ctl_pass_save(const ctl_graph *in, ctl_graph **out) {
 
 /* The value that holds a view's numbers. */
 static ctl_node_id base_of(const ctl_graph *g, ctl_node_id id) {
-    while (g->at[id].op == OP_COLUMNS || g->at[id].op == OP_SPLIT || g->at[id].op == OP_JOIN) id = g->at[id].in[0];
+    while (g->at[id].op == OP_COLUMNS || g->at[id].op == OP_SPLIT || g->at[id].op == OP_JOIN)
+        id = g->at[id].in[0];
     return id;
 }
 

@@ -1,13 +1,13 @@
 /* save_cut.c: Dinic's algorithm for the least vertex cut.
  *
- * Every vertex becomes an arc of its cost from its entrance (node 2v) to its exit (2v + 1); edges are arcs without
- * limit from exit to entrance; sources hang on S, sinks on T. The greatest flow equals the least cut (Ford and
- * Fulkerson), and Dinic finds it in phases: distances from S by breadth, then a blocking flow by depth along arcs that
- * lead one step further, each node remembering the arc that it tries next. The depth-first walk keeps its path in an
- * array, for paths may be as long as the network is deep.
+ * Every vertex becomes an arc of its cost from its entrance (node 2v) to its exit (2v + 1); edges are arcs
+ * without limit from exit to entrance; sources hang on S, sinks on T. The greatest flow equals the least cut
+ * (Ford and Fulkerson), and Dinic finds it in phases: distances from S by breadth, then a blocking flow by
+ * depth along arcs that lead one step further, each node remembering the arc that it tries next. The
+ * depth-first walk keeps its path in an array, for paths may be as long as the network is deep.
  *
- * Of all least cuts the last one is taken: nodes from which T can still be reached in the residual network form its
- * far side; a vertex whose exit lies there and whose entrance does not is kept. */
+ * Of all least cuts the last one is taken: nodes from which T can still be reached in the residual network
+ * form its far side; a vertex whose exit lies there and whose entrance does not is kept. */
 #include "compiler/passes/save_cut.h"
 
 #define NO_LIMIT (INT64_MAX / 4)
@@ -22,7 +22,7 @@ typedef struct network {
     uint32_t narcs, nnodes, source, sink;
     uint32_t *first, *trying; /* by node: first arc, next arc to try */
     int32_t *distance;
-    uint32_t *queue;          /* of nodes; the path of arcs while walking */
+    uint32_t *queue; /* of nodes; the path of arcs while walking */
 } network;
 
 static void add_arc(network *w, uint32_t from, uint32_t to, int64_t room) {
@@ -76,7 +76,8 @@ static void block(network *w) {
             continue;
         }
         uint32_t a = w->trying[at];
-        while (a != UINT32_MAX && (w->arcs[a].room <= 0 || w->distance[w->arcs[a].to] != w->distance[at] + 1)) {
+        while (a != UINT32_MAX &&
+               (w->arcs[a].room <= 0 || w->distance[w->arcs[a].to] != w->distance[at] + 1)) {
             a = w->arcs[a].next;
         }
         w->trying[at] = a;
@@ -109,7 +110,8 @@ static void reach_sink(network *w) {
     }
 }
 
-void ctl_cut_least(ctl_arena *arena, ctl_cut_vertex *vertices, size_t n, const ctl_cut_edge *edges, size_t nedges) {
+void ctl_cut_least(ctl_arena *arena, ctl_cut_vertex *vertices, size_t n, const ctl_cut_edge *edges,
+                   size_t nedges) {
     network w = {.nnodes = (uint32_t)(2 * n + 2), .source = (uint32_t)(2 * n), .sink = (uint32_t)(2 * n + 1)};
     w.arcs = CTL_NEW_ARRAY(arena, arc, 2 * (3 * n + nedges) + 1);
     w.first = CTL_NEW_ARRAY(arena, uint32_t, w.nnodes);

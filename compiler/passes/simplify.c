@@ -1,12 +1,13 @@
 /* simplify.c: the simplify pass, run after elaboration and again after differentiation; and two of its parts.
  *
- * A state read only as one edge of another state is not rounded by itself: its edges take its place in the other's
- * sum, in textual order, summed from the left. So a projection inside a residual is rounded once, with the residual,
- * and its product can add to the residual directly. A sum is recognised by its shape: STATE over ADDs that nest to the
- * left and that nothing else reads; an ADD on the right is an edge's own arithmetic and stays.
+ * A state read only as one edge of another state is not rounded by itself: its edges take its place in the
+ * other's sum, in textual order, summed from the left. So a projection inside a residual is rounded once,
+ * with the residual, and its product can add to the residual directly. A sum is recognised by its shape:
+ * STATE over ADDs that nest to the left and that nothing else reads; an ADD on the right is an edge's own
+ * arithmetic and stays.
  *
- * One thing departs from textual order: a one-row edge (a bias) that follows a product is added to the product first, so
- * that the product's task can take it along whatever else the state sums. */
+ * One thing departs from textual order: a one-row edge (a bias) that follows a product is added to the
+ * product first, so that the product's task can take it along whatever else the state sums. */
 #include "compiler/passes/simplify.h"
 
 #include "compiler/passes/cross_entropy.h"
@@ -21,7 +22,8 @@ typedef struct addend {
 typedef CTL_VEC(addend) addends;
 
 /* The edges of state `id`, with the edges of states that dissolve in their places. */
-static bool collect_edges(const ctl_graph *g, const uint32_t *readers, ctl_node_id id, addends *open, addends *edges) {
+static bool collect_edges(const ctl_graph *g, const uint32_t *readers, ctl_node_id id, addends *open,
+                          addends *edges) {
     bool dissolved = false;
     open->n = edges->n = 0;
     CTL_PUSH(g->arena, open, (addend){g->at[id].in[0], true});
@@ -46,8 +48,9 @@ static bool collect_edges(const ctl_graph *g, const uint32_t *readers, ctl_node_
 static bool binds(const ctl_graph *g, const uint32_t *readers, const addends *edges, size_t k) {
     if (k == 0) return false;
     const ctl_node *bias = &g->at[edges->at[k].id], *product = &g->at[edges->at[k - 1].id];
-    return bias->space == SPACE_NONE && bias->rate != RATE_STEP && bias->rows == 1 && product->op == OP_MATMUL &&
-           product->space != SPACE_NONE && product->cols == bias->cols && readers[edges->at[k - 1].id] == 1;
+    return bias->space == SPACE_NONE && bias->rate != RATE_STEP && bias->rows == 1 &&
+           product->op == OP_MATMUL && product->space != SPACE_NONE && product->cols == bias->cols &&
+           readers[edges->at[k - 1].id] == 1;
 }
 
 /* Whether the sum has to be written anew: the first two edges are added first anyway. */
@@ -58,7 +61,8 @@ static bool rebinds(const ctl_graph *g, const uint32_t *readers, const addends *
     return false;
 }
 
-static ctl_node_id sum_edges(ctl_rewrite *r, const ctl_node *like, const uint32_t *readers, const addends *edges) {
+static ctl_node_id sum_edges(ctl_rewrite *r, const ctl_node *like, const uint32_t *readers,
+                             const addends *edges) {
     ctl_node_id total = CTL_NONE;
     for (size_t k = 0; k < edges->n; k++) {
         ctl_node_id term = r->map[edges->at[k].id];
@@ -89,15 +93,18 @@ ctl_graph *ctl_simplify_states(const ctl_graph *in) {
     return ctl_rewrite_end(&r);
 }
 
-/* Whether cross-entropy `loss` reads logits that are a product with a weight and that only it reads, and of what. */
-static bool match_head(const ctl_graph *g, const uint32_t *readers, ctl_node_id loss, ctl_node_id operands[3]) {
+/* Whether cross-entropy `loss` reads logits that are a product with a weight and that only it reads, and of
+ * what. */
+static bool match_head(const ctl_graph *g, const uint32_t *readers, ctl_node_id loss,
+                       ctl_node_id operands[3]) {
     ctl_node_id logits, labels;
     if (!ctl_match_cross_entropy(g, loss, &logits, &labels)) return false;
     if (readers[logits] != 3) return false; /* the maximum, the difference from it, the label's logit */
     ctl_node_id product = logits;
     if (g->at[logits].op == OP_STATE) product = g->at[logits].in[0];
     const ctl_node *p = &g->at[product];
-    if (p->op != OP_MATMUL || p->i[0] || !p->i[1] || (product != logits && readers[product] != 1)) return false;
+    if (p->op != OP_MATMUL || p->i[0] || !p->i[1] || (product != logits && readers[product] != 1))
+        return false;
     if (g->at[p->in[0]].space == SPACE_NONE || g->at[p->in[1]].rate == RATE_STEP) return false;
     operands[0] = p->in[0], operands[1] = p->in[1], operands[2] = labels;
     return true;

@@ -1,9 +1,10 @@
-/* simplify_fold.c: local rules. The graph is rebuilt node by node; each node, its inputs already simplified, is handed
- * to the rule of its class, which returns a node that stands for it or says that none does. Rules that make new nodes
- * hand those to the rules again. What remains is looked up among the nodes already made, so equal values are one.
+/* simplify_fold.c: local rules. The graph is rebuilt node by node; each node, its inputs already simplified,
+ * is handed to the rule of its class, which returns a node that stands for it or says that none does. Rules
+ * that make new nodes hand those to the rules again. What remains is looked up among the nodes already made,
+ * so equal values are one.
  *
- * Repeats go down: a MAP, REDUCE or view of columns whose operands all repeat rows as often (or have one row) is done
- * once a row and then repeated, so rope's tables are computed once a token, not once a head.
+ * Repeats go down: a MAP, REDUCE or view of columns whose operands all repeat rows as often (or have one row)
+ * is done once a row and then repeated, so rope's tables are computed once a token, not once a head.
  *
  * Rules keep the bits of real numbers but for the sign of a zero; constants are folded in double. */
 #include <math.h>
@@ -21,8 +22,8 @@ static bool is_const(const ctl_rewrite *r, ctl_node_id id, double value) {
 
 static bool is_op(const ctl_rewrite *r, ctl_node_id id, ctl_op op) { return get(r, id)->op == op; }
 
-static ctl_node_id make(ctl_rewrite *r, const ctl_node *like, ctl_op op, uint32_t nin, const ctl_node_id *in, int64_t i0,
-                        int64_t i1) {
+static ctl_node_id make(ctl_rewrite *r, const ctl_node *like, ctl_op op, uint32_t nin, const ctl_node_id *in,
+                        int64_t i0, int64_t i1) {
     ctl_node node = *like;
     ctl_node_id copy[64];
     memcpy(copy, in, nin * sizeof *in);
@@ -32,7 +33,8 @@ static ctl_node_id make(ctl_rewrite *r, const ctl_node *like, ctl_op op, uint32_
     node.f = 0;
     return fold(r, &node);
 }
-static ctl_node_id make1(ctl_rewrite *r, const ctl_node *like, ctl_op op, ctl_node_id a, int64_t i0, int64_t i1) {
+static ctl_node_id make1(ctl_rewrite *r, const ctl_node *like, ctl_op op, ctl_node_id a, int64_t i0,
+                         int64_t i1) {
     return make(r, like, op, 1, &a, i0, i1);
 }
 static ctl_node_id make2(ctl_rewrite *r, const ctl_node *like, ctl_op op, ctl_node_id a, ctl_node_id b) {
@@ -111,8 +113,11 @@ static ctl_node_id fold_repeats(ctl_rewrite *r, const ctl_node *n) {
 }
 
 /* ---- arithmetic ---- */
-/* x itself may stand for a result of the same shape when it is a real number, not 16 bits that a reader would see. */
-static ctl_node_id itself(const ctl_rewrite *r, ctl_node_id x) { return get(r, x)->dtype == CTL_REAL ? x : CTL_NONE; }
+/* x itself may stand for a result of the same shape when it is a real number, not 16 bits that a reader would
+ * see. */
+static ctl_node_id itself(const ctl_rewrite *r, ctl_node_id x) {
+    return get(r, x)->dtype == CTL_REAL ? x : CTL_NONE;
+}
 
 static ctl_node_id fold_map(ctl_rewrite *r, const ctl_node *n) {
     ctl_node_id a = n->in[0], b = n->nin > 1 ? n->in[1] : CTL_NONE;
