@@ -153,7 +153,7 @@ static void test_sum_tree(void **state) {
         ctl_rowprog *p = verified(&m);
         dice d = {.seed = (uint64_t)width};
         memory mem = memory_for(arena, p, &d, false);
-        ctl_rows_kernel kernel;
+        ctl_rows_kernel kernel = {0};
         ctl_cpu_code *code = emit(arena, &p, 1, 0, 1, &kernel);
         run_kernel(&kernel, &mem, 0, ROWS);
         for (int64_t t = 0; t < ROWS; t++)
@@ -260,7 +260,7 @@ static void test_cut(void **state) {
         }
         programs[k] = verified(&m);
     }
-    ctl_rows_kernel kernels[3];
+    ctl_rows_kernel kernels[3] = {0};
     ctl_cpu_code *code = emit(arena, programs, 3, 0, 1, kernels);
     dice d = {.seed = 3};
     memory a = memory_for(arena, programs[0], &d, false), b = memory_for(arena, programs[1], &d, false);
@@ -284,7 +284,7 @@ static void test_in_place(void **state) {
     uint32_t a = store(&m, CTL_F32, op2(&m, OP_ADD, x, y)), b = store(&m, CTL_F32, op2(&m, OP_SUB, x, y));
     ctl_rowprog *p = verified(&m);
     dice d = {.seed = 21};
-    ctl_rows_kernel kernel;
+    ctl_rows_kernel kernel = {0};
     ctl_cpu_code *code = emit(arena, &p, 1, 0, 1, &kernel);
     memory apart = memory_for(arena, p, &d, false), over = twin_of(arena, p, &apart);
     over.args[a] = over.args[0], over.args[b] = over.args[1];

@@ -80,7 +80,7 @@ static void test_emitted_functions(void **state) {
         store(&m, CTL_F32, op1(&m, functions[k].op, load(&m, AT_ROW, CTL_F32, 1)));
         programs[k] = verified(&m);
     }
-    ctl_rows_kernel kernels[N];
+    ctl_rows_kernel kernels[N] = {0};
     ctl_cpu_code *code = emit(arena, programs, N, 0, 2, kernels);
     for (size_t k = 0; k < N; k++) {
         const function *q = &functions[k];
@@ -139,7 +139,7 @@ static void test_layers(void **state) {
     uint32_t rest = store(&m, CTL_F32, op2(&m, OP_MOD, x, g));
     uint32_t choice = store(&m, CTL_F32, op3(&m, OP_SELECT, 3, op2(&m, OP_LT, x, g), x, number(&m, 7)));
     ctl_rowprog *p = verified(&m);
-    ctl_rows_kernel kernel;
+    ctl_rows_kernel kernel = {0};
     ctl_cpu_code *code = emit(arena, &p, 1, 0, 1, &kernel);
     dice dd = {.seed = 8};
     memory mem = memory_for(arena, p, &dd, false);
@@ -174,7 +174,7 @@ static void test_dropout(void **state) {
         uint32_t all = store(&m, CTL_F32, drop(&m, 0.3, x)), one = store(&m, CTL_F32, drop(&m, 0.5, n));
         uint32_t other = drop(&m, 0.1, x), moved = store(&m, CTL_F32, columns(&m, other, 5, W));
         ctl_rowprog *p = verified(&m);
-        ctl_rows_kernel kernel;
+        ctl_rows_kernel kernel = {0};
         ctl_cpu_code *code = emit(arena, &p, 1, 0, 1, &kernel);
         dice d = {.seed = 31};
         memory mem = memory_for(arena, p, &d, false);
@@ -217,7 +217,7 @@ static void test_column_sums(void **state) {
              fixed = write_to(&m, ROW_ADD_TO, AT_FIXED, CTL_F32, W, x);
     ctl_rowprog *p = verified(&m);
     assert_true(ctl_rowprog_sums_columns(p));
-    ctl_rows_kernel kernel;
+    ctl_rows_kernel kernel = {0};
     ctl_cpu_code *code = emit(arena, &p, 1, 0, 1, &kernel);
     dice d = {.seed = 12};
     memory mem = memory_for(arena, p, &d, false), before = twin_of(arena, p, &mem);
@@ -256,7 +256,7 @@ static void test_storage(void **state) {
     uint32_t x = load(&m, AT_ROW, CTL_F32, 16);
     uint32_t half = store(&m, CTL_BF16, cast(&m, CTL_BF16, x)), ints = store(&m, CTL_I32, x);
     ctl_rowprog *p = verified(&m);
-    ctl_rows_kernel kernel;
+    ctl_rows_kernel kernel = {0};
     for (int cpu = 0; cpu <= 4; cpu += cpu ? 1 : 3) {
         ctl_cpu_code *code = emit(arena, &p, 1, cpu, 1, &kernel);
         dice d = {.seed = 1};

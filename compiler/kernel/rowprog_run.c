@@ -16,7 +16,7 @@ typedef struct runner {
 size_t ctl_rowprog_run_floats(const ctl_rowprog *p) {
     size_t n = 0;
     for (uint32_t v = 0; v < p->n; v++) n += (size_t)p->at[v].width;
-    return n;
+    return n + p->n * (sizeof(int64_t) / sizeof(float));
 }
 
 static void *row_of(const runner *r, int64_t operand) {
@@ -191,26 +191,29 @@ static void run_instr(const runner *r, uint32_t v, float *const *in, float *out)
         out[c] = apply(q, in[0][c * step[0]], in[1][c * step[1]], in[2][c * step[2]]);
 }
 
+static void run_row(const runner *r, const int64_t *begin_of, float *values) {
+    for (uint32_t v = 0; v < r->p->n; v++) {
+        const ctl_row_instr *q = &r->p->at[v];
+        float *in[3] = {values, values, values}, *out = values + begin_of[v];
+        for (uint32_t k = 0; k < q->nin; k++) {
+            float *from = values + begin_of[q->in[k]];
+            int64_t width = r->p->at[q->in[k]].width;
+            if (q->op == OP_CAT) {
+                memcpy(out, from, (size_t)width * sizeof *out);
+                out += width;
+            } else
+                in[k] = from;
+        }
+        if (q->op != OP_CAT) run_instr(r, v, in, out);
+    }
+}
+
 void ctl_rowprog_run(const ctl_rowprog *p, const ctl_rows_call *call, float *values, int64_t begin,
                      int64_t end) {
     runner r = {.p = p, .call = call};
+    int64_t *begin_of = (int64_t *)(void *)values; /* first, where each value's row begins; then the rows */
+    int64_t at = (int64_t)(p->n * (sizeof(int64_t) / sizeof(float)));
+    for (uint32_t v = 0; v < p->n; v++) begin_of[v] = at, at += p->at[v].width;
     for (r.t = begin; r.t < end; r.t++)
-        for (r.h = 0; r.h < p->split; r.h++) {
-            float *out = values;
-            for (uint32_t v = 0; v < p->n; out += p->at[v++].width) {
-                const ctl_row_instr *q = &p->at[v];
-                float *in[3] = {values, values, values};
-                float *part = out;
-                for (uint32_t k = 0; k < q->nin; k++) {
-                    float *row = values;
-                    for (uint32_t u = 0; u < q->in[k]; u++) row += p->at[u].width;
-                    if (q->op == OP_CAT) {
-                        memcpy(part, row, (size_t)p->at[q->in[k]].width * sizeof *row);
-                        part += p->at[q->in[k]].width;
-                    } else
-                        in[k] = row;
-                }
-                if (q->op != OP_CAT) run_instr(&r, v, in, out);
-            }
-        }
+        for (r.h = 0; r.h < p->split; r.h++) run_row(&r, begin_of, values);
 }

@@ -6,7 +6,7 @@
 
 #include "compiler/kernel/rowprog.h"
 
-/* Floats that one thread needs for ctl_rowprog_run: every value's row. */
+/* Floats that one thread needs for ctl_rowprog_run: every value's row. Aligned for int64_t. */
 size_t ctl_rowprog_run_floats(const ctl_rowprog *p);
 /* Runs rows begin .. end - 1 as a ctl_rows_fn does; call->scratch is not used. The program must be verified;
  * indices and operands are the caller's to check. */

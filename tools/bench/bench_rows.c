@@ -199,7 +199,7 @@ int main(int argc, char **argv) {
     ctl_arena_init(&arena, NULL, &jump);
     if (setjmp(jump)) return 1;
     ctl_rowprog *programs[N];
-    ctl_rows_kernel kernels[N];
+    ctl_rows_kernel kernels[N] = {0};
     for (int k = 0; k < N; k++) {
         maker m = {.arena = &arena, .p = CTL_NEW(&arena, ctl_rowprog)};
         m.p->split = 1;

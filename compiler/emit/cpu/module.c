@@ -21,7 +21,7 @@ static const char passes[] = "function(early-cse,instcombine<no-verify-fixpoint>
 enum { MOST_THREADS = 64, KERNELS_A_THREAD = 3, WORDS = 256, STACK = 64 << 20 };
 
 struct ctl_cpu_code {
-    const ctl_allocator *allocator;
+    ctl_allocator allocator; /* a copy: the code outlives the compilation */
     LLVMOrcLLJITRef jit;
 };
 
@@ -154,9 +154,10 @@ static job *deal(ctl_arena *arena, const ctl_rowprog *const *programs, size_t n,
     for (size_t k = 0; k < n; k++) {
         schedules[k] = ctl_rowprog_schedule(programs[k], arena);
         measure(programs[k], schedules[k], &sizes, &work[k]);
-        kernels[k] = (ctl_rows_kernel){.name = ctl_format(arena, "rows_%zu", k),
-                                       .scratch_bytes = schedules[k]->scratch * sizeof(float),
-                                       .sums_columns = ctl_rowprog_sums_columns(programs[k])};
+        if (!kernels[k].name) kernels[k].name = ctl_format(arena, "rows_%zu", k);
+        kernels[k].run = NULL;
+        kernels[k].scratch_bytes = schedules[k]->scratch * sizeof(float);
+        kernels[k].sums_columns = ctl_rowprog_sums_columns(programs[k]);
     }
     size_t most = options->threads < 1              ? 1
                   : options->threads > MOST_THREADS ? MOST_THREADS
@@ -239,10 +240,9 @@ ctl_status ctl_cpu_emit(ctl_arena *arena, const ctl_rowprog *const *programs, si
     *code = NULL, *why = NULL;
     job *jobs = deal(arena, programs, n, options, kernels, &njobs);
     ctl_emit_times spent = {.build = now() - start};
-    const ctl_allocator *allocator = arena->allocator;
-    ctl_cpu_code *made = ctl_alloc(allocator, sizeof *made);
+    ctl_cpu_code *made = ctl_alloc(arena->allocator, sizeof *made);
     if (!made) return CTL_ERR_MEMORY;
-    made->allocator = allocator;
+    made->allocator = *arena->allocator;
     pthread_once(&once, initialise);
     ctl_status status = run_jobs(jobs, njobs) ? CTL_OK : CTL_ERR_MEMORY;
     ctl_emit_times slowest = {0};
@@ -278,5 +278,6 @@ void ctl_cpu_code_free(ctl_cpu_code *code) {
         LLVMErrorRef error = LLVMOrcDisposeLLJIT(code->jit);
         if (error) LLVMConsumeError(error);
     }
-    ctl_free(code->allocator, code, sizeof *code);
+    ctl_allocator allocator = code->allocator;
+    ctl_free(&allocator, code, sizeof *code);
 }
