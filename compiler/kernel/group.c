@@ -32,18 +32,34 @@ static void collect_readers(ctl_grouping *u) {
 }
 
 /* ---- row programs ---- */
-static bool in_unit(const ctl_grouping *u, int list, uint32_t unit, ctl_node_id id) {
+bool ctl_group_in_unit(const ctl_grouping *u, int list, uint32_t unit, ctl_node_id id) {
     const ctl_value *v = &u->value[id];
     return v->part == PART_ROW && v->ready && v->list == list && v->group == unit;
+}
+
+void ctl_group_loads(ctl_grouping *u, int list, uint32_t unit, ctl_node_id id, ctl_node_ids *out, ctl_node_ids *own) {
+    ctl_node_ids reads = {0};
+    ctl_group_reads(u, id, &reads);
+    for (size_t k = 0; k < reads.n; k++) {
+        ctl_node_id read = reads.at[k];
+        if (ctl_group_in_unit(u, list, unit, read) && at(u, read)->op != OP_COLSUM) {
+            if (own) CTL_PUSH(u->arena, own, read);
+        } else if (u->value[read].again) {
+            ctl_group_loads(u, list, unit, read, out, own);
+        } else {
+            CTL_PUSH(u->arena, out, read);
+        }
+    }
 }
 
 /* A member's result must be stored when anything outside of its row program reads it. */
 static bool read_outside(const ctl_grouping *u, int list, uint32_t unit, ctl_node_id id) {
     const ctl_value *v = &u->value[id];
+    if (v->again) return false;
     if (v->crossing || v->panel != CTL_NONE) return true;
     for (uint32_t k = u->reader_begin[id]; k < u->reader_begin[id + 1]; k++) {
         ctl_node_id reader = u->readers[k];
-        if (u->value[reader].part != PART_ROW || !in_unit(u, list, unit, reader)) return true;
+        if (u->value[reader].part != PART_ROW || !ctl_group_in_unit(u, list, unit, reader)) return true;
     }
     return false;
 }
@@ -58,13 +74,14 @@ static ctl_node_ids outside_of(const ctl_unit *unit) {
     return (ctl_node_ids){unit->outside.at, unit->outside.n, unit->outside.cap};
 }
 
-static bool fits(ctl_grouping *u, int list, uint32_t number, ctl_node_id id, const ctl_node_ids *reads) {
+static bool fits(ctl_grouping *u, int list, uint32_t number, ctl_node_id id) {
     ctl_unit *unit = &u->list[list].at[number];
     if (unit->members.n + 1 > MOST_MEMBERS) return false;
     size_t arguments = unit->outside.n + unit->extras.n + 2;
-    ctl_node_ids outside = outside_of(unit);
-    for (size_t k = 0; k < reads->n; k++)
-        if (!in_unit(u, list, number, reads->at[k]) && !has_id(&outside, reads->at[k])) arguments++;
+    ctl_node_ids outside = outside_of(unit), loads = {0};
+    ctl_group_loads(u, list, number, id, &loads, NULL);
+    for (size_t k = 0; k < loads.n; k++)
+        if (!has_id(&outside, loads.at[k])) arguments++;
     if (at(u, id)->op == OP_COLSUM || read_outside(u, list, number, id)) arguments++;
     for (size_t k = 0; k < unit->members.n; k++) {
         ctl_node_id m = unit->members.at[k];
@@ -105,10 +122,10 @@ static bool only_rows_after(const ctl_units *units, uint32_t number) {
 
 /* Whether anything but the node needs this member of the unit stored. Readers that may still join are not counted. */
 static bool stored_anyway(const ctl_grouping *u, int list, uint32_t unit, ctl_node_id member, ctl_node_id node) {
-    if (u->value[member].crossing || u->value[member].panel != CTL_NONE) return true;
+    if (u->value[member].again || u->value[member].crossing || u->value[member].panel != CTL_NONE) return true;
     for (uint32_t k = u->reader_begin[member]; k < u->reader_begin[member + 1]; k++) {
         ctl_node_id reader = u->readers[k];
-        if (reader == node || in_unit(u, list, unit, reader)) continue;
+        if (reader == node || ctl_group_in_unit(u, list, unit, reader)) continue;
         if (u->value[reader].ready || !ctl_group_joins(u, reader, member)) return true;
     }
     return false;
@@ -118,9 +135,9 @@ static bool stored_anyway(const ctl_grouping *u, int list, uint32_t unit, ctl_no
 static bool worth_joining(ctl_grouping *u, int list, uint32_t unit, ctl_node_id id, const ctl_node_ids *reads) {
     int64_t spared = 0;
     for (size_t k = 0; k < reads->n; k++)
-        if (in_unit(u, list, unit, reads->at[k]) && !stored_anyway(u, list, unit, reads->at[k], id))
+        if (ctl_group_in_unit(u, list, unit, reads->at[k]) && !stored_anyway(u, list, unit, reads->at[k], id))
             spared += bytes_of(u, reads->at[k]);
-    return bytes_of(u, id) <= spared;
+    return u->value[id].again || bytes_of(u, id) <= spared;
 }
 
 /* The row program that the node joins, or a new one. */
@@ -139,13 +156,13 @@ static uint32_t choose(ctl_grouping *u, int list, ctl_node_id id, const ctl_node
     }
     const ctl_units *units = &u->list[list];
     if (!u->no_fuse) {
-        if (latest != UINT32_MAX && latest >= least && fits(u, list, latest, id, reads) &&
+        if (latest != UINT32_MAX && latest >= least && fits(u, list, latest, id) &&
             (only_rows_after(units, latest) || worth_joining(u, list, latest, id, reads)))
             return latest;
         uint32_t looked = 0;
         for (uint32_t k = (uint32_t)units->n; k-- > least && looked++ < MOST_LOOKED_BACK;) {
             if (units->at[k].kind == UNIT_TASK) break;
-            if (!same_rows(u, &units->at[k], id) || !fits(u, list, k, id, reads)) continue;
+            if (!same_rows(u, &units->at[k], id) || !fits(u, list, k, id)) continue;
             if (units->at[k].space != SPACE_NONE || shares(&units->at[k], reads)) return k;
         }
     }
@@ -158,10 +175,11 @@ static void schedule_row(ctl_grouping *u, int list, ctl_node_id id, const ctl_no
     ctl_value *v = &u->value[id];
     uint32_t number = choose(u, list, id, reads);
     ctl_unit *unit = &u->list[list].at[number];
-    for (size_t k = 0; k < reads->n; k++) {
+    ctl_node_ids loads = {0};
+    ctl_group_loads(u, list, number, id, &loads, NULL);
+    for (size_t k = 0; k < loads.n; k++) {
         ctl_node_ids outside = outside_of(unit);
-        if (!in_unit(u, list, number, reads->at[k]) && !has_id(&outside, reads->at[k]))
-            CTL_PUSH(u->arena, &unit->outside, reads->at[k]);
+        if (!has_id(&outside, loads.at[k])) CTL_PUSH(u->arena, &unit->outside, loads.at[k]);
     }
     CTL_PUSH(u->arena, &unit->members, id);
     v->group = v->unit = number;
@@ -270,7 +288,7 @@ static bool add_terms(ctl_grouping *u, int list, ctl_node_id id, bool late) {
         ctl_unit *unit = v->part == PART_ROW && n->op != OP_COLSUM && at(u, same)->op != OP_COLSUM && v->list == list
                              ? &u->list[list].at[v->group]
                              : NULL;
-        if (unit && !u->no_fuse && fits(u, list, v->group, same, &(ctl_node_ids){0})) CTL_PUSH(u->arena, &unit->extras, extra);
+        if (unit && !u->no_fuse && fits(u, list, v->group, same)) CTL_PUSH(u->arena, &unit->extras, extra);
         else extra_unit(u, list, &extra);
     }
     return true;
@@ -291,34 +309,6 @@ static bool make_list(ctl_grouping *u, int list, const bool *has_term) {
     return list != RUN_BACKWARD || add_terms(u, list, CTL_NONE, true);
 }
 
-/* What tasks read from memory. */
-static void mark_stored(ctl_grouping *u) {
-    ctl_node_ids reads = {0};
-    for (int list = 0; list < RUN_COUNT; list++) {
-        for (uint32_t number = 0; number < u->list[list].n; number++) {
-            const ctl_unit *unit = &u->list[list].at[number];
-            reads.n = 0;
-            if (unit->kind == UNIT_TASK) ctl_group_reads(u, unit->node, &reads);
-            for (size_t k = 0; k < unit->members.n; k++) ctl_group_reads(u, unit->members.at[k], &reads);
-            for (size_t k = 0; k < unit->extras.n; k++) {
-                ctl_node_id same = u->value[unit->extras.at[k].value].same;
-                if (!u->value[same].inlined) CTL_PUSH(u->arena, &reads, same);
-            }
-            for (size_t k = 0; k < reads.n; k++) {
-                if (unit->kind == UNIT_ROWS && in_unit(u, list, number, reads.at[k]) &&
-                    at(u, reads.at[k])->op != OP_COLSUM)
-                    continue;
-                u->value[ctl_group_base(u, reads.at[k])].stored = true;
-            }
-        }
-    }
-    for (ctl_node_id id = 0; id < u->g->n; id++) {
-        ctl_value *v = &u->value[id];
-        if (v->ready && v->panel != CTL_NONE) v->stored = true;
-        if (v->ready && v->crossing) v->stored = true;
-    }
-}
-
 ctl_grouping *ctl_group(ctl_arena *arena, const ctl_graph *g, bool no_fuse, const char **why) {
     ctl_grouping *u = CTL_NEW(arena, ctl_grouping);
     *u = (ctl_grouping){.arena = arena, .g = g, .no_fuse = no_fuse};
@@ -327,11 +317,12 @@ ctl_grouping *ctl_group(ctl_arena *arena, const ctl_graph *g, bool no_fuse, cons
     bool done = ctl_group_values(u);
     if (done) {
         collect_readers(u);
+        if (!no_fuse) ctl_group_again(u);
         for (size_t k = 0; k < u->sinks.n; k++) has_term[u->sinks.at[k].value] = true;
         for (int list = 0; done && list < RUN_COUNT; list++) done = make_list(u, list, has_term);
     }
     *why = u->why;
     if (!done) return NULL;
-    mark_stored(u);
+    ctl_group_needed(u);
     return u;
 }

@@ -13,7 +13,10 @@
  * ready before that one; else one of the row programs after the list's last task (of weights: when they share an
  * input); else it begins a new one. So there is never a cycle, and what the backward pass rebuilds is rebuilt late. A
  * row program with tasks after it is joined only when that keeps no more bytes until now than would be kept anyway.
- * Repeats are not computed: whoever reads one loads its row for each part. */
+ * Repeats are not computed: whoever reads one loads its row for each part.
+ *
+ * A value that only row programs read and that does not fit into one with all of them is computed again where it is
+ * read, not stored, when that is cheap and loads no more bytes than loading the value would (group_again.c). */
 #ifndef CTL_GROUP_H
 #define CTL_GROUP_H
 
@@ -32,6 +35,8 @@ typedef struct ctl_value {
     bool root;          /* needed whoever reads it: an output, an initial value, a gradient, or read by another list */
     bool crossing;      /* read by another list than its own, or after its list has ended */
     bool stored;        /* ROW: some task reads it from memory */
+    bool again;         /* ROW: computed again by each row program that reads it, instead of being stored */
+    bool needed;        /* ROW: some member of its row program reads it, or it is stored */
     bool whole;         /* its rows lie one after the other without gaps, in a place of its own */
     bool ready;
     uint32_t unit;      /* when ready: the unit that completes it */
@@ -105,6 +110,14 @@ void ctl_group_reads(ctl_grouping *u, ctl_node_id id, ctl_node_ids *out);
 ctl_node_id ctl_group_stored(const ctl_grouping *u, ctl_node_id id);
 /* Follows views down to what owns the storage. */
 ctl_node_id ctl_group_base(const ctl_grouping *u, ctl_node_id id);
+/* group_again.c: sets `again` (readers are known). */
+void ctl_group_again(ctl_grouping *u);
+/* group_needed.c: after all units are made, sets `stored` and `needed`. */
+void ctl_group_needed(ctl_grouping *u);
+/* What a row program must load to compute the node: its reads, with what is computed again replaced by its own reads,
+ * less what is in the row program. Also what it takes from its own row program (own may be NULL). */
+void ctl_group_loads(ctl_grouping *u, int list, uint32_t unit, ctl_node_id id, ctl_node_ids *out, ctl_node_ids *own);
+bool ctl_group_in_unit(const ctl_grouping *u, int list, uint32_t unit, ctl_node_id id);
 /* The row program that a ROW node belongs to runs over these rows. */
 void ctl_group_rows(const ctl_grouping *u, ctl_node_id id, int *space, int32_t *split, int64_t *rows);
 /* Whether the reader, a ROW node, can stand in one row program with `read`. */

@@ -56,8 +56,7 @@ static uint32_t load_value(writer *w, ctl_node_id id, bool outer) {
 }
 
 static bool is_member(const writer *w, ctl_node_id id) {
-    const ctl_value *v = &w->l->u->value[id];
-    return v->part == PART_ROW && v->ready && v->list == w->list && v->group == w->number;
+    return ctl_group_in_unit(w->l->u, w->list, w->number, id) && at(w, id)->op != OP_COLSUM;
 }
 
 static uint32_t compute(writer *w, ctl_node_id id);
@@ -67,7 +66,7 @@ static uint32_t value(writer *w, ctl_node_id id) {
     ctl_lowering *l = w->l;
     id = l->u->value[id].same;
     if (l->stamp_value[id] == l->stamp) return l->value_of[id];
-    bool again = l->u->value[id].inlined || (at(w, id)->op == OP_REPEAT && !is_member(w, id));
+    bool again = l->u->value[id].inlined || (!is_member(w, id) && (l->u->value[id].again || at(w, id)->op == OP_REPEAT));
     uint32_t v = again ? compute(w, id) : load_value(w, id, false);
     l->stamp_value[id] = l->stamp;
     return l->value_of[id] = v;
@@ -104,7 +103,7 @@ static uint32_t drop(writer *w, const ctl_node *n, uint32_t of) {
 static uint32_t columns(writer *w, const ctl_node *n) {
     ctl_lowering *l = w->l;
     ctl_node_id of = l->u->value[n->in[0]].same;
-    if (n->split == 1 && !is_member(w, of) && !l->u->value[of].inlined) {
+    if (n->split == 1 && !is_member(w, of) && !l->u->value[of].inlined && !l->u->value[of].again) {
         ctl_operand o = ctl_lower_rows_operand(l, of);
         o.offset += (uint64_t)n->i[0] * ctl_dtype_size(o.dtype);
         o.cols = n->cols;
@@ -212,7 +211,13 @@ bool ctl_lower_row_unit(ctl_lowering *l, int list, uint32_t number) {
     const ctl_unit *unit = &l->u->list[list].at[number];
     writer w = {.l = l, .unit = unit, .list = list, .number = number};
     l->stamp++;
-    for (size_t k = 0; k < unit->members.n; k++) member(&w, unit->members.at[k]);
+    bool needed = unit->extras.n > 0;
+    for (size_t k = 0; k < unit->members.n; k++) {
+        if (!l->u->value[unit->members.at[k]].needed) continue;
+        member(&w, unit->members.at[k]);
+        needed = true;
+    }
+    if (!needed) return true;
     for (size_t k = 0; k < unit->extras.n; k++) extra(&w, &unit->extras.at[k]);
     return l->status == CTL_OK && finish(&w);
 }

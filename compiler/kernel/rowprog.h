@@ -73,5 +73,8 @@ void ctl_rowprog_key(const ctl_rowprog *p, ctl_text *out);
 /* Floats of scratch that one thread needs (rows kept between passes), a multiple of 16. Known without an emitter. */
 size_t ctl_rowprog_scratch(const ctl_rowprog *p, ctl_arena *arena);
 bool ctl_rowprog_sums_columns(const ctl_rowprog *p);
+/* Whether the stored operand may lie exactly on the loaded one (both at ROW, equal base and stride): whatever is read
+ * from it in a row is read before it is overwritten. Every other operand that touches that memory must be asked about too. */
+bool ctl_rowprog_overlays(const ctl_rowprog *p, uint32_t loaded, uint32_t stored, ctl_arena *arena);
 
 #endif
