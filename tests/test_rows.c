@@ -276,25 +276,55 @@ static void test_cut(void **state) {
     ctl_cpu_code_free(code);
 }
 
-/* A result over an operand that it is computed from, at the same columns. */
+/* Results over operands wherever that is said to be allowed, in random programs; interpreter and emitter. */
 static void test_in_place(void **state) {
     ctl_arena *arena = arena_of(state);
-    maker m = start(arena, 1);
-    uint32_t x = load(&m, AT_ROW, CTL_F32, 133), y = load(&m, AT_ROW, CTL_F32, 133);
-    uint32_t a = store(&m, CTL_F32, op2(&m, OP_ADD, x, y)), b = store(&m, CTL_F32, op2(&m, OP_SUB, x, y));
-    ctl_rowprog *p = verified(&m);
     dice d = {.seed = 21};
-    ctl_rows_kernel kernel = {0};
-    ctl_cpu_code *code = emit(arena, &p, 1, 0, 1, &kernel);
-    memory apart = memory_for(arena, p, &d, false), over = twin_of(arena, p, &apart);
-    over.args[a] = over.args[0], over.args[b] = over.args[1];
-    run_kernel(&kernel, &apart, 0, ROWS);
-    run_kernel(&kernel, &over, 0, ROWS);
-    for (int64_t t = 0; t < ROWS; t++)
-        for (uint32_t k = a; k <= b; k++)
-            assert_memory_equal((float *)apart.args[k].base + t * apart.args[k].stride,
-                                (float *)over.args[k].base + t * over.args[k].stride, 133 * sizeof(float));
+    enum { N = 60 };
+    ctl_rowprog **programs = CTL_NEW_ARRAY(arena, ctl_rowprog *, N);
+    ctl_rows_kernel *kernels = CTL_NEW_ARRAY(arena, ctl_rows_kernel, N);
+    for (int k = 0; k < N; k++) programs[k] = random_program(arena, &d);
+    ctl_cpu_code *code = emit(arena, programs, N, 0, 2, kernels);
+    int tried = 0;
+    for (int k = 0; k < N; k++) {
+        const ctl_rowprog *p = programs[k];
+        float *values = CTL_NEW_ARRAY(arena, float, ctl_rowprog_run_floats(p));
+        for (uint32_t from = 0; from < p->noperands; from++)
+            for (uint32_t to = from + 1; to < p->noperands; to++) {
+                if (!ctl_rowprog_overlays(p, from, to, arena)) continue;
+                memory apart = memory_for(arena, p, &d, false);
+                apart.args[to].stride = apart.args[from].stride;
+                apart.args[to].base = ctl_arena_alloc(arena, apart.bytes[to] = apart.bytes[from]);
+                memcpy(apart.args[to].base, apart.args[from].base, apart.bytes[from]);
+                memory over = twin_of(arena, p, &apart), plain = twin_of(arena, p, &apart);
+                over.args[from] = over.args[to], plain.args[from] = plain.args[to];
+                run_kernel(&kernels[k], &apart, 0, ROWS);
+                run_kernel(&kernels[k], &over, 0, ROWS);
+                ctl_rowprog_run(p, &plain.call, values, 0, ROWS);
+                over.args[from] = plain.args[from] = apart.args[from];
+                compare(arena, p, &apart, &over, "in place");
+                compare(arena, p, &apart, &plain, "in place, interpreted");
+                tried++;
+            }
+    }
+    assert_true(tried >= 20);
     ctl_cpu_code_free(code);
+}
+
+static void test_overlays(void **state) {
+    ctl_arena *arena = arena_of(state);
+    maker m = start(arena, 1);
+    uint32_t x = load(&m, AT_ROW, CTL_F32, 64), y = load(&m, AT_ROW, CTL_F32, 64),
+             z = load(&m, AT_ROW, CTL_BF16, 64);
+    uint32_t halves[2] = {columns(&m, y, 32, 64), columns(&m, y, 0, 32)};
+    uint32_t sum = op2(&m, OP_ADD, x, cat(&m, 2, halves)), early = store(&m, CTL_F32, op2(&m, OP_MUL, x, z));
+    uint32_t late = store(&m, CTL_F32, op2(&m, OP_DIV, x, op1(&m, OP_SUM, sum)));
+    ctl_rowprog *p = verified(&m);
+    assert_true(ctl_rowprog_overlays(p, 0, late, arena));   /* x is read last where it is overwritten */
+    assert_false(ctl_rowprog_overlays(p, 0, early, arena)); /* but again after the first pass */
+    assert_false(ctl_rowprog_overlays(p, 1, early, arena)); /* y is read at other columns in the same loop */
+    assert_true(ctl_rowprog_overlays(p, 1, late, arena));   /* and not at all in the last */
+    assert_false(ctl_rowprog_overlays(p, 2, late, arena));  /* another type */
 }
 
 static void test_no_programs(void **state) {
@@ -437,6 +467,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_every_map, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_cut, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_in_place, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_overlays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_programs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_verifier, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_key_and_text, set_up, tear_down),
