@@ -30,6 +30,7 @@ typedef struct run {
     progress progress;
     ctl_program *program;
     tool_meter meter;
+    size_t allocated; /* most bytes that the session held while steps ran */
     ctl_corpus data, held_out;
     ctl_loader *loader, *held_out_loader;
     ctl_session *session;
@@ -60,7 +61,15 @@ static bool stop(void *ctx) {
     return asked_to_stop != 0;
 }
 static void stepped(void *ctx, const ctl_progress *p) {
-    progress_step(&((run *)ctx)->progress, p);
+    run *r = ctx;
+    if (r->meter.peak > r->allocated) r->allocated = r->meter.peak;
+    progress_step(&r->progress, p);
+}
+/* Writing files takes buffers for a moment, which are not the plan's. */
+static void saved(void *ctx, int64_t step) {
+    (void)step;
+    run *r = ctx;
+    r->meter.peak = r->meter.held;
 }
 static void evaluated(void *ctx, const ctl_evaluation *e) {
     progress_evaluation(&((run *)ctx)->progress, e);
@@ -133,7 +142,9 @@ static ctl_status train(run *r) {
                                        .stop = stop,
                                        .stepped = stepped,
                                        .evaluated = evaluated,
+                                       .saved = saved,
                                        .resumed = resumed};
+    r->meter.peak = r->meter.held;
     ctl_status status = ctl_train(r->session, r->program, &options, &r->result);
     progress_end(&r->progress);
     return status;
@@ -169,7 +180,7 @@ static ctl_status report(run *r) {
                       .bits_after = t->after.counted ? t->after.bits_per_byte : -1,
                       .step_seconds = t->last > t->first ? t->seconds / (double)(t->last - t->first) : 0,
                       .planned = (int64_t)m.total,
-                      .allocated = (int64_t)r->meter.peak,
+                      .allocated = (int64_t)r->allocated,
                       .resident = tool_peak_resident()};
     snprintf(out.name, sizeof out.name, "%s",
              r->o->name           ? r->o->name
