@@ -221,6 +221,7 @@ static bool matches(ctl_elab *e, ctl_scope *scope, const ctl_segment *seg, size_
     if (depth > 64) return false;
     if (n == 0) return *name == 0;
     if (seg->kind == SEG_DEEP) {
+        while (n > 1 && seg[1].kind == SEG_DEEP) seg++, n--; /* many are as one, and would be tried in every way */
         if (n == 1) return true;
         for (const char *at = name;;) {
             if (matches(e, scope, seg + 1, n - 1, at, depth + 1)) return true;
