@@ -269,6 +269,33 @@ static void test_identities_fold(void **state) {
     assert_same_bits(run(s, CTL_F64), run(g, CTL_F64));
 }
 
+static void test_quotients_use_a_reciprocal(void **state) {
+    (void)state;
+    ctl_graph *g = tiny(4);
+    ctl_node_id x = g->inputs.at[0].node, b = U(OP_EXP, x);
+    give(g, "before", B(OP_DIV, U(OP_COS, x), b)); /* no reciprocal yet */
+    give(g, "reciprocal", B(OP_DIV, C(1), b));
+    give(g, "after", B(OP_DIV, U(OP_SIN, x), b));
+    ctl_graph *s = simplified(g);
+    assert_int_equal(count_ops(s, OP_DIV), 2);
+    assert_int_equal(s->at[s->outputs.at[2].node].op, OP_MUL);
+    assert_close(run(s, CTL_F64), run(g, CTL_F64), 1e-15);
+}
+
+/* A value of 2^41 columns from forty CATs, each of the one before twice: nothing may walk it path by path. */
+static void test_nested_views_take_no_time(void **state) {
+    (void)state;
+    ctl_graph *g = tiny(2);
+    ctl_node_id x = U(OP_EXP, g->inputs.at[0].node);
+    for (int k = 0; k < 40; k++) {
+        x = ctl_build(g, CTL_NONE, OP_CAT, 2, (const ctl_node_id[]){x, x}, NULL, 0);
+    }
+    give(g, "y", state_of(g, "y", attr(g, OP_COLUMNS, state_of(g, "x", x), 7, 9)));
+    ctl_graph *s = saved(merged(rounded(simplified(g), CTL_BF16)));
+    assert_int_equal(s->at[s->outputs.at[0].node].dtype, CTL_BF16);
+    assert_int_equal(count_ops(s, OP_CAT), 40);
+}
+
 static void test_views_fold(void **state) {
     (void)state;
     ctl_graph *g = tiny(6);
@@ -697,6 +724,8 @@ int main(void) {
         TEST(test_biases_join_their_products),
         TEST(test_states_with_readers_stay),
         TEST(test_identities_fold),
+        TEST(test_quotients_use_a_reciprocal),
+        TEST(test_nested_views_take_no_time),
         TEST(test_views_fold),
         TEST(test_dropouts_of_two_sites_differ),
         TEST(test_rope_tables_are_made_once_a_token),

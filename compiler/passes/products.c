@@ -12,8 +12,6 @@
  * wants a weight makes the stack, in the order of parameters; later ones (backward, evaluate) use a stack
  * whole or not at all. Frozen weights and 16-bit copies of trained ones lie in a stack for nothing. A trained
  * f32 weight would have to be copied once an update, which is done for thin ones alone. */
-#include <stdlib.h>
-
 #include "compiler/passes/passes.h"
 #include "compiler/passes/rewrite.h"
 
@@ -90,21 +88,16 @@ static bool alike(const merger *m, const piece *a, const piece *b) {
            (old(m, a->end)->op == OP_CAST) == (old(m, b->end)->op == OP_CAST);
 }
 
-static int by_param(const void *a, const void *b) {
-    const piece *p = a, *q = b;
-    return p->weight < q->weight ? -1 : p->weight > q->weight;
-}
-
+/* Into the order of parameters, in which checkpoints list them; at most MOST_PIECES, so by insertion. */
 static void sort_pieces(const merger *m, pieces *p) {
-    /* Frozen and copied weights come in the order of their parameters: `weight` holds that while sorting. */
-    ctl_node_id *weight = CTL_NEW_ARRAY(m->r.in->arena, ctl_node_id, m->r.in->params.n);
-    for (size_t k = 0; k < p->n; k++) {
-        int64_t param = param_of(m, p->at[k].weight);
-        weight[param] = p->at[k].weight;
-        p->at[k].weight = (ctl_node_id)param;
+    for (size_t k = 1; k < p->n; k++) {
+        piece moving = p->at[k];
+        size_t to = k;
+        for (; to > 0 && param_of(m, p->at[to - 1].weight) > param_of(m, moving.weight); to--) {
+            p->at[to] = p->at[to - 1];
+        }
+        p->at[to] = moving;
     }
-    qsort(p->at, p->n, sizeof *p->at, by_param);
-    for (size_t k = 0; k < p->n; k++) p->at[k].weight = weight[p->at[k].weight];
 }
 
 /* The candidates whose weights are in stack `s`, in its order; false when not all of the stack is there. */

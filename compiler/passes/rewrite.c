@@ -42,19 +42,32 @@ void ctl_rewrite_begin(ctl_rewrite *r, const ctl_graph *in) {
         .copy = copy, .in = in, .out = copy->out, .map = copy->map, .known = {.arena = in->arena}};
 }
 
+/* The equal node that may stand for this one: a forward value does not come from backward. */
+static ctl_node_id find(const ctl_rewrite *r, const ctl_node *node, const key_bytes *key, size_t size) {
+    const ctl_node_id *found = ctl_map_get_bytes(&r->known, key, size);
+    if (!found) return CTL_NONE;
+    bool late = r->out->at[*found].rate == RATE_STEP && node->entry == ENTRY_FORWARD &&
+                r->out->at[*found].entry == ENTRY_BACKWARD;
+    return late ? CTL_NONE : *found;
+}
+
+ctl_node_id ctl_rewrite_find(const ctl_rewrite *r, const ctl_node *node) {
+    key_bytes key;
+    size_t size = make_key(r->out, node, &key);
+    return find(r, node, &key, size);
+}
+
 ctl_node_id ctl_rewrite_node(ctl_rewrite *r, const ctl_node *node) {
     for (uint32_t k = 0; k < node->nin; k++) {
         if (node->in[k] >= r->out->n) return CTL_NONE;
     }
     key_bytes key;
     size_t size = make_key(r->out, node, &key);
-    ctl_node_id *found = ctl_map_get_bytes(&r->known, &key, size);
-    bool late = found && r->out->at[*found].rate == RATE_STEP && node->entry == ENTRY_FORWARD &&
-                r->out->at[*found].entry == ENTRY_BACKWARD;
-    if (found && !late) return *found;
+    ctl_node_id id = find(r, node, &key, size);
+    if (id != CTL_NONE) return id;
     const char *why = NULL;
     r->out->entry = (ctl_entry)node->entry;
-    ctl_node_id id = ctl_graph_add(r->out, node, &why);
+    id = ctl_graph_add(r->out, node, &why);
     if (id == CTL_NONE) {
         if (!r->out->misfit) r->out->misfit = why;
         return CTL_NONE;

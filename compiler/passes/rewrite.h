@@ -24,6 +24,9 @@ void ctl_rewrite_begin(ctl_rewrite *r, const ctl_graph *in);
  * or added. */
 ctl_node_id ctl_rewrite_node(ctl_rewrite *r, const ctl_node *node);
 
+/* The same without adding: CTL_NONE when there is none. */
+ctl_node_id ctl_rewrite_find(const ctl_rewrite *r, const ctl_node *node);
+
 /* A node made up by a pass, in the place of `like`, a node of `out` that lends span, path and entry. */
 ctl_node_id ctl_rewrite_make(ctl_rewrite *r, const ctl_node *like, ctl_op op, uint32_t nin,
                              const ctl_node_id *in, int64_t i0, int64_t i1);

@@ -13,9 +13,12 @@
 #include "compiler/passes/passes.h"
 #include "compiler/passes/rewrite.h"
 
+enum { MOST_VIEWS = 50 }; /* that a cast passes at once */
+
 typedef struct rounder {
     ctl_rewrite r;
-    ctl_node_id *raw; /* by old node: what PARTs are parts of, before its first result was cast */
+    ctl_node_id *raw;            /* by old node: what PARTs are parts of, before its first result was cast */
+    CTL_VEC(ctl_node_id) narrow; /* by new node, for views: the same in bf16 */
 } rounder;
 
 static ctl_node_id add_cast(rounder *p, const ctl_node *like, ctl_node_id x, ctl_dtype dtype) {
@@ -40,16 +43,27 @@ static bool cast_passes(const ctl_graph *g, const ctl_node *view) {
     return true;
 }
 
-/* x in bf16. Views nest a few deep at most, each strictly nearer to what made the value. */
-static ctl_node_id narrow(rounder *p, const ctl_node *like, ctl_node_id x) {
+static ctl_node_id *narrowed(rounder *p, ctl_node_id x) {
+    while (p->narrow.n <= x) CTL_PUSH(p->r.out->arena, &p->narrow, CTL_NONE);
+    return &p->narrow.at[x];
+}
+
+/* x in bf16, for a reader `like` that lies under `depth` views. Every node is worked on once. */
+static ctl_node_id narrow_under(rounder *p, const ctl_node *like, ctl_node_id x, int depth) {
     if (x == CTL_NONE || p->r.out->at[x].dtype != CTL_REAL) return x;
     ctl_node view = p->r.out->at[x];
-    if (!cast_passes(p->r.out, &view)) return add_cast(p, like, x, CTL_BF16);
+    if (depth == MOST_VIEWS || !cast_passes(p->r.out, &view)) return add_cast(p, like, x, CTL_BF16);
+    if (*narrowed(p, x) != CTL_NONE) return *narrowed(p, x);
     ctl_node_id in[64];
     ctl_node by = *like;
     by.entry = view.entry; /* the cast belongs where the value is made */
-    for (uint32_t k = 0; k < view.nin; k++) in[k] = narrow(p, &by, view.in[k]);
-    return ctl_rewrite_make(&p->r, &by, (ctl_op)view.op, view.nin, in, view.i[0], view.i[1]);
+    for (uint32_t k = 0; k < view.nin; k++) in[k] = narrow_under(p, &by, view.in[k], depth + 1);
+    ctl_node_id made = ctl_rewrite_make(&p->r, &by, (ctl_op)view.op, view.nin, in, view.i[0], view.i[1]);
+    return *narrowed(p, x) = made;
+}
+
+static ctl_node_id narrow(rounder *p, const ctl_node *like, ctl_node_id x) {
+    return narrow_under(p, like, x, 0);
 }
 
 static void narrow_inputs(rounder *p, ctl_node *n, uint32_t count) {
@@ -112,7 +126,7 @@ static ctl_node_id round_node(rounder *p, ctl_node_id id, ctl_node *n) {
 }
 
 void ctl_pass_round(const ctl_graph *in, ctl_dtype compute, ctl_graph **out) {
-    rounder p;
+    rounder p = {0};
     ctl_rewrite_begin(&p.r, in);
     p.raw = CTL_NEW_ARRAY(in->arena, ctl_node_id, in->n);
     for (size_t k = 0; k < in->n; k++) {

@@ -6,7 +6,8 @@
  * Repeats go down: a MAP, REDUCE or view of columns whose operands all repeat rows as often (or have one row)
  * is done once a row and then repeated, so rope's tables are computed once a token, not once a head.
  *
- * Rules keep the bits of real numbers but for the sign of a zero; constants are folded in double. */
+ * Rules keep the bits of real numbers but for the sign of a zero, constants, which are folded in double, and
+ * quotients by what has a reciprocal already. */
 #include <math.h>
 
 #include "compiler/passes/rewrite.h"
@@ -119,6 +120,19 @@ static ctl_node_id itself(const ctl_rewrite *r, ctl_node_id x) {
     return get(r, x)->dtype == CTL_REAL ? x : CTL_NONE;
 }
 
+/* x / b is x * (1 / b) where 1 / b is there already, as in a sigmoid's derivative: a division is many
+ * additions. */
+static ctl_node_id fold_quotient(ctl_rewrite *r, const ctl_node *n) {
+    if (get(r, n->in[1])->op == OP_CONST || get(r, n->in[0])->op == OP_CONST) return CTL_NONE;
+    ctl_node one = {.op = OP_CONST, .f = 1};
+    ctl_node_id number = ctl_rewrite_find(r, &one);
+    if (number == CTL_NONE) return CTL_NONE;
+    ctl_node reciprocal = {
+        .op = OP_DIV, .entry = n->entry, .nin = 2, .in = (ctl_node_id[]){number, n->in[1]}};
+    ctl_node_id found = ctl_rewrite_find(r, &reciprocal);
+    return found == CTL_NONE ? CTL_NONE : make2(r, n, OP_MUL, n->in[0], found);
+}
+
 static ctl_node_id fold_map(ctl_rewrite *r, const ctl_node *n) {
     ctl_node_id a = n->in[0], b = n->nin > 1 ? n->in[1] : CTL_NONE;
     switch (n->op) {
@@ -140,7 +154,7 @@ static ctl_node_id fold_map(ctl_rewrite *r, const ctl_node *n) {
         if (is_const(r, a, -1)) return make1(r, n, OP_NEG, b, 0, 0);
         if (is_const(r, b, -1)) return make1(r, n, OP_NEG, a, 0, 0);
         return CTL_NONE;
-    case OP_DIV: return is_const(r, b, 1) ? itself(r, a) : CTL_NONE;
+    case OP_DIV: return is_const(r, b, 1) ? itself(r, a) : fold_quotient(r, n);
     case OP_POW: return is_const(r, b, 1) ? itself(r, a) : CTL_NONE;
     case OP_DROP: return n->f == 0 ? itself(r, a) : CTL_NONE;
     case OP_STATE: return is_op(r, a, OP_STATE) ? a : CTL_NONE;
