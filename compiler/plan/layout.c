@@ -3,7 +3,9 @@
 
 #include <stdlib.h>
 
-enum { FEW_ITEMS = 4096, ROUNDS = 64 };
+#include "base/random.h"
+
+enum { FEW_ITEMS = 4096, WORK = 60000000, MOST_ROUNDS = 4000 };
 
 typedef struct placed { /* sorted by offset */
     size_t offset, end;
@@ -18,7 +20,8 @@ typedef struct item {
 } item;
 
 typedef struct search {
-    item *order;
+    item *order, *best_order;
+    bool best_tightest;
     size_t n;
     placed *at;
     size_t *offset, *best_offset; /* by number */
@@ -80,46 +83,71 @@ static size_t forget(placed *p, size_t n, int32_t now) {
     return kept;
 }
 
-static void try_order(search *s, bool tightest, bool by_time) {
+/* The arena's size when items are placed in this order; SIZE_MAX when that is above the best so far. */
+static size_t try_order(search *s, bool tightest, bool by_time) {
     size_t total = 0, n = 0;
-    for (size_t k = 0; k < s->n && total < s->best; k++) {
+    for (size_t k = 0; k < s->n; k++) {
         const item *it = &s->order[k];
         if (by_time) n = forget(s->at, n, it->first);
         size_t at = find_gap(s->at, n, it, tightest);
         insert(s->at, n++, (placed){at, at + it->bytes, it->first, it->last});
         s->offset[it->number] = at;
         if (at + it->bytes > total) total = at + it->bytes;
+        if (total > s->best) return SIZE_MAX;
     }
-    if (total >= s->best) return;
+    return total;
+}
+
+static void take(search *s, size_t total) {
     s->best = total;
     memcpy(s->best_offset, s->offset, s->n * sizeof *s->offset);
 }
 
-/* What ends at the top of the best layout is placed before everything else. */
-static void raise_top(search *s, double before) {
-    for (size_t k = 0; k < s->n; k++)
-        if (s->best_offset[s->order[k].number] + s->order[k].bytes == s->best) s->order[k].key = before;
-    qsort(s->order, s->n, sizeof *s->order, compare);
+static void move(item *order, size_t from, size_t to) {
+    item moved = order[from];
+    if (to < from) memmove(&order[to + 1], &order[to], (from - to) * sizeof *order);
+    else memmove(&order[from], &order[from + 1], (to - from) * sizeof *order);
+    order[to] = moved;
+}
+
+/* Moves one item at a time to an earlier place in the best order, every other time one that sticks out above the lower
+ * bound; keeps what does not make it worse. */
+static void improve(search *s) {
+    size_t rounds = s->n < 2 ? 0 : WORK / (s->n * s->n);
+    if (rounds > MOST_ROUNDS) rounds = MOST_ROUNDS;
+    memcpy(s->order, s->best_order, s->n * sizeof *s->order);
+    for (uint32_t round = 0; round < rounds && s->best > s->bound; round++) {
+        uint32_t counter[4] = {round, 0, 0, 0}, word[4];
+        ctl_philox(counter, 0, word);
+        size_t from = word[0] % s->n;
+        for (size_t looked = 0; round % 2 && looked < s->n; looked++, from = (from + 1) % s->n)
+            if (s->best_offset[s->order[from].number] + s->order[from].bytes > s->bound) break;
+        size_t to = from ? word[1] % from : 0;
+        move(s->order, from, to);
+        size_t total = try_order(s, s->best_tightest, false);
+        if (total <= s->best) take(s, total);
+        else move(s->order, to, from);
+    }
 }
 
 static void run(search *s) {
     static const order_kind large[] = {BY_FIRST, BY_BYTES};
-    size_t kinds = s->n > FEW_ITEMS ? CTL_COUNT(large) : ORDER_KINDS;
-    for (size_t k = 0; k < kinds && s->best > s->bound; k++) {
-        order_kind kind = s->n > FEW_ITEMS ? large[k] : (order_kind)k;
+    bool many = s->n > FEW_ITEMS;
+    size_t kinds = many ? CTL_COUNT(large) : ORDER_KINDS;
+    for (size_t k = 0; k < kinds; k++) {
+        order_kind kind = many ? large[k] : (order_kind)k;
         for (size_t i = 0; i < s->n; i++) s->order[i].key = key_of(&s->order[i], kind);
         qsort(s->order, s->n, sizeof *s->order, compare);
-        for (int tightest = 0; tightest < 2 && s->best > s->bound; tightest++) {
-            if (kind != BY_FIRST && tightest && s->n > FEW_ITEMS) break;
-            try_order(s, tightest, kind == BY_FIRST);
+        for (int tightest = 0; tightest < 2; tightest++) {
+            if (s->best <= s->bound || (many && tightest && kind != BY_FIRST)) continue;
+            size_t total = try_order(s, tightest, kind == BY_FIRST);
+            if (total >= s->best) continue;
+            take(s, total);
+            s->best_tightest = tightest;
+            memcpy(s->best_order, s->order, s->n * sizeof *s->order);
         }
     }
-    size_t rounds = s->n > FEW_ITEMS ? 0 : s->n > FEW_ITEMS / 4 ? ROUNDS / 4 : ROUNDS;
-    for (size_t i = 0; rounds && i < s->n; i++) s->order[i].key = key_of(&s->order[i], BY_BYTES);
-    for (size_t round = 0; round < rounds && s->best > s->bound; round++) {
-        raise_top(s, -1e30 * (double)(round + 1));
-        try_order(s, round % 2, false);
-    }
+    if (s->best > s->bound) improve(s);
 }
 
 typedef struct event {
@@ -150,7 +178,8 @@ static size_t most_alive(ctl_arena *arena, const item *items, size_t n) {
 }
 
 bool ctl_layout(ctl_arena *arena, ctl_layout_item *items, size_t n, size_t alignment, size_t *bytes, size_t *bound) {
-    search s = {.n = n, .best = SIZE_MAX, .order = CTL_NEW_ARRAY(arena, item, n), .at = CTL_NEW_ARRAY(arena, placed, n + 1),
+    search s = {.n = n, .best = SIZE_MAX, .order = CTL_NEW_ARRAY(arena, item, n),
+                .best_order = CTL_NEW_ARRAY(arena, item, n), .at = CTL_NEW_ARRAY(arena, placed, n + 1),
                 .offset = CTL_NEW_ARRAY(arena, size_t, n), .best_offset = CTL_NEW_ARRAY(arena, size_t, n)};
     size_t sum = 0;
     for (size_t k = 0; k < n; k++) {
@@ -160,7 +189,7 @@ bool ctl_layout(ctl_arena *arena, ctl_layout_item *items, size_t n, size_t align
         if (!ctl_add_size(sum, rounded, &sum) || items[k].first < 0 || items[k].last < items[k].first) return false;
     }
     s.bound = most_alive(arena, s.order, n);
-    run(&s);
+    if (n) run(&s);
     *bytes = n ? s.best : 0, *bound = s.bound;
     for (size_t k = 0; k < n; k++) items[k].offset = s.best_offset[k];
     return true;

@@ -2,9 +2,9 @@
  *
  * Buffers are placed one after the other, each into a gap between those placed before that live at the same time: the
  * lowest that is large enough (first fit), or the tightest (best fit). Which order is good depends on the graph, so
- * several are tried (by size, by size times life, by first use, ...), and the best is taken; what sticks out at the top
- * is then placed first and all is tried again, as long as that helps. The most bytes alive at one time are a lower
- * bound: reaching it ends the search. Same input, same layout. */
+ * several are tried (by size, by size times life, by first use, ...), and the best is taken; single buffers are then
+ * moved to earlier places in its order, a fixed number of times, and what does not make it worse is kept. The most
+ * bytes alive at one time are a lower bound: reaching it ends the search. Same input, same layout. */
 #ifndef CTL_LAYOUT_H
 #define CTL_LAYOUT_H
 
