@@ -234,10 +234,232 @@ static void test_bf16(void **state) {
     }
 }
 
+/* ---- odd graphs, by hand ---- */
+static ctl_graph *odd_graph(fixture *f, int64_t tokens) {
+    ctl_graph *g = ctl_graph_new(&f->arena);
+    g->rows_of[SPACE_TOKENS] = tokens;
+    return g;
+}
+
+/* mse of y against an input, as loss. */
+static void finish_loss(ctl_graph *g, ctl_node_id y) {
+    ctl_node_id target = input_of(g, "target", false, g->at[y].cols);
+    g->loss = state_of(g, "loss", ctl_build_mse(g, y, y, target));
+    CTL_PUSH(g->arena, &g->outputs, (ctl_output){.name = "loss", .node = g->loss, .evaluate = CTL_NONE});
+    CTL_PUSH(g->arena, &g->outputs, (ctl_output){.name = "y", .node = y, .evaluate = CTL_NONE});
+}
+
+static void check_graph(fixture *f, ctl_graph *built, ctl_dtype compute, double tolerance) {
+    ctl_graph *g = prepare(f, built, compute);
+    naive fused, plain;
+    ctl_lowered a = lower(f, g, compute, false), b = lower(f, g, compute, true);
+    run_all(&fused, &a, g), run_all(&plain, &b, g);
+    double error = worst(&fused, g, compute);
+    if (!(error <= tolerance)) fail_msg("error %g", error);
+    same_bits(&fused, &plain);
+    naive_close(&fused), naive_close(&plain);
+    a.program->release(a.program), b.program->release(b.program);
+}
+
+/* A weight changed by weights (DoRA): norms of rows, vectors turned, products of weights, bias, columns of a weight. */
+static ctl_graph *weight_algebra(fixture *f, int64_t tokens) {
+    ctl_graph *g = odd_graph(f, tokens);
+    ctl_node_id x = input_of(g, "x", false, 12);
+    ctl_node_id w = param_of(g, "w", 9, 12, false), a = param_of(g, "a", 3, 12, true), b = param_of(g, "b", 9, 3, true);
+    ctl_node_id m = param_of(g, "m", 1, 9, true), bias = param_of(g, "bias", 1, 9, true);
+    ctl_node_id change = B(OP_MATMUL, b, a), whole = B(OP_ADD, w, change);
+    ctl_node_id norm = U(OP_SQRT, U(OP_SUM, B(OP_MUL, whole, whole)));
+    ctl_node_id scale = B(OP_DIV, m, U(OP_TRANSPOSE, norm));
+    ctl_node_id y = B(OP_ADD, B(OP_MUL, scale, B(OP_ADD, times(g, x, w), times(g, times(g, x, a), b))), bias);
+    ctl_node_id part = attr(g, OP_COLUMNS, w, 2, 7); /* [9 x 5] */
+    ctl_node_id z = B(OP_MATMUL, state_of(g, "y", y), part);
+    finish_loss(g, state_of(g, "z", z));
+    return g;
+}
+
+/* Look-ups forward and back, of a table that is used twice; a mask from integers; a value repeated over parts. */
+static ctl_graph *look_ups(fixture *f, int64_t tokens) {
+    ctl_graph *g = odd_graph(f, tokens);
+    ctl_node_id ids = input_of(g, "ids", true, 1);
+    ctl_node_id table = param_of(g, "table", 11, 8, true), w = param_of(g, "w", 6, 8, true);
+    ctl_node_id x = state_of(g, "x", B(OP_TAKE, table, ids));
+    ctl_node_id even = B(OP_LT, B(OP_MOD, U(OP_TOREAL, ids), C(2)), C(1));
+    ctl_node_id picked = CTL_B3(g, CTL_NONE, OP_SELECT, even, x, B(OP_MUL, x, C(0.5)));
+    ctl_node_id parts = attr(g, OP_SPLIT, picked, 4, 0);
+    ctl_node_id place = attr(g, OP_REPEAT, CTL_B0(g, CTL_NONE, OP_POSITION, 0), 2, 0);
+    ctl_node_id index = CTL_B0(g, CTL_NONE, OP_INDEX, 4);
+    ctl_node_id moved = B(OP_ADD, parts, B(OP_MUL, U(OP_SIN, B(OP_MUL, place, C(0.1))), index));
+    ctl_node_id most = B(OP_SUB, moved, U(OP_ROWMAX, moved));
+    ctl_node_id soft = B(OP_DIV, U(OP_EXP, most), U(OP_SUM, U(OP_EXP, most)));
+    ctl_node_id joined = state_of(g, "joined", attr(g, OP_JOIN, soft, 8, 0));
+    ctl_node_id tied = B(OP_MATMUL, joined, U(OP_TRANSPOSE, table)); /* [tokens x 11] */
+    ctl_node_id pair[] = {times(g, joined, w), attr(g, OP_COLUMNS, tied, 3, 11)};
+    finish_loss(g, state_of(g, "y", ctl_build(g, CTL_NONE, OP_CAT, 2, pair, NULL, 0)));
+    return g;
+}
+
+static void test_odd_graphs(void **state) {
+    static const int64_t tokens[] = {1, 3, 64, 65, 130};
+    for (size_t k = 0; k < CTL_COUNT(tokens); k++) {
+        check_graph(*state, weight_algebra(*state, tokens[k]), CTL_F32, 1e-4);
+        check_graph(*state, look_ups(*state, tokens[k]), CTL_F32, 1e-4);
+        check_graph(*state, weight_algebra(*state, tokens[k]), CTL_BF16, 0.1);
+        check_graph(*state, look_ups(*state, tokens[k]), CTL_BF16, 0.1);
+    }
+}
+
+/* More values at once than a kernel takes arguments: the row program is cut. */
+static void test_many_arguments(void **state) {
+    fixture *f = *state;
+    ctl_graph *g = odd_graph(f, 5);
+    ctl_node_id x = input_of(g, "x", false, 3), y = x;
+    for (int k = 0; k < 150; k++) {
+        ctl_node_id p = param_of(g, NAME("p%d", k), 1, 3, true);
+        y = B(OP_ADD, B(OP_MUL, y, C(0.9)), U(OP_TANH, B(OP_MUL, B(OP_ADD, x, y), p)));
+    }
+    finish_loss(g, y);
+    check_graph(f, g, CTL_F32, 1e-3);
+}
+
+/* ---- the checker ---- */
+static ctl_status check(const ctl_program *p) {
+    char text[CTL_CHECK_TEXT];
+    return ctl_check(p, NULL, text);
+}
+
+static void assert_found(const ctl_program *p, const char *what) {
+    char text[CTL_CHECK_TEXT];
+    ctl_status status = ctl_check(p, NULL, text);
+    if (status != CTL_ERR_INTERNAL || !text[0]) fail_msg("not found: %s", what);
+}
+
+static ctl_lowered model_program(fixture *f) {
+    llama m = tuned(TUNE_LORA, 0.25, true);
+    return lower(f, prepare(f, build_llama(&f->arena, &m), CTL_BF16), CTL_BF16, false);
+}
+
+static void test_dropped_tasks(void **state) {
+    ctl_program *p = model_program(*state).program;
+    assert_int_equal(check(p), CTL_OK);
+    for (int entry = 0; entry < RUN_COUNT; entry++) {
+        ctl_task_list *list = &p->run[entry];
+        for (size_t k = 0; k < list->n; k++) {
+            ctl_task saved = list->at[k];
+            bool only_gradients = true;
+            for (uint32_t j = 0; j < saved.noperands; j++)
+                if ((saved.writes >> j & 1) && saved.operands[j].buffer != UINT32_MAX &&
+                    p->buffers[saved.operands[j].buffer].use != USE_GRADIENTS)
+                    only_gradients = false;
+            if (only_gradients) continue; /* the host wrote zeros there: reading is no fault */
+            list->at[k] = (ctl_task){.kind = TASK_FOLD, .name = "nothing", .scratch = CTL_NO_OPERAND};
+            if (check(p) == CTL_OK) fail_msg("task %zu of entry %d is not missed: %s", k, entry, saved.name);
+            list->at[k] = saved;
+        }
+    }
+    assert_int_equal(check(p), CTL_OK);
+    p->release(p);
+}
+
+static void test_planted_faults(void **state) {
+    ctl_program *p = model_program(*state).program;
+    size_t moved = 0;
+    for (size_t k = 0; k < p->nbuffers; k++) {
+        ctl_buffer *b = &p->buffers[k], saved = *b;
+        if (b->region != REGION_STEP || b->first < 0 || b->bytes == 0) continue;
+        if (b->last > b->first) {
+            b->last--; /* freed early */
+            assert_found(p, "a buffer freed early");
+            *b = saved;
+        }
+        b->offset = p->region_bytes[REGION_STEP];
+        assert_found(p, "a buffer after its region");
+        *b = saved;
+        b->offset += 8;
+        assert_found(p, "a buffer that is not aligned");
+        *b = saved;
+        for (size_t j = 0; j < p->nbuffers; j++) { /* on top of something that lives with it */
+            const ctl_buffer *o = &p->buffers[j];
+            if (j == k || o->region != REGION_STEP || o->first < 0 || o->bytes == 0 || o->use != b->use) continue;
+            if (b->use != USE_SAVED || o->first > b->last || o->last < b->first) continue;
+            if (o->offset > p->region_bytes[REGION_STEP] - b->bytes) continue;
+            b->offset = o->offset;
+            assert_found(p, "two buffers in one place");
+            *b = saved;
+            moved++;
+        }
+    }
+    assert_true(moved > 10);
+    for (int entry = RUN_FORWARD; entry <= RUN_BACKWARD; entry++) {
+        for (size_t k = 0; k < p->run[entry].n; k++) {
+            ctl_task *t = &p->run[entry].at[k];
+            for (uint32_t j = 0; j < t->noperands; j++) {
+                ctl_operand saved = t->operands[j];
+                if (saved.buffer == UINT32_MAX) continue;
+                t->operands[j].rows += 1 + (int64_t)(p->buffers[saved.buffer].bytes / ctl_dtype_size(saved.dtype));
+                t->operands[j].stride = t->operands[j].stride > t->operands[j].cols ? t->operands[j].stride : t->operands[j].cols;
+                assert_found(p, "an operand that ends after its buffer");
+                t->operands[j] = saved;
+            }
+            ctl_operand saved = t->operands[0];
+            for (uint32_t j = 1; j < t->noperands; j++) {
+                if (!(t->writes >> j & 1) || t->operands[j].buffer == UINT32_MAX || t->kind == TASK_ROWS) continue;
+                t->operands[0] = t->operands[j];
+                assert_found(p, "a task that reads what it writes");
+                t->operands[0] = saved;
+            }
+        }
+    }
+    assert_int_equal(check(p), CTL_OK);
+    p->release(p);
+}
+
+/* ---- what must not be held ---- */
+typedef struct failing {
+    size_t calls, fail_at, bytes;
+} failing;
+
+static void *failing_resize(void *ctx, void *ptr, size_t old_size, size_t new_size) {
+    failing *a = ctx;
+    if (new_size && ++a->calls == a->fail_at) return NULL;
+    a->bytes += new_size - old_size;
+    if (new_size == 0) return free(ptr), NULL;
+    return realloc(ptr, new_size);
+}
+
+static void test_memory(void **state) {
+    fixture *f = *state;
+    llama m = tuned(TUNE_CONTROL, 0, false);
+    ctl_graph *g = prepare(f, build_llama(&f->arena, &m), CTL_F32);
+    bool done = false;
+    for (size_t at = 1; !done; at++) {
+        failing a = {.fail_at = at};
+        ctl_allocator allocator = {&a, failing_resize};
+        ctl_lower_options options = {.threads = 1, .compute = CTL_F32, .target = &odd, .settings = {.optimizer = "sgd"}};
+        ctl_lowered out;
+        const char *why;
+        ctl_status status = ctl_lower(&f->arena, g, &options, &allocator, &out, &why);
+        done = status == CTL_OK;
+        if (done) {
+            assert_int_equal(out.program->moment1.buffer, UINT32_MAX);
+            assert_int_equal(out.program->moment2.buffer, UINT32_MAX);
+            out.program->release(out.program);
+        } else {
+            assert_int_equal(status, CTL_ERR_MEMORY);
+        }
+        assert_int_equal(a.bytes, 0);
+        assert_true(at < 1000);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_f32, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bf16, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_odd_graphs, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_arguments, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_dropped_tasks, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_planted_faults, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
