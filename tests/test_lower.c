@@ -298,11 +298,26 @@ static ctl_graph *look_ups(fixture *f, int64_t tokens) {
     return g;
 }
 
+/* Row programs of two splits and a column sum, each needing the one before, with no task between them. */
+static ctl_graph *zigzag(fixture *f, int64_t tokens) {
+    ctl_graph *g = odd_graph(f, tokens);
+    ctl_node_id x = input_of(g, "x", false, 12), w = param_of(g, "w", 1, 12, true);
+    ctl_node_id y = U(OP_TANH, B(OP_MUL, x, w));
+    ctl_node_id parts = attr(g, OP_SPLIT, y, 3, 0);
+    ctl_node_id centred = B(OP_SUB, parts, B(OP_DIV, U(OP_SUM, parts), C(3)));
+    ctl_node_id again = attr(g, OP_JOIN, centred, 12, 0);
+    ctl_node_id sums = B(OP_MUL, U(OP_COLSUM, B(OP_MUL, again, y)), C(0.01));
+    ctl_node_id z = B(OP_ADD, B(OP_MUL, again, y), B(OP_MUL, x, U(OP_SIN, sums)));
+    finish_loss(g, B(OP_MUL, z, w));
+    return g;
+}
+
 static void test_odd_graphs(void **state) {
     static const int64_t tokens[] = {1, 3, 64, 65, 130};
     for (size_t k = 0; k < CTL_COUNT(tokens); k++) {
         check_graph(*state, weight_algebra(*state, tokens[k]), CTL_F32, 1e-4);
         check_graph(*state, look_ups(*state, tokens[k]), CTL_F32, 1e-4);
+        check_graph(*state, zigzag(*state, tokens[k]), CTL_F32, 1e-4);
         check_graph(*state, weight_algebra(*state, tokens[k]), CTL_BF16, 0.1);
         check_graph(*state, look_ups(*state, tokens[k]), CTL_BF16, 0.1);
     }
