@@ -105,7 +105,7 @@ static void test_emitted_functions(void **state) {
                 fail_msg("function %zu of a number", k);
         }
     }
-    ctl_cpu_code_free(code);
+    release(code);
 }
 
 /* ---- layers ---- */
@@ -161,7 +161,7 @@ static void test_layers(void **state) {
             close_to(row(&mem, choice, t)[c], a[c] < gain[c] ? a[c] : 7, 0, "select", t, c);
         }
     }
-    ctl_cpu_code_free(code);
+    release(code);
 }
 
 /* ---- dropout ---- */
@@ -200,7 +200,7 @@ static void test_dropout(void **state) {
             }
         double share = dropped / (double)(ROWS * split * W);
         assert_true(share > 0.28 && share < 0.32);
-        ctl_cpu_code_free(code);
+        release(code);
     }
 }
 
@@ -240,7 +240,7 @@ static void test_column_sums(void **state) {
         }
         assert_true(row(&mem, fixed, 0)[c] == into);
     }
-    ctl_cpu_code_free(code);
+    release(code);
 }
 
 /* ---- storage ---- */
@@ -257,8 +257,9 @@ static void test_storage(void **state) {
     uint32_t half = store(&m, CTL_BF16, cast(&m, CTL_BF16, x)), ints = store(&m, CTL_I32, x);
     ctl_rowprog *p = verified(&m);
     ctl_rows_kernel kernel = {0};
-    for (int cpu = 0; cpu <= 4; cpu += cpu ? 1 : 3) {
-        ctl_cpu_code *code = emit(arena, &p, 1, cpu, 1, &kernel);
+    for (size_t i = 0; i < CTL_COUNT(vector_cpus); i++) {
+        if (!runs(vector_cpus[i])) continue;
+        ctl_cpu_code *code = emit(arena, &p, 1, vector_cpus[i], 1, &kernel);
         dice d = {.seed = 1};
         memory mem = memory_for(arena, p, &d, false);
         memcpy(mem.args[0].base, in, sizeof in);
@@ -267,7 +268,7 @@ static void test_storage(void **state) {
             assert_int_equal(((uint16_t *)mem.args[half].base)[k], rounded[k]);
             assert_int_equal(((int32_t *)mem.args[ints].base)[k], whole[k]);
         }
-        ctl_cpu_code_free(code);
+        release(code);
     }
 }
 
