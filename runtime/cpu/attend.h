@@ -55,18 +55,10 @@ INLINE char *element(const ctl_panel *p, int64_t row, int64_t col) {
 INLINE words row_dwords(const ctl_panel *p, int64_t row, int64_t col, int64_t head, int64_t w, const bool pairs) {
     if (!pairs) return as_words(load_real(element(p, row, col), w, p->bf16, lesser(head - w, LANES)));
     int64_t n = lesser(head - 2 * w, 2 * LANES);
-    if (p->bf16 && n == 2 * LANES) {
-        words v;
-        memcpy(&v, element(p, row, col + 2 * w), sizeof v);
-        return v;
-    }
+    if (p->bf16) return load_pairs_n((const uint16_t *)(const void *)element(p, row, col + 2 * w), n);
     uint32_t dwords[LANES] = {0};
-    if (p->bf16) {
-        memcpy(dwords, element(p, row, col + 2 * w), (size_t)n * 2);
-    } else {
-        const float *x = (const float *)(const void *)element(p, row, col + 2 * w);
-        for (int64_t e = 0; e < n; e++) dwords[e / 2] |= (uint32_t)ctl_f32_to_bf16(x[e]) << 16 * (e & 1);
-    }
+    const float *x = (const float *)(const void *)element(p, row, col + 2 * w);
+    for (int64_t e = 0; e < n && e < 2 * LANES; e++) dwords[e / 2] |= (uint32_t)ctl_f32_to_bf16(x[e]) << 16 * (e & 1);
     return load_words(dwords);
 }
 
@@ -180,13 +172,12 @@ INLINE void soften(const ctl_attend *a, running *run, float *scores, uint32_t *p
                 store(s, one);
                 continue;
             }
-            words two = splat_word(0);
+            lanes next = splat(0);
             if (j + 1 < keys) {
-                lanes next = exp2_lanes(fused(load(s + QUERIES), splat(factor), -base[v]));
+                next = exp2_lanes(fused(load(s + QUERIES), splat(factor), -base[v]));
                 sum[v] += next;
-                two = round_high(next) & 0xffff0000u;
             }
-            store_words(p + j / 2 * QUERIES + v * LANES, round_high(one) >> 16 | two);
+            store_words(p + j / 2 * QUERIES + v * LANES, pair(one, next));
         }
     UNROLL for (int v = 0; v < STRIPS; v++) store(run->sum + v * LANES, sum[v]);
 }

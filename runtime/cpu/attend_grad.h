@@ -85,16 +85,15 @@ INLINE void score_tile(const ctl_attend *a, grads *g, int64_t query, int64_t key
                 store(g->d_scores + at, one.ds);
                 continue;
             }
-            words ds = round_high(one.ds), other = splat_word(0);
-            store_halves_n((uint16_t *)(void *)g->p + at, narrow(round_high(one.p)), LANES);
-            store_halves_n((uint16_t *)(void *)g->ds + at, narrow(ds), LANES);
+            scored next = {splat(0), splat(0)};
+            store_halves_n((uint16_t *)(void *)g->p + at, narrow_lanes(one.p), LANES);
+            store_halves_n((uint16_t *)(void *)g->ds + at, narrow_lanes(one.ds), LANES);
             if (j + 1 < keys) {
-                scored next = score(a, g, query, key, j + 1, v, factor, masked);
-                other = round_high(next.ds);
-                store_halves_n((uint16_t *)(void *)g->p + at + QUERIES, narrow(round_high(next.p)), LANES);
-                store_halves_n((uint16_t *)(void *)g->ds + at + QUERIES, narrow(other), LANES);
+                next = score(a, g, query, key, j + 1, v, factor, masked);
+                store_halves_n((uint16_t *)(void *)g->p + at + QUERIES, narrow_lanes(next.p), LANES);
+                store_halves_n((uint16_t *)(void *)g->ds + at + QUERIES, narrow_lanes(next.ds), LANES);
             }
-            store_words(g->ds_pairs + j / 2 * QUERIES + v * LANES, ds >> 16 | (other & 0xffff0000u));
+            store_words(g->ds_pairs + j / 2 * QUERIES + v * LANES, pair(one.ds, next.ds));
         }
 }
 

@@ -83,15 +83,39 @@ INLINE words round_any(lanes v) {
     words u = as_words(v), nan = (words)((u & 0x7fffffffu) > splat_word(0x7f800000u));
     return (nan & (u | 0x400000u)) | (~nan & round_high(v));
 }
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+#define CTL_MASKS 1 /* loads and stores of part of a vector */
+#else
+#define CTL_MASKS 0
+#endif
+#if CTL_MASKS
+INLINE halves narrow(words high) { return (halves)_mm512_cvtepi32_epi16((__m512i)(high >> 16)); }
+INLINE words widen(halves h) { return (words)_mm512_cvtepu16_epi32((__m256i)h); }
+#else
 INLINE halves narrow(words high) { return __builtin_convertvector(high >> 16, halves); }
 INLINE words widen(halves h) { return __builtin_convertvector(h, words); }
+#endif
 INLINE words load_halves(const uint16_t *p) { /* each in the low half of a word */
     halves h;
     memcpy(&h, p, sizeof h);
     return widen(h);
 }
 
-/* ---- the ends of rows: n lanes, 1 .. 16 ---- */
+/* ---- the ends of rows: n elements, more than a vector holds counting as all ---- */
+#if CTL_MASKS
+INLINE uint32_t first_lanes(int64_t n) { return _bzhi_u32(UINT32_MAX, (unsigned)(n > 32 ? 32 : n)); }
+INLINE lanes load_n(const float *p, int64_t n) { return (lanes)_mm512_maskz_loadu_ps((__mmask16)first_lanes(n), p); }
+INLINE void store_n(float *p, lanes v, int64_t n) { _mm512_mask_storeu_ps(p, (__mmask16)first_lanes(n), (__m512)v); }
+INLINE words load_halves_n(const uint16_t *p, int64_t n) {
+    return widen((halves)_mm256_maskz_loadu_epi16((__mmask16)first_lanes(n), p));
+}
+INLINE void store_halves_n(uint16_t *p, halves h, int64_t n) {
+    _mm256_mask_storeu_epi16(p, (__mmask16)first_lanes(n), (__m256i)h);
+}
+INLINE words load_pairs_n(const uint16_t *p, int64_t n) { /* n halves, as pairs */
+    return (words)_mm512_maskz_loadu_epi16(first_lanes(n), p);
+}
+#else
 INLINE lanes load_n(const float *p, int64_t n) {
     if (n >= LANES) return load(p);
     lanes v = {0};
@@ -108,7 +132,17 @@ INLINE words load_halves_n(const uint16_t *p, int64_t n) {
     memcpy(&h, p, (size_t)n * sizeof *p);
     return widen(h);
 }
-INLINE void store_halves_n(uint16_t *p, halves h, int64_t n) { memcpy(p, &h, (size_t)(n >= LANES ? LANES : n) * sizeof *p); }
+INLINE void store_halves_n(uint16_t *p, halves h, int64_t n) {
+    if (n >= LANES) memcpy(p, &h, sizeof h);
+    else memcpy(p, &h, (size_t)n * sizeof *p);
+}
+INLINE words load_pairs_n(const uint16_t *p, int64_t n) {
+    words v = {0};
+    if (n >= 2 * LANES) memcpy(&v, p, sizeof v);
+    else memcpy(&v, p, (size_t)n * sizeof *p);
+    return v;
+}
+#endif
 INLINE lanes load_real(const void *p, int64_t at, bool bf16, int64_t n) {
     if (bf16) return as_lanes(load_halves_n((const uint16_t *)p + at, n) << 16);
     return load_n((const float *)p + at, n);
@@ -127,21 +161,49 @@ INLINE float sum_lanes(lanes v) {
     return x[0];
 }
 
+/* Two values as the dwords of pairs: first low. Rounded as by round_high, or by the machine, which also flushes
+ * numbers below 2^-126 to 0. */
+INLINE words pair(lanes first, lanes second) {
+#if defined(__AVX512BF16__)
+    const __m512i interleaved = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5,
+                                                 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return (words)_mm512_permutexvar_epi16(interleaved, (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first));
+#else
+    return round_high(first) >> 16 | (round_high(second) & 0xffff0000u);
+#endif
+}
+INLINE halves narrow_lanes(lanes v) { /* the same bits as pair's */
+#if defined(__AVX512BF16__)
+    return (halves)_mm512_cvtneps_pbh((__m512)v);
+#else
+    return narrow(round_high(v));
+#endif
+}
+
 /* ---- 2^x ---- */
 /* x = n + f with n whole and |f| <= 1/2: 2^f by the polynomial of degree 6 that meets it at the Chebyshev nodes (relative
- * error 3e-9), 2^n by its bits. 0 below -125; NaN stays NaN; x must be below 127.5. */
-INLINE lanes exp2_lanes(lanes x) {
-    const lanes magic = splat(12582912.0f); /* 1.5 * 2^23: adding it rounds to a whole number */
-    lanes shifted = x + magic, f = x - (shifted - magic);
+ * error 3e-9), times 2^n. Exact 0 from -200 down, and where it has no scaling instruction from -125 down; NaN stays NaN; x
+ * must be below 127.5. */
+INLINE lanes exp2_polynomial(lanes f) {
     lanes p = splat(0.0001546144469646172f);
     p = fused(p, f, splat(0.0013400428177419153f));
     p = fused(p, f, splat(0.00961805667852609f));
     p = fused(p, f, splat(0.05550327226670944f));
     p = fused(p, f, splat(0.24022650922288827f));
     p = fused(p, f, splat(0.6931472067028321f));
-    p = fused(p, f, splat(1.0f));
+    return fused(p, f, splat(1.0f));
+}
+INLINE lanes exp2_lanes(lanes x) {
+#if defined(__AVX512F__)
+    __m512 y = _mm512_max_ps(_mm512_set1_ps(-200.0f), (__m512)x); /* of a number and NaN: the second */
+    __m512 n = _mm512_roundscale_ps(y, 0);
+    return (lanes)_mm512_scalef_ps((__m512)exp2_polynomial((lanes)_mm512_sub_ps(y, n)), n);
+#else
+    const lanes magic = splat(12582912.0f); /* 1.5 * 2^23: adding it rounds to a whole number */
+    lanes shifted = x + magic, p = exp2_polynomial(x - (shifted - magic));
     p = as_lanes(as_words(p) + (as_words(shifted) << 23));
     return select((ints)(x < splat(-125.0f)), splat(0), p);
+#endif
 }
 
 #endif
