@@ -39,25 +39,32 @@ static value odd(ctl_cpu_builder *builder, const ctl_cpu_shape *shape, value a) 
 #define RETURN(a)         return (a)
 
 #define MATH1(name, x, ...)                                                                                  \
-    static value math_##name(ctl_cpu_builder *builder, value x) {                                                  \
-        const ctl_cpu_shape *shape = ctl_cpu_shape_of(builder, x);                                                 \
+    static value math_##name(ctl_cpu_builder *builder, value x) {                                            \
+        const ctl_cpu_shape *shape = ctl_cpu_shape_of(builder, x);                                           \
         __VA_ARGS__                                                                                          \
     }
 #define MATH2(name, x, y, ...)                                                                               \
-    static value math_##name(ctl_cpu_builder *builder, value x, value y) {                                         \
-        const ctl_cpu_shape *shape = ctl_cpu_shape_of(builder, x);                                                 \
+    static value math_##name(ctl_cpu_builder *builder, value x, value y) {                                   \
+        const ctl_cpu_shape *shape = ctl_cpu_shape_of(builder, x);                                           \
         __VA_ARGS__                                                                                          \
     }
 #include "compiler/kernel/math.def"
 
 LLVMValueRef ctl_cpu_math(ctl_cpu_builder *builder, uint32_t op, LLVMValueRef x, LLVMValueRef y) {
     switch (op) {
-    case OP_EXP: return math_exp(builder, x);
-    case OP_LOG: return math_log(builder, x);
-    case OP_TANH: return math_tanh(builder, x);
-    case OP_ERF: return math_erf(builder, x);
-    case OP_SIN: return math_sin(builder, x);
-    case OP_COS: return math_cos(builder, x);
-    default: return math_pow(builder, x, y);
+    case OP_EXP:
+        return math_exp(builder, x);
+    case OP_LOG:
+        return math_log(builder, x);
+    case OP_TANH:
+        return math_tanh(builder, x);
+    case OP_ERF:
+        return math_erf(builder, x);
+    case OP_SIN:
+        return math_sin(builder, x);
+    case OP_COS:
+        return math_cos(builder, x);
+    default:
+        return math_pow(builder, x, y);
     }
 }
