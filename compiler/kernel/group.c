@@ -314,13 +314,12 @@ ctl_grouping *ctl_group(ctl_arena *arena, const ctl_graph *g, bool no_fuse, cons
     *u = (ctl_grouping){.arena = arena, .g = g, .no_fuse = no_fuse};
     u->value = CTL_NEW_ARRAY(arena, ctl_value, g->n);
     bool *has_term = CTL_NEW_ARRAY(arena, bool, g->n);
-    bool done = ctl_group_values(u);
-    if (done) {
-        collect_readers(u);
-        if (!no_fuse) ctl_group_again(u);
-        for (size_t k = 0; k < u->sinks.n; k++) has_term[u->sinks.at[k].value] = true;
-        for (int list = 0; done && list < RUN_COUNT; list++) done = make_list(u, list, has_term);
-    }
+    bool done = true;
+    ctl_group_values(u);
+    collect_readers(u);
+    if (!no_fuse) ctl_group_again(u);
+    for (size_t k = 0; k < u->sinks.n; k++) has_term[u->sinks.at[k].value] = true;
+    for (int list = 0; done && list < RUN_COUNT; list++) done = make_list(u, list, has_term);
     *why = u->why;
     if (!done) return NULL;
     ctl_group_needed(u);

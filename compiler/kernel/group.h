@@ -102,7 +102,7 @@ ctl_grouping *ctl_group(ctl_arena *arena, const ctl_graph *g, bool no_fuse, cons
 /* ---- shared by the files of grouping and lowering ---- */
 typedef CTL_VEC(ctl_node_id) ctl_node_ids;
 /* group_values.c: the part of every node, epilogues, panels, gradients' terms. */
-bool ctl_group_values(ctl_grouping *u);
+void ctl_group_values(ctl_grouping *u);
 /* What computing a node reads: row programs' own reads (through identities, less what is inlined), or the stored values
  * that a task, view or panel takes. Appends to out. */
 void ctl_group_reads(ctl_grouping *u, ctl_node_id id, ctl_node_ids *out);

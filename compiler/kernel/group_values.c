@@ -397,7 +397,7 @@ static void take_sinks(ctl_grouping *u) {
     }
 }
 
-bool ctl_group_values(ctl_grouping *u) {
+void ctl_group_values(ctl_grouping *u) {
     const ctl_graph *g = u->g;
     bool *live = ctl_graph_live(g, u->arena);
     bool *from_memory = CTL_NEW_ARRAY(u->arena, bool, g->n);
@@ -411,10 +411,6 @@ bool ctl_group_values(ctl_grouping *u) {
                          .addend = CTL_NONE, .result = {CTL_NONE, CTL_NONE, CTL_NONE}};
         v->same = is_identity(u, id) ? u->value[n->in[0]].same : id;
         sole[id] = CTL_NONE;
-        if (live[id] && n->op == OP_EYE) {
-            u->why = "an identity matrix as a value is not lowered yet (as an initial value it is)";
-            return false;
-        }
         for (uint32_t k = 0; live[id] && reads_memory((ctl_op)n->op) && k < n->nin; k++)
             from_memory[ctl_group_stored(u, n->in[k])] = true;
     }
@@ -428,5 +424,4 @@ bool ctl_group_values(ctl_grouping *u) {
     take_panels(u, from_memory);
     take_roots(u);
     take_sinks(u);
-    return true;
 }

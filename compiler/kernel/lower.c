@@ -1,7 +1,26 @@
 /* lower: the list of what lowering does: group, write the tasks, place the buffers, copy, check. */
+#include "compiler/graph/graph_copy.h"
 #include "compiler/kernel/lower_state.h"
 #include "compiler/plan/check.h"
 #include "compiler/plan/layout.h"
+
+/* An identity matrix as a value is where the number of the row equals that of the column. */
+static const ctl_graph *without_eyes(const ctl_graph *g) {
+    bool any = false;
+    for (size_t id = 0; id < g->n && !any; id++) any = g->at[id].op == OP_EYE;
+    if (!any) return g;
+    ctl_graph_copy *c = ctl_copy_begin(g);
+    for (ctl_node_id id = 0; id < g->n; id++) {
+        const ctl_node *n = &g->at[id];
+        if (n->op != OP_EYE) {
+            ctl_copy_node(c, id);
+            continue;
+        }
+        ctl_node_id row = CTL_B1(c->out, CTL_NONE, OP_TRANSPOSE, CTL_B0(c->out, CTL_NONE, OP_INDEX, n->rows));
+        c->map[id] = CTL_B2(c->out, CTL_NONE, OP_EQ, row, CTL_B0(c->out, CTL_NONE, OP_INDEX, n->cols));
+    }
+    return ctl_copy_end(c);
+}
 
 /* ---- when each buffer of the step region is needed ---- */
 static bool touch(ctl_lowering *l, const ctl_operand *o, int32_t now, int timeline, int8_t *timeline_of) {
@@ -119,7 +138,7 @@ static bool lower(ctl_lowering *l) {
 ctl_status ctl_lower(ctl_arena *scratch, const ctl_graph *graph, const ctl_lower_options *options,
                      const ctl_allocator *allocator, ctl_lowered *out, const char **why) {
     ctl_lowering *l = CTL_NEW(scratch, ctl_lowering);
-    *l = (ctl_lowering){.arena = scratch, .g = graph, .options = options, .threads = options->threads > 0 ? options->threads : 1,
+    *l = (ctl_lowering){.arena = scratch, .g = without_eyes(graph), .options = options, .threads = options->threads > 0 ? options->threads : 1,
                         .target = options->target ? options->target : ctl_target_cpu()};
     *out = (ctl_lowered){0};
     *why = NULL;
