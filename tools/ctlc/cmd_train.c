@@ -1,6 +1,7 @@
 /* ctlc train: compile, load, train, save. The folder OUT holds log.jsonl, checkpoints, result.json and at the
  * end the adapter, or the whole model where the model's own weights were trained. */
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -22,6 +23,8 @@ typedef struct train_options {
     bool resume, quiet;
 } train_options;
 
+enum { MOST_TIMES = 1024 };
+
 /* Everything that a run holds, so that it is released in one place whatever fails. */
 typedef struct run {
     const train_options *o;
@@ -30,7 +33,9 @@ typedef struct run {
     progress progress;
     ctl_program *program;
     tool_meter meter;
-    size_t allocated; /* most bytes that the session held while steps ran */
+    size_t allocated;                /* most bytes that the session held while steps ran */
+    double step_seconds[MOST_TIMES]; /* of the last steps, in a ring */
+    int64_t nsteps;
     ctl_corpus data, held_out;
     ctl_loader *loader, *held_out_loader;
     ctl_session *session;
@@ -63,6 +68,7 @@ static bool stop(void *ctx) {
 static void stepped(void *ctx, const ctl_progress *p) {
     run *r = ctx;
     if (r->meter.peak > r->allocated) r->allocated = r->meter.peak;
+    r->step_seconds[r->nsteps++ % MOST_TIMES] = p->seconds;
     progress_step(&r->progress, p);
 }
 /* Writing files takes buffers for a moment, which are not the plan's. */
@@ -167,6 +173,17 @@ static ctl_status save(run *r) {
     return status;
 }
 
+static int by_value(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+/* The median: other work on the machine makes some steps long, and a mean would tell of that. */
+static double step_time(run *r) {
+    const size_t n = (size_t)(r->nsteps < MOST_TIMES ? r->nsteps : MOST_TIMES);
+    qsort(r->step_seconds, n, sizeof *r->step_seconds, by_value);
+    return n ? r->step_seconds[n / 2] : 0;
+}
+
 static ctl_status report(run *r) {
     const memory_report m = r->memory;
     const ctl_train_result *t = &r->result;
@@ -178,7 +195,7 @@ static ctl_status report(run *r) {
                       .loss_after = t->after.counted ? t->after.loss : -1,
                       .bits_before = t->before.counted ? t->before.bits_per_byte : -1,
                       .bits_after = t->after.counted ? t->after.bits_per_byte : -1,
-                      .step_seconds = t->last > t->first ? t->seconds / (double)(t->last - t->first) : 0,
+                      .step_seconds = step_time(r),
                       .planned = (int64_t)m.total,
                       .allocated = (int64_t)r->allocated,
                       .resident = tool_peak_resident()};
