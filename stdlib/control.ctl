@@ -25,9 +25,12 @@ net dora(x, W; rank, alpha, p = 0.0, scale = alpha / rank) -> y {
     n2 = sum(W.T * W.T) + 2 * scale * sum((W.T @ A.T) * B) + scale * scale * sum((B @ (A @ A.T)) * B)
     g = lora_magnitude_vector / stop(sqrt(n2)).T   # weights only: once an update, no dense A B
     d = drop(x; p)
-    y <- x @ W
-    y <- (g - 1) * (d @ W)                         # PEFT's form; with p = 0 the two products are one
-    y <- g * (scale * (d @ A.T) @ B.T)
+    z <- d @ W                                     # what the magnitude's gradient needs: one value, kept once
+    z <- scale * (d @ A.T) @ B.T
+    if p > 0 {
+        y <- x @ W - d @ W                         # PEFT's form: x W + (g - 1) (d W) + g s (d A) B
+    }
+    y <- g * z
 }
 
 # Two trained vectors around frozen A and B.

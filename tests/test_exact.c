@@ -55,12 +55,16 @@ static void write_batch(ctl_session *s, uint32_t batch, bool packed) {
         assert_int_equal(ctl_session_input(s, "length", CTL_I32, length, TOKENS), CTL_OK);
 }
 
-static void perform(run *r, const char *spec, ctlc_engine engine, ctl_dtype compute, int threads, bool no_fuse, bool packed) {
-    ctlc_options options = {.engine = engine, .compute = compute, .threads = threads, .no_fuse = no_fuse,
-                            .diagnostic = hear, .verify = true};
+static ctl_program *compile(const char *spec, ctlc_engine engine, ctl_dtype compute, bool no_fuse) {
+    ctlc_options options = {.engine = engine, .compute = compute, .threads = 2, .no_fuse = no_fuse, .diagnostic = hear,
+                            .verify = true};
     ctl_program *program;
     assert_int_equal(ctlc_compile_text("spec", spec, strlen(spec), &options, &program), CTL_OK);
-    ctl_session_options so = {.seed = 9, .diagnostic = hear};
+    return program;
+}
+
+static void perform(run *r, const ctl_program *program, int threads, bool packed) {
+    ctl_session_options so = {.seed = 9, .threads = threads, .diagnostic = hear};
     ctl_session *s;
     assert_int_equal(ctl_session_open(program, &so, &s), CTL_OK);
     assert_int_equal(ctl_session_load(s), CTL_OK);
@@ -96,7 +100,6 @@ static void perform(run *r, const char *spec, ctlc_engine engine, ctl_dtype comp
     for (size_t k = 0; k < flat.count; k++)
         r->params[k] = flat.dtype == CTL_F64 ? ((double *)flat.params)[k] : (double)((float *)flat.params)[k];
     ctl_session_close(s);
-    ctl_program_free(program);
 }
 
 static void same_bits(const char *what, const run *a, const run *b) {
@@ -131,10 +134,15 @@ static void compare(const char *controls, bool packed) {
     for (int d = 0; d < 2; d++) {
         run reference = {0}, one = {0}, two = {0}, unfused = {0};
         snprintf(what, sizeof what, "%s, %s%s", controls, ctl_dtype_name(dtypes[d]), packed ? ", packed" : "");
-        perform(&reference, spec, CTLC_REFERENCE, dtypes[d], 1, false, packed);
-        perform(&one, spec, CTLC_CPU, dtypes[d], 1, false, packed);
-        perform(&two, spec, CTLC_CPU, dtypes[d], 2, false, packed);
-        perform(&unfused, spec, CTLC_CPU, dtypes[d], 2, true, packed);
+        ctl_program *executor = compile(spec, CTLC_REFERENCE, dtypes[d], false);
+        ctl_program *compiled = compile(spec, CTLC_CPU, dtypes[d], false), *plain = compile(spec, CTLC_CPU, dtypes[d], true);
+        perform(&reference, executor, 1, packed);
+        perform(&one, compiled, 1, packed);
+        perform(&two, compiled, 2, packed);
+        perform(&unfused, plain, 2, packed);
+        ctl_program_free(executor);
+        ctl_program_free(compiled);
+        ctl_program_free(plain);
         close_to(what, &one, &reference, dtypes[d] == CTL_F32 ? 2e-5 : 1e-2);
         same_bits(what, &one, &two);
         same_bits(what, &two, &unfused);

@@ -92,7 +92,13 @@ static void run_passes(ctl_unit *u) {
         }
         if (dump_wanted(u, p->name)) {
             ctl_text text = {.arena = u->arena};
-            if (u->program && !reference) ctl_program_print(u->program, &text);
+            if (u->program && !reference) {
+                ctl_program_print(u->program, &text);
+                for (size_t row = 0; row < u->program->nkernels; row++) {
+                    ctl_text_add(&text, "kernel %zu:\n", row);
+                    ctl_rowprog_print(u->rows[row], &text);
+                }
+            }
             else ctl_graph_print(u->graph, &text);
             u->options->dump(u->options->dump_ctx, p->name, text.at ? text.at : "", text.n);
         }
