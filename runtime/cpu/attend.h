@@ -51,6 +51,14 @@ INLINE char *element(const ctl_panel *p, int64_t row, int64_t col) {
     return p->at + (row * p->stride + col) * (p->bf16 ? 2 : 4);
 }
 
+/* Rows of a panel lie far apart, where the machine foresees nothing: the packs ask for those that come next. */
+enum { AHEAD = 16 };
+INLINE void foresee(const ctl_panel *p, int64_t row, int64_t end, int64_t col, int64_t head) {
+    if (row >= end) return;
+    const char *at = element(p, row, col), *last = element(p, row, col + head - 1);
+    for (; at <= last; at += 64) __builtin_prefetch(at);
+}
+
 /* The dwords of a row from dword w on, at most 16; f32 values are rounded first where pairs of bf16 are wanted. */
 INLINE words row_dwords(const ctl_panel *p, int64_t row, int64_t col, int64_t head, int64_t w, const bool pairs) {
     if (!pairs) return as_words(load_real(element(p, row, col), w, p->bf16, lesser(head - w, LANES)));
@@ -66,11 +74,13 @@ INLINE words row_dwords(const ctl_panel *p, int64_t row, int64_t col, int64_t he
 INLINE void pack_across(const ctl_panel *p, int64_t first, int64_t rows, int64_t col, int64_t head, uint32_t *out,
                         const bool pairs) {
     int64_t depth = pairs ? (head + 1) / 2 : head;
-    for (int64_t w = 0; w < depth; w += LANES)
-        for (int64_t i = 0; i < QUERIES; i += LANES) {
+    for (int64_t i = 0; i < QUERIES; i += LANES)
+        for (int64_t w = 0; w < depth; w += LANES) {
             words r[LANES];
-            for (int64_t s = 0; s < LANES; s++)
+            for (int64_t s = 0; s < LANES; s++) {
+                if (w == 0) foresee(p, first + i + s + AHEAD, first + rows, col, head);
                 r[s] = i + s < rows ? row_dwords(p, first + i + s, col, head, w, pairs) : splat_word(0);
+            }
             transpose_words(r);
             for (int64_t s = 0; s < lesser(LANES, depth - w); s++) store_words(out + (w + s) * QUERIES + i, r[s]);
         }
@@ -85,7 +95,9 @@ INLINE words row_halves(const ctl_panel *p, int64_t row, int64_t col, int64_t n)
  * second row of an odd last pair is 0, and so is what is between head and width. */
 INLINE void pack_along(const ctl_panel *p, int64_t first, int64_t rows, int64_t col, int64_t head, int64_t width,
                        uint32_t *out, const bool pairs) {
-    for (int64_t i = 0; i < rows; i += pairs ? 2 : 1, out += width)
+    for (int64_t i = 0; i < rows; i += pairs ? 2 : 1, out += width) {
+        foresee(p, first + i + AHEAD, first + rows, col, head);
+        if (pairs) foresee(p, first + i + AHEAD + 1, first + rows, col, head);
         for (int64_t c = 0; c < width; c += LANES) {
             int64_t n = lesser(LANES, head - c);
             if (!pairs) {
@@ -96,23 +108,25 @@ INLINE void pack_along(const ctl_panel *p, int64_t first, int64_t rows, int64_t 
             words high = i + 1 < rows ? row_halves(p, first + i + 1, col + c, n) : splat_word(0);
             store_words(out + c, low | high << 16);
         }
+    }
 }
 
-/* Rows as a left operand: in place, or, where a row ends in half a dword, as copies padded with 0. */
+/* Rows as a left operand, copied close together: in place they lie a panel's stride apart, where they fall into few sets of
+ * the cache and each on a page of its own. A row that ends in half a dword is padded with 0. */
 typedef struct left_rows {
     const char *at;
     int64_t row_bytes;
 } left_rows;
-INLINE bool needs_copy(int64_t head, bool pairs) { return pairs && head % 2; }
 INLINE left_rows left_operand(const ctl_panel *p, int64_t first, int64_t rows, int64_t col, int64_t head, char **scratch,
-                              int64_t most_rows, const bool pairs) {
-    if (!needs_copy(head, pairs)) return (left_rows){element(p, first, col), p->stride * (p->bf16 ? 2 : 4)};
-    char *copy = piece(scratch, most_rows * (head + 1) * 2);
+                              const bool pairs) {
+    const int64_t size = pairs ? 2 : 4, bytes = head * size, row_bytes = round_up(bytes, 4);
+    char *copy = piece(scratch, rows * row_bytes);
     for (int64_t i = 0; i < rows; i++) {
-        memcpy(copy + i * (head + 1) * 2, element(p, first + i, col), (size_t)head * 2);
-        memset(copy + (i * (head + 1) + head) * 2, 0, 2);
+        foresee(p, first + i + AHEAD, first + rows, col, head);
+        memcpy(copy + i * row_bytes, element(p, first + i, col), (size_t)bytes);
+        if (row_bytes > bytes) memset(copy + i * row_bytes + bytes, 0, (size_t)(row_bytes - bytes));
     }
-    return (left_rows){copy, (head + 1) * 2};
+    return (left_rows){copy, row_bytes};
 }
 
 /* ---- who sees whom ---- */
@@ -202,7 +216,7 @@ INLINE void attend_unit(const ctl_attend *a, const ctl_attend_unit *u, char *scr
     const int64_t along = pairs ? 2 : 1; /* rows of a packed row */
     uint32_t *values = piece(&scratch, (to - from + along - 1) / along * width * 4);
     pack_along(&a->v, u->begin + from, to - from, kv_col, head, width, values, pairs);
-    left_rows keys = left_operand(&a->k, u->begin, to, kv_col, head, &scratch, to, pairs);
+    left_rows keys = left_operand(&a->k, u->begin + from, to - from, kv_col, head, &scratch, pairs);
 
     for (int64_t h = u->kv_head * a->group; h < (u->kv_head + 1) * a->group; h++)
         for (int64_t i = u->first; i <= last; i += QUERIES) {
@@ -212,7 +226,7 @@ INLINE void attend_unit(const ctl_attend *a, const ctl_attend_unit *u, char *scr
             for (int64_t r = 0; r < QUERIES; r++) run->most[r] = -INFINITY, run->sum[r] = 0;
             for (int64_t j = s.first; j < s.end; j += KEYS) {
                 const int64_t n = lesser(KEYS, s.end - j);
-                tile_product(&(tile){.m = n, .n = QUERIES, .k = depth, .a = keys.at + j * keys.row_bytes,
+                tile_product(&(tile){.m = n, .n = QUERIES, .k = depth, .a = keys.at + (j - from) * keys.row_bytes,
                                      .a_row = keys.row_bytes, .a_step = 4, .b = queries, .b_stride = QUERIES,
                                      .c = scores, .c_stride = QUERIES}, pairs);
                 soften(a, run, scores, p, i, rows, j, n, factor, pairs);

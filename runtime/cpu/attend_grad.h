@@ -136,8 +136,8 @@ INLINE void attend_grad_unit(const ctl_attend *a, const ctl_attend_unit *u, char
     const float norm = 1.0f / sqrtf((float)head);
     grads g;
     grads_layout(&g, &scratch, head, length, pairs);
-    g.keys = left_operand(&a->k, u->begin, length, kv_col, head, &scratch, length, pairs);
-    g.values = left_operand(&a->v, u->begin, length, kv_col, head, &scratch, length, pairs);
+    g.keys = left_operand(&a->k, u->begin, length, kv_col, head, &scratch, pairs);
+    g.values = left_operand(&a->v, u->begin, length, kv_col, head, &scratch, pairs);
     pack_along(&a->k, u->begin, length, kv_col, head, width, g.keys_along, pairs);
     memset(g.dk, 0, (size_t)(length * width) * sizeof *g.dk);
     memset(g.dv, 0, (size_t)(length * width) * sizeof *g.dv);

@@ -20,10 +20,10 @@ static size_t piece(int64_t bytes) { return ((size_t)bytes + 63) / 64 * 64; }
 
 typedef struct sizes {
     int64_t width, depth, along; /* padded head; dwords along it; rows of a row of dwords */
-    bool copies;                 /* odd heads of bf16 */
+    int64_t row;                 /* bytes of a copied row */
 } sizes;
 static sizes sizes_of(int64_t head, bool bf16) {
-    return (sizes){(head + 15) / 16 * 16, bf16 ? (head + 1) / 2 : head, bf16 ? 2 : 1, bf16 && head % 2};
+    return (sizes){(head + 15) / 16 * 16, bf16 ? (head + 1) / 2 : head, bf16 ? 2 : 1, bf16 ? (head + 1) / 2 * 4 : head * 4};
 }
 
 enum { QUERIES = CTL_ATTEND_QUERIES, KEYS = CTL_ATTEND_KEYS };
@@ -37,7 +37,7 @@ size_t ctl_attend_scratch(int64_t head, int64_t longest, bool bf16) {
     size_t bytes = piece(s.depth * QUERIES * 4) + piece(KEYS * QUERIES * 4) + (bf16 ? piece(KEYS / 2 * QUERIES * 4) : 0) +
                    piece(QUERIES * s.width * 4) + piece(3 * QUERIES * 4);
     bytes += piece((longest + s.along - 1) / s.along * s.width * 4);
-    return bytes + (s.copies ? piece(longest * (head + 1) * 2) : 0);
+    return bytes + piece(longest * s.row);
 }
 
 size_t ctl_attend_grad_scratch(int64_t head, int64_t longest, bool bf16) {
@@ -46,5 +46,5 @@ size_t ctl_attend_grad_scratch(int64_t head, int64_t longest, bool bf16) {
                    2 * piece(KEYS * QUERIES * 4) + (bf16 ? 3 * piece(KEYS * QUERIES * 2) : 0) +
                    piece(QUERIES * s.width * 4);
     bytes += piece((longest + s.along - 1) / s.along * s.width * 4) + 2 * piece(longest * s.width * 4);
-    return bytes + (s.copies ? 2 * piece(longest * (head + 1) * 2) : 0);
+    return bytes + 2 * piece(longest * s.row);
 }

@@ -154,11 +154,11 @@ INLINE void store_real(void *p, int64_t at, bool bf16, lanes v, int64_t n) {
 
 /* ---- reductions: a fixed tree ---- */
 INLINE float sum_lanes(lanes v) {
-    float x[LANES];
-    memcpy(x, &v, sizeof v);
-    for (int step = LANES / 2; step; step /= 2)
-        for (int j = 0; j < step; j++) x[j] += x[j + step];
-    return x[0];
+    v += __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+    v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
+    v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+    v += __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+    return v[0];
 }
 
 /* Two values as the dwords of pairs: first low. Rounded as by round_high, or by the machine, which also flushes
