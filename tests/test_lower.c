@@ -353,6 +353,18 @@ static ctl_lowered model_program(fixture *f) {
     return lower(f, prepare(f, build_llama(&f->arena, &m), CTL_BF16), CTL_BF16, false);
 }
 
+/* All that the task makes lies where an operand lay: whoever reads it finds something written there. */
+static bool all_in_place(const ctl_task *t) {
+    for (uint32_t k = 0; k < t->noperands; k++) {
+        bool over = false;
+        if (!(t->writes >> k & 1) || t->operands[k].buffer == UINT32_MAX) continue;
+        for (uint32_t j = 0; j < t->noperands; j++)
+            over = over || (!(t->writes >> j & 1) && t->operands[j].buffer == t->operands[k].buffer);
+        if (!over) return false;
+    }
+    return true;
+}
+
 static void test_dropped_tasks(void **state) {
     ctl_program *p = model_program(*state).program;
     assert_int_equal(check(p), CTL_OK);
@@ -365,7 +377,7 @@ static void test_dropped_tasks(void **state) {
                 if ((saved.writes >> j & 1) && saved.operands[j].buffer != UINT32_MAX &&
                     p->buffers[saved.operands[j].buffer].use != USE_GRADIENTS)
                     only_gradients = false;
-            if (only_gradients) continue; /* the host wrote zeros there: reading is no fault */
+            if (only_gradients || all_in_place(&saved)) continue; /* reading what is there is no fault of memory */
             list->at[k] = (ctl_task){.kind = TASK_FOLD, .name = "nothing", .scratch = CTL_NO_OPERAND};
             if (check(p) == CTL_OK) fail_msg("task %zu of entry %d is not missed: %s", k, entry, saved.name);
             list->at[k] = saved;

@@ -130,6 +130,7 @@ static bool lower(ctl_lowering *l) {
     int8_t *timeline_of = CTL_NEW_ARRAY(arena, int8_t, l->buffers.n);
     if (l->status != CTL_OK || !find_lives(l, timeline_of)) return false;
     keep_outputs(l);
+    ctl_lower_overlay(l, timeline_of);
     return place_kept(l, REGION_CONSTANT, &l->region_bytes[REGION_CONSTANT]) &&
            place_kept(l, REGION_PERSISTENT, &l->region_bytes[REGION_PERSISTENT]) &&
            place_step(l, timeline_of, &l->region_bytes[REGION_STEP]);

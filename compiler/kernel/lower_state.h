@@ -63,6 +63,8 @@ ctl_operand ctl_lower_partial(ctl_lowering *l, ctl_node_id id);
 
 /* lower_hosts.c: what the host sees; parameters that nothing reads have storage too. */
 void ctl_lower_hosts(ctl_lowering *l);
+/* lower_overlay.c: results in the place of operands that nothing reads any more. Lives are known. */
+void ctl_lower_overlay(ctl_lowering *l, const int8_t *timeline_of);
 /* lower_program.c: everything into a program with memory of its own. Never jumps. */
 ctl_status ctl_lower_finish(ctl_lowering *l, const ctl_allocator *allocator, ctl_program **out);
 
