@@ -9,6 +9,8 @@
 #ifndef CTL_CPU_H
 #define CTL_CPU_H
 
+#include <time.h>
+
 #include "runtime/engine.h"
 
 extern const ctl_engine ctl_cpu_engine;
@@ -28,8 +30,11 @@ static inline size_t ctl_cpu_rows_scratch(size_t kernel_scratch_bytes, int threa
 /* A good number of rows at a time for TASK_HEAD: large enough for the products' rate, small enough for the cache. */
 int64_t ctl_cpu_head_chunk(int64_t rows, int64_t vocab);
 
-/* From here on the session adds each task's wall time to seconds[entry][task number]; seconds[entry] has room for
- * program->run[entry].n numbers, or is NULL. NULL stops. The arrays stay the caller's. */
-void ctl_cpu_profile(ctl_session *s, double *const seconds[RUN_COUNT]);
+/* From here on the session adds each task's time by this clock to seconds[entry][task number]; seconds[entry] has room
+ * for program->run[entry].n numbers, or is NULL. NULL stops. The arrays stay the caller's. */
+void ctl_cpu_profile(ctl_session *s, clockid_t clock, double *const seconds[RUN_COUNT]);
+
+/* Runs one task of an entry, on whatever its operands hold: for measuring it alone. */
+ctl_status ctl_cpu_run_task(ctl_session *s, ctl_program_entry entry, size_t task);
 
 #endif

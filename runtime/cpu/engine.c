@@ -1,7 +1,6 @@
 /* engine: opens a session (three regions, one allocation each, and every product that the program's tasks need), runs lists
  * of tasks, and answers the planner's questions about scratch with the same code that prepares the tasks. */
 #include <omp.h>
-#include <time.h>
 
 #include "runtime/cpu/cpu.h"
 #include "runtime/cpu/tasks.h"
@@ -144,9 +143,9 @@ static ctl_status run_task(ctl_cpu_session *s, const ctl_task *task, const ctl_p
     return CTL_ERR_INTERNAL;
 }
 
-static double now(void) {
+static double now(clockid_t clock) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -156,9 +155,9 @@ static ctl_status run(ctl_session *session, ctl_program_entry entry) {
     double *seconds = s->seconds[entry];
     for (size_t i = 0; i < list->n; i++) {
         const ctl_task *task = &list->at[i];
-        double begin = seconds ? now() : 0;
+        double begin = seconds ? now(s->clock) : 0;
         ctl_status status = run_task(s, task, &s->prepared[entry][i]);
-        if (seconds) seconds[i] += now() - begin;
+        if (seconds) seconds[i] += now(s->clock) - begin;
         if (status == CTL_ERR_INTERNAL || status == CTL_ERR_UNSUPPORTED)
             ctl_session_say(session, "E0901", "report it, with the specification", "task '%s' failed", task->name);
         if (status) return status;
@@ -166,8 +165,14 @@ static ctl_status run(ctl_session *session, ctl_program_entry entry) {
     return CTL_OK;
 }
 
-void ctl_cpu_profile(ctl_session *s, double *const seconds[RUN_COUNT]) {
+void ctl_cpu_profile(ctl_session *s, clockid_t clock, double *const seconds[RUN_COUNT]) {
+    own(s)->clock = clock;
     for (int e = 0; e < RUN_COUNT; e++) own(s)->seconds[e] = seconds ? seconds[e] : NULL;
+}
+
+ctl_status ctl_cpu_run_task(ctl_session *s, ctl_program_entry entry, size_t task) {
+    const ctl_task_list *list = &s->program->run[entry];
+    return task < list->n ? run_task(own(s), &list->at[task], &own(s)->prepared[entry][task]) : CTL_ERR_INPUT;
 }
 
 const ctl_engine ctl_cpu_engine = {"cpu", open_session, close_session, address, run};

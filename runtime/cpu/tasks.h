@@ -5,6 +5,8 @@
 #ifndef CTL_CPU_TASKS_H
 #define CTL_CPU_TASKS_H
 
+#include <time.h>
+
 #include "runtime/cpu/dnnl.h"
 #include "runtime/cpu/lanes.h"
 #include "runtime/engine.h"
@@ -59,6 +61,7 @@ typedef struct ctl_cpu_session {
     ctl_products *products;
     char *region[REGION_COUNT], *held[REGION_COUNT]; /* aligned; as allocated */
     ctl_prepared *prepared[RUN_COUNT];
+    clockid_t clock;                                 /* profiling */
     double *seconds[RUN_COUNT];
 } ctl_cpu_session;
 
