@@ -12,6 +12,7 @@
 #include "compiler/kernel/lower.h"
 #include "compiler/passes/passes.h"
 #include "compiler/plan/check.h"
+#include "compiler/plan/print.h"
 #include "compiler/reference/reference.h"
 #include "tests/llama_graph.h"
 #include "tests/naive_engine.h"
@@ -268,6 +269,7 @@ static ctl_graph *weight_algebra(fixture *f, int64_t tokens) {
     ctl_node_id w = param_of(g, "w", 9, 12, false), a = param_of(g, "a", 3, 12, true), b = param_of(g, "b", 9, 3, true);
     ctl_node_id m = param_of(g, "m", 1, 9, true), bias = param_of(g, "bias", 1, 9, true);
     ctl_node_id change = B(OP_MATMUL, b, a), whole = B(OP_ADD, w, change);
+    whole = B(OP_ADD, whole, B(OP_MUL, C(0.1), CTL_B0(g, CTL_NONE, OP_EYE, 9, 12)));
     ctl_node_id norm = U(OP_SQRT, U(OP_SUM, B(OP_MUL, whole, whole)));
     ctl_node_id scale = B(OP_DIV, m, U(OP_TRANSPOSE, norm));
     ctl_node_id y = B(OP_ADD, B(OP_MUL, scale, B(OP_ADD, times(g, x, w), times(g, times(g, x, a), b))), bias);
@@ -363,6 +365,21 @@ static bool all_in_place(const ctl_task *t) {
         if (!over) return false;
     }
     return true;
+}
+
+static void test_print(void **state) {
+    fixture *f = *state;
+    ctl_program *p = model_program(f).program;
+    ctl_text text = {.arena = &f->arena};
+    ctl_program_print(p, &text);
+    size_t lines = 0, expected = REGION_COUNT + p->nbuffers + RUN_COUNT;
+    for (int entry = 0; entry < RUN_COUNT; entry++) expected += p->run[entry].n;
+    for (size_t k = 0; k < text.n; k++) lines += text.at[k] == '\n';
+    assert_int_equal(lines, expected);
+    assert_non_null(strstr(text.at, "attend_grad head 4 causal ("));
+    assert_non_null(strstr(text.at, " by operand "));
+    assert_non_null(strstr(text.at, "matmul ta accumulate ("));
+    p->release(p);
 }
 
 static void test_dropped_tasks(void **state) {
@@ -484,6 +501,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_bf16, setup, teardown),
         cmocka_unit_test_setup_teardown(test_odd_graphs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_arguments, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_print, setup, teardown),
         cmocka_unit_test_setup_teardown(test_dropped_tasks, setup, teardown),
         cmocka_unit_test_setup_teardown(test_planted_faults, setup, teardown),
         cmocka_unit_test_setup_teardown(test_memory, setup, teardown),
