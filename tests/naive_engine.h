@@ -1,6 +1,6 @@
-/* naive_engine: runs a program's tasks by plain loops, row programs by their interpreter, for tests of lowering: no
- * LLVM, no oneDNN, no threads. The step region is poisoned with NaN before each timeline, and every buffer again as
- * soon as its recorded life has ended. */
+/* naive_engine: runs a program's tasks by plain loops, row programs by their interpreter, for tests of
+ * lowering: no LLVM, no oneDNN, no threads. The step region is poisoned with NaN before each timeline, and
+ * every buffer again as soon as its recorded life has ended. */
 #ifndef CTL_TESTS_NAIVE_ENGINE_H
 #define CTL_TESTS_NAIVE_ENGINE_H
 
@@ -29,28 +29,37 @@ static double naive_get(const naive *e, const ctl_operand *o, int64_t row, int64
     const char *base = naive_at(e, o);
     int64_t i = row * o->stride + col;
     switch (o->dtype) {
-    case CTL_BF16: return ctl_bf16_to_f32(((const uint16_t *)base)[i]);
-    case CTL_I32: return ((const int32_t *)base)[i];
-    default: return ((const float *)base)[i];
+    case CTL_BF16:
+        return ctl_bf16_to_f32(((const uint16_t *)base)[i]);
+    case CTL_I32:
+        return ((const int32_t *)base)[i];
+    default:
+        return ((const float *)base)[i];
     }
 }
 
 static void naive_put(const naive *e, const ctl_operand *o, int64_t row, int64_t col, double v) {
     char *base = naive_at(e, o);
     int64_t i = row * o->stride + col;
-    if (o->dtype == CTL_BF16) ((uint16_t *)base)[i] = ctl_f32_to_bf16((float)v);
-    else if (o->dtype == CTL_I32) ((int32_t *)base)[i] = (int32_t)v;
-    else ((float *)base)[i] = (float)v;
+    if (o->dtype == CTL_BF16)
+        ((uint16_t *)base)[i] = ctl_f32_to_bf16((float)v);
+    else if (o->dtype == CTL_I32)
+        ((int32_t *)base)[i] = (int32_t)v;
+    else
+        ((float *)base)[i] = (float)v;
 }
 
-static bool naive_absent(const ctl_operand *o) { return o->buffer == UINT32_MAX; }
+static bool naive_absent(const ctl_operand *o) {
+    return o->buffer == UINT32_MAX;
+}
 
 static void naive_rows(naive *e, const ctl_task *t) {
     const ctl_rowprog *p = e->rows[t->kernel];
     ctl_rows_arg args[CTL_MOST_OPERANDS];
     for (uint32_t k = 0; k < t->noperands; k++)
-        args[k] = (ctl_rows_arg){naive_at(e, &t->operands[k]), t->operands[k].stride,
-                                 t->index_of[k] == UINT32_MAX ? NULL : (int32_t *)naive_at(e, &t->operands[t->index_of[k]])};
+        args[k] = (ctl_rows_arg){
+            naive_at(e, &t->operands[k]), t->operands[k].stride,
+            t->index_of[k] == UINT32_MAX ? NULL : (int32_t *)naive_at(e, &t->operands[t->index_of[k]])};
     float *values = malloc(ctl_rowprog_run_floats(p) * sizeof(float) + 64);
     ctl_rows_call call = {.args = args, .sites = t->sites, .seed = e->seed, .row0 = e->row0, .step = e->step};
     ctl_rowprog_run(p, &call, values, 0, t->rows);
@@ -76,15 +85,15 @@ static void naive_matmul(naive *e, const ctl_task *t) {
 }
 
 /* Rows that row t attends to. */
-static void naive_range(naive *e, const ctl_task *t, const ctl_operand *positions, const ctl_operand *lengths, int64_t row,
-                        int64_t *from, int64_t *to) {
+static void naive_range(naive *e, const ctl_task *t, const ctl_operand *positions, const ctl_operand *lengths,
+                        int64_t row, int64_t *from, int64_t *to) {
     int64_t start = row - (int64_t)naive_get(e, positions, row, 0);
     *from = start, *to = t->causal ? row : start + (int64_t)naive_get(e, lengths, row, 0) - 1;
     if (t->window && row - *from >= t->window) *from = row - t->window + 1;
 }
 
-static double naive_dot(naive *e, const ctl_operand *a, int64_t ra, int64_t ca, const ctl_operand *b, int64_t rb, int64_t cb,
-                        int64_t n) {
+static double naive_dot(naive *e, const ctl_operand *a, int64_t ra, int64_t ca, const ctl_operand *b,
+                        int64_t rb, int64_t cb, int64_t n) {
     double sum = 0;
     for (int64_t k = 0; k < n; k++) sum += naive_get(e, a, ra, ca + k) * naive_get(e, b, rb, cb + k);
     return sum;
@@ -116,7 +125,8 @@ static void naive_attend(naive *e, const ctl_task *t) {
 static void naive_attend_grad(naive *e, const ctl_task *t) {
     const ctl_operand *o = t->operands, *q = &o[0], *k = &o[1], *v = &o[2];
     int64_t n = t->head, heads = q->cols / n, group = q->cols / k->cols, from, to;
-    double *dk = calloc((size_t)(k->rows * k->cols), sizeof *dk), *dv = calloc((size_t)(k->rows * k->cols), sizeof *dv);
+    double *dk = calloc((size_t)(k->rows * k->cols), sizeof *dk),
+           *dv = calloc((size_t)(k->rows * k->cols), sizeof *dv);
     double *dq = calloc((size_t)(q->rows * q->cols), sizeof *dq), scale = 1 / sqrt((double)n);
     for (int64_t row = 0; row < q->rows; row++) {
         naive_range(e, t, &o[9], &o[10], row, &from, &to);
@@ -124,7 +134,8 @@ static void naive_attend_grad(naive *e, const ctl_task *t) {
             int64_t kv = h / group * n;
             double d = naive_dot(e, &o[5], row, h * n, &o[3], row, h * n, n);
             for (int64_t s = from; s <= to; s++) {
-                double p = exp(scale * naive_dot(e, q, row, h * n, k, s, kv, n) - naive_get(e, &o[4], row, h));
+                double p =
+                    exp(scale * naive_dot(e, q, row, h * n, k, s, kv, n) - naive_get(e, &o[4], row, h));
                 double ds = p * (naive_dot(e, &o[5], row, h * n, v, s, kv, n) - d) * scale;
                 for (int64_t c = 0; c < n; c++) {
                     dq[row * q->cols + h * n + c] += ds * naive_get(e, k, s, kv + c);
@@ -150,7 +161,8 @@ static void naive_head(naive *e, const ctl_task *t) {
         int64_t label = (int64_t)naive_get(e, &o[2], i, 0);
         double most = -INFINITY, sum = 0, *row = d + i * vocab;
         if (label == -100) continue;
-        for (int64_t j = 0; j < vocab; j++) row[j] = naive_dot(e, x, i, 0, w, j, 0, n), most = fmax(most, row[j]);
+        for (int64_t j = 0; j < vocab; j++)
+            row[j] = naive_dot(e, x, i, 0, w, j, 0, n), most = fmax(most, row[j]);
         for (int64_t j = 0; j < vocab; j++) sum += exp(row[j] - most);
         loss += most + log(sum) - row[label];
         for (int64_t j = 0; j < vocab; j++) {
@@ -203,7 +215,8 @@ static void naive_poison(naive *e, const ctl_task *t, int32_t now) {
         const ctl_operand *o = k < t->noperands ? &t->operands[k] : &t->scratch;
         if (naive_absent(o)) continue;
         const ctl_buffer *b = &e->p->buffers[o->buffer];
-        if (b->region == REGION_STEP && b->last == now) memset(e->region[REGION_STEP] + b->offset, 0xff, b->bytes);
+        if (b->region == REGION_STEP && b->last == now)
+            memset(e->region[REGION_STEP] + b->offset, 0xff, b->bytes);
     }
 }
 
@@ -214,14 +227,26 @@ static void naive_run(naive *e, ctl_program_entry entry) {
         const ctl_task *t = &e->p->run[entry].at[k];
         if (!naive_absent(&t->scratch)) memset(naive_at(e, &t->scratch), 0xff, (size_t)t->scratch.cols);
         switch (t->kind) {
-        case TASK_ROWS: naive_rows(e, t); break;
-        case TASK_MATMUL: naive_matmul(e, t); break;
-        case TASK_ATTEND: naive_attend(e, t); break;
-        case TASK_ATTEND_GRAD: naive_attend_grad(e, t); break;
-        case TASK_HEAD: naive_head(e, t); break;
-        default: naive_moves(e, t);
+        case TASK_ROWS:
+            naive_rows(e, t);
+            break;
+        case TASK_MATMUL:
+            naive_matmul(e, t);
+            break;
+        case TASK_ATTEND:
+            naive_attend(e, t);
+            break;
+        case TASK_ATTEND_GRAD:
+            naive_attend_grad(e, t);
+            break;
+        case TASK_HEAD:
+            naive_head(e, t);
+            break;
+        default:
+            naive_moves(e, t);
         }
-        bool end = k + 1 == e->p->run[entry].n && entry != RUN_FORWARD; /* what lives until then the host may read */
+        bool end =
+            k + 1 == e->p->run[entry].n && entry != RUN_FORWARD; /* what lives until then the host may read */
         if (!end) naive_poison(e, t, base + (int32_t)k);
     }
 }

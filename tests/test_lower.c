@@ -1,5 +1,5 @@
-/* test_lower: graphs lowered and run by plain loops (naive_engine.h) against the reference executor; fused and not
- * fused give the same bits; the checker finds planted faults. */
+/* test_lower: graphs lowered and run by plain loops (naive_engine.h) against the reference executor; fused
+ * and not fused give the same bits; the checker finds planted faults. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -41,16 +41,24 @@ static ctl_status odd_scratch(const ctl_task *task, int threads, size_t *bytes) 
     *bytes = (size_t)(task->kind + 1) * 24 * (size_t)threads;
     return CTL_OK;
 }
-static int64_t odd_chunk(int64_t rows, int64_t vocab) { return vocab > 0 && rows > 3 ? 3 : rows; }
-static int64_t odd_stride(int64_t cols, size_t size) { return cols * (int64_t)size % 64 == 0 ? cols + 8 : cols; }
+static int64_t odd_chunk(int64_t rows, int64_t vocab) {
+    return vocab > 0 && rows > 3 ? 3 : rows;
+}
+static int64_t odd_stride(int64_t cols, size_t size) {
+    return cols * (int64_t)size % 64 == 0 ? cols + 8 : cols;
+}
 static const ctl_target odd = {"odd", odd_scratch, odd_chunk, odd_stride};
 
 static ctl_lowered lower(fixture *f, const ctl_graph *g, ctl_dtype compute, bool no_fuse) {
-    ctl_lower_options options = {.threads = 2, .no_fuse = no_fuse, .compute = compute, .target = &odd,
+    ctl_lower_options options = {.threads = 2,
+                                 .no_fuse = no_fuse,
+                                 .compute = compute,
+                                 .target = &odd,
                                  .settings = {.optimizer = "adamw"}};
     ctl_lowered out;
     const char *why;
-    if (ctl_lower(&f->arena, g, &options, NULL, &out, &why) != CTL_OK) fail_msg("lowering: %s", why ? why : "?");
+    if (ctl_lower(&f->arena, g, &options, NULL, &out, &why) != CTL_OK)
+        fail_msg("lowering: %s", why ? why : "?");
     return out;
 }
 
@@ -94,7 +102,8 @@ static void fill(naive *e, const ctl_graph *g, double normaliser) {
     for (size_t k = 0; k < g->params.n; k++) {
         const ctl_operand *v = &e->p->params[k].value;
         for (int64_t i = 0; i < v->rows; i++)
-            for (int64_t j = 0; j < v->cols; j++) naive_put(e, v, i, j, param_number(&g->params.at[k], k, i * v->cols + j));
+            for (int64_t j = 0; j < v->cols; j++)
+                naive_put(e, v, i, j, param_number(&g->params.at[k], k, i * v->cols + j));
     }
     for (size_t k = 0; k < g->inputs.n; k++) {
         if (!host_buffer(e, g->inputs.at[k].name, &o)) continue;
@@ -163,7 +172,8 @@ static double worst(naive *e, const ctl_graph *g, ctl_dtype compute) {
         if (!(error <= 1e-30)) error = error / (size + 1e-30);
         if (!(error <= most)) {
             most = error;
-            if (!(error <= 0.05)) print_message("%s: %g of %g\n", param ? g->params.at[k].name : "output", error, size);
+            if (!(error <= 0.05))
+                print_message("%s: %g of %g\n", param ? g->params.at[k].name : "output", error, size);
         }
     }
     ctl_reference_close(r);
@@ -171,9 +181,11 @@ static double worst(naive *e, const ctl_graph *g, ctl_dtype compute) {
 }
 
 static void same_bits(const naive *a, const naive *b) {
-    const ctl_buffer *ga = &a->p->buffers[a->p->gradients.buffer], *gb = &b->p->buffers[b->p->gradients.buffer];
+    const ctl_buffer *ga = &a->p->buffers[a->p->gradients.buffer],
+                     *gb = &b->p->buffers[b->p->gradients.buffer];
     assert_int_equal(ga->bytes, gb->bytes);
-    assert_memory_equal(a->region[REGION_PERSISTENT] + ga->offset, b->region[REGION_PERSISTENT] + gb->offset, ga->bytes);
+    assert_memory_equal(a->region[REGION_PERSISTENT] + ga->offset, b->region[REGION_PERSISTENT] + gb->offset,
+                        ga->bytes);
 }
 
 static ctl_graph *prepare(fixture *f, ctl_graph *g, ctl_dtype compute) {
@@ -200,8 +212,9 @@ static void check_model(fixture *f, const llama *m, ctl_dtype compute, double to
     same_bits(&fused, &plain);
     size_t tasks = a.program->run[RUN_FORWARD].n + a.program->run[RUN_BACKWARD].n;
     size_t more = b.program->run[RUN_FORWARD].n + b.program->run[RUN_BACKWARD].n;
-    print_message("%zu tasks for %zu, %zu kernels for %zu, step %zu for %zu bytes\n", tasks, more, a.program->nkernels,
-                  b.program->nkernels, a.program->region_bytes[REGION_STEP], b.program->region_bytes[REGION_STEP]);
+    print_message("%zu tasks for %zu, %zu kernels for %zu, step %zu for %zu bytes\n", tasks, more,
+                  a.program->nkernels, b.program->nkernels, a.program->region_bytes[REGION_STEP],
+                  b.program->region_bytes[REGION_STEP]);
     assert_true(tasks < more);
     naive_run(&fused, RUN_EVALUATE), naive_run(&plain, RUN_EVALUATE);
     double with = naive_get(&fused, &a.program->outputs[0].evaluate, 0, 0);
@@ -212,8 +225,15 @@ static void check_model(fixture *f, const llama *m, ctl_dtype compute, double to
     a.program->release(a.program), b.program->release(b.program);
 }
 
-static const llama small = {.tokens = 19, .hidden = 16, .heads = 4, .kv_heads = 2, .head = 4, .ffn = 24, .vocab = 11,
-                            .depth = 2, .rank = 3};
+static const llama small = {.tokens = 19,
+                            .hidden = 16,
+                            .heads = 4,
+                            .kv_heads = 2,
+                            .head = 4,
+                            .ffn = 24,
+                            .vocab = 11,
+                            .depth = 2,
+                            .rank = 3};
 
 static llama tuned(tuning how, double dropout, bool biased) {
     llama m = small;
@@ -262,11 +282,13 @@ static void check_graph(fixture *f, ctl_graph *built, ctl_dtype compute, double 
     a.program->release(a.program), b.program->release(b.program);
 }
 
-/* A weight changed by weights (DoRA): norms of rows, vectors turned, products of weights, bias, columns of a weight. */
+/* A weight changed by weights (DoRA): norms of rows, vectors turned, products of weights, bias, columns of a
+ * weight. */
 static ctl_graph *weight_algebra(fixture *f, int64_t tokens) {
     ctl_graph *g = odd_graph(f, tokens);
     ctl_node_id x = input_of(g, "x", false, 12);
-    ctl_node_id w = param_of(g, "w", 9, 12, false), a = param_of(g, "a", 3, 12, true), b = param_of(g, "b", 9, 3, true);
+    ctl_node_id w = param_of(g, "w", 9, 12, false), a = param_of(g, "a", 3, 12, true),
+                b = param_of(g, "b", 9, 3, true);
     ctl_node_id m = param_of(g, "m", 1, 9, true), bias = param_of(g, "bias", 1, 9, true);
     ctl_node_id change = B(OP_MATMUL, b, a), whole = B(OP_ADD, w, change);
     whole = B(OP_ADD, whole, B(OP_MUL, C(0.1), CTL_B0(g, CTL_NONE, OP_EYE, 9, 12)));
@@ -279,7 +301,8 @@ static ctl_graph *weight_algebra(fixture *f, int64_t tokens) {
     return g;
 }
 
-/* Look-ups forward and back, of a table that is used twice; a mask from integers; a value repeated over parts. */
+/* Look-ups forward and back, of a table that is used twice; a mask from integers; a value repeated over
+ * parts. */
 static ctl_graph *look_ups(fixture *f, int64_t tokens) {
     ctl_graph *g = odd_graph(f, tokens);
     ctl_node_id ids = input_of(g, "ids", true, 1);
@@ -394,7 +417,8 @@ static void test_dropped_tasks(void **state) {
                 if ((saved.writes >> j & 1) && saved.operands[j].buffer != UINT32_MAX &&
                     p->buffers[saved.operands[j].buffer].use != USE_GRADIENTS)
                     only_gradients = false;
-            if (only_gradients || all_in_place(&saved)) continue; /* reading what is there is no fault of memory */
+            if (only_gradients || all_in_place(&saved))
+                continue; /* reading what is there is no fault of memory */
             list->at[k] = (ctl_task){.kind = TASK_FOLD, .name = "nothing", .scratch = CTL_NO_OPERAND};
             if (check(p) == CTL_OK) fail_msg("task %zu of entry %d is not missed: %s", k, entry, saved.name);
             list->at[k] = saved;
@@ -423,7 +447,8 @@ static void test_planted_faults(void **state) {
         *b = saved;
         for (size_t j = 0; j < p->nbuffers; j++) { /* on top of something that lives with it */
             const ctl_buffer *o = &p->buffers[j];
-            if (j == k || o->region != REGION_STEP || o->first < 0 || o->bytes == 0 || o->use != b->use) continue;
+            if (j == k || o->region != REGION_STEP || o->first < 0 || o->bytes == 0 || o->use != b->use)
+                continue;
             if (b->use != USE_SAVED || o->first > b->last || o->last < b->first) continue;
             if (o->offset > p->region_bytes[REGION_STEP] - b->bytes) continue;
             b->offset = o->offset;
@@ -439,14 +464,17 @@ static void test_planted_faults(void **state) {
             for (uint32_t j = 0; j < t->noperands; j++) {
                 ctl_operand saved = t->operands[j];
                 if (saved.buffer == UINT32_MAX) continue;
-                t->operands[j].rows += 1 + (int64_t)(p->buffers[saved.buffer].bytes / ctl_dtype_size(saved.dtype));
-                t->operands[j].stride = t->operands[j].stride > t->operands[j].cols ? t->operands[j].stride : t->operands[j].cols;
+                t->operands[j].rows +=
+                    1 + (int64_t)(p->buffers[saved.buffer].bytes / ctl_dtype_size(saved.dtype));
+                t->operands[j].stride =
+                    t->operands[j].stride > t->operands[j].cols ? t->operands[j].stride : t->operands[j].cols;
                 assert_found(p, "an operand that ends after its buffer");
                 t->operands[j] = saved;
             }
             ctl_operand saved = t->operands[0];
             for (uint32_t j = 1; j < t->noperands; j++) {
-                if (!(t->writes >> j & 1) || t->operands[j].buffer == UINT32_MAX || t->kind == TASK_ROWS) continue;
+                if (!(t->writes >> j & 1) || t->operands[j].buffer == UINT32_MAX || t->kind == TASK_ROWS)
+                    continue;
                 t->operands[0] = t->operands[j];
                 assert_found(p, "a task that reads what it writes");
                 t->operands[0] = saved;
@@ -478,7 +506,8 @@ static void test_memory(void **state) {
     for (size_t at = 1; !done; at++) {
         failing a = {.fail_at = at};
         ctl_allocator allocator = {&a, failing_resize};
-        ctl_lower_options options = {.threads = 1, .compute = CTL_F32, .target = &odd, .settings = {.optimizer = "sgd"}};
+        ctl_lower_options options = {
+            .threads = 1, .compute = CTL_F32, .target = &odd, .settings = {.optimizer = "sgd"}};
         ctl_lowered out;
         const char *why;
         ctl_status status = ctl_lower(&f->arena, g, &options, &allocator, &out, &why);

@@ -1,4 +1,5 @@
-/* test_plan: layouts of arenas against their definition, lower bounds and public instances (CTL_TEST_DATA/packing). */
+/* test_plan: layouts of arenas against their definition, lower bounds and public instances
+ * (CTL_TEST_DATA/packing). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -79,9 +80,10 @@ static void test_chain(void **state) {
         for (int32_t k = 0; k < layers; k++) {
             size_t saved = 64 * (1 + random_word(seed, (uint32_t)(3 * k)) % 40);
             items[n++] = (ctl_layout_item){saved, 2 * k, 4 * layers - 2 * k, 0};
-            items[n++] = (ctl_layout_item){64 * (1 + random_word(seed, (uint32_t)(3 * k + 1)) % 90), 2 * k, 2 * k + 1, 0};
-            items[n++] = (ctl_layout_item){64 * (1 + random_word(seed, (uint32_t)(3 * k + 2)) % 90), 4 * layers - 2 * k - 1,
-                                           4 * layers - 2 * k, 0};
+            items[n++] = (ctl_layout_item){64 * (1 + random_word(seed, (uint32_t)(3 * k + 1)) % 90), 2 * k,
+                                           2 * k + 1, 0};
+            items[n++] = (ctl_layout_item){64 * (1 + random_word(seed, (uint32_t)(3 * k + 2)) % 90),
+                                           4 * layers - 2 * k - 1, 4 * layers - 2 * k, 0};
         }
         size_t bytes, bound;
         assert_true(ctl_layout(&f->arena, items, (size_t)n, 64, &bytes, &bound));
@@ -138,13 +140,15 @@ static void test_many(void **state) {
     clock_t begin = clock();
     assert_true(ctl_layout(&f->arena, items, n, 64, &bytes, &bound));
     double seconds = (double)(clock() - begin) / CLOCKS_PER_SEC;
-    print_message("25,000 buffers: %.2f s, %.3f of the lower bound\n", seconds, (double)bytes / (double)bound);
+    print_message("25,000 buffers: %.2f s, %.3f of the lower bound\n", seconds,
+                  (double)bytes / (double)bound);
     assert_true((double)bytes <= 1.1 * (double)bound);
     assert_true(seconds < 8);
 }
 
 /* id,lower,upper,size: lives are half-open. */
-static bool read_instance(fixture *f, const char *folder, const char *name, ctl_layout_item **items, size_t *n) {
+static bool read_instance(fixture *f, const char *folder, const char *name, ctl_layout_item **items,
+                          size_t *n) {
     char path[1024], line[256];
     CTL_VEC(ctl_layout_item) all = {0};
     snprintf(path, sizeof path, "%s/packing/%s", folder, name);
@@ -172,7 +176,10 @@ static void test_instances(void **state) {
         const char *name;
         size_t bound;
         double most; /* of the bound */
-    } known[] = {{"input.12.csv", 12, 1.0}, {"A.1048576.csv", 1048576, 1.25}, {"C.1048576.csv", 1039360, 1.25}, {"K.1048576.csv", 1048576, 1.25}};
+    } known[] = {{"input.12.csv", 12, 1.0},
+                 {"A.1048576.csv", 1048576, 1.25},
+                 {"C.1048576.csv", 1039360, 1.25},
+                 {"K.1048576.csv", 1048576, 1.25}};
     const char *folder = getenv("CTL_TEST_DATA");
     for (size_t k = 0; k < CTL_COUNT(known); k++) {
         ctl_layout_item *items;
@@ -184,7 +191,8 @@ static void test_instances(void **state) {
         assert_true(ctl_layout(&f->arena, items, n, 1, &bytes, &bound));
         assert_valid(items, n, 1, bytes);
         assert_int_equal(bound, known[k].bound);
-        print_message("%s: %zu buffers, %.3f of the lower bound\n", known[k].name, n, (double)bytes / (double)bound);
+        print_message("%s: %zu buffers, %.3f of the lower bound\n", known[k].name, n,
+                      (double)bytes / (double)bound);
         assert_true((double)bytes <= known[k].most * (double)bound);
     }
 }

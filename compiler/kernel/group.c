@@ -2,12 +2,14 @@
 #include "compiler/kernel/group.h"
 
 enum {
-    MOST_MEMBERS = 150,  /* of a row program: its code must stay small enough to be compiled fast */
+    MOST_MEMBERS = 150, /* of a row program: its code must stay small enough to be compiled fast */
     MOST_ARGUMENTS = CTL_MOST_OPERANDS - 4,
     MOST_LOOKED_BACK = 16 /* row programs at the end of a list that a node may still join */
 };
 
-static const ctl_node *at(const ctl_grouping *u, ctl_node_id id) { return &u->g->at[id]; }
+static const ctl_node *at(const ctl_grouping *u, ctl_node_id id) {
+    return &u->g->at[id];
+}
 
 /* ---- the reads of all nodes, turned round ---- */
 static void collect_readers(ctl_grouping *u) {
@@ -17,12 +19,15 @@ static void collect_readers(ctl_grouping *u) {
     for (int pass = 0; pass < 2; pass++) {
         for (ctl_node_id id = 0; id < n; id++) {
             uint8_t part = u->value[id].part;
-            if (part == PART_UNUSED || part == PART_LEAF || part == PART_ABSORBED || part == PART_RESULT) continue;
+            if (part == PART_UNUSED || part == PART_LEAF || part == PART_ABSORBED || part == PART_RESULT)
+                continue;
             reads.n = 0;
             ctl_group_reads(u, id, &reads);
             for (size_t k = 0; k < reads.n; k++) {
-                if (pass == 0) u->reader_begin[reads.at[k] + 2]++;
-                else u->readers[u->reader_begin[reads.at[k] + 1]++] = id;
+                if (pass == 0)
+                    u->reader_begin[reads.at[k] + 2]++;
+                else
+                    u->readers[u->reader_begin[reads.at[k] + 1]++] = id;
             }
         }
         if (pass == 1) break;
@@ -37,7 +42,8 @@ bool ctl_group_in_unit(const ctl_grouping *u, int list, uint32_t unit, ctl_node_
     return v->part == PART_ROW && v->ready && v->list == list && v->group == unit;
 }
 
-void ctl_group_loads(ctl_grouping *u, int list, uint32_t unit, ctl_node_id id, ctl_node_ids *out, ctl_node_ids *own) {
+void ctl_group_loads(ctl_grouping *u, int list, uint32_t unit, ctl_node_id id, ctl_node_ids *out,
+                     ctl_node_ids *own) {
     ctl_node_ids reads = {0};
     ctl_group_reads(u, id, &reads);
     for (size_t k = 0; k < reads.n; k++) {
@@ -120,9 +126,12 @@ static bool only_rows_after(const ctl_units *units, uint32_t number) {
     return true;
 }
 
-/* Whether anything but the node needs this member of the unit stored. Readers that may still join are not counted. */
-static bool stored_anyway(const ctl_grouping *u, int list, uint32_t unit, ctl_node_id member, ctl_node_id node) {
-    if (u->value[member].again || u->value[member].crossing || u->value[member].panel != CTL_NONE) return true;
+/* Whether anything but the node needs this member of the unit stored. Readers that may still join are not
+ * counted. */
+static bool stored_anyway(const ctl_grouping *u, int list, uint32_t unit, ctl_node_id member,
+                          ctl_node_id node) {
+    if (u->value[member].again || u->value[member].crossing || u->value[member].panel != CTL_NONE)
+        return true;
     for (uint32_t k = u->reader_begin[member]; k < u->reader_begin[member + 1]; k++) {
         ctl_node_id reader = u->readers[k];
         if (reader == node || ctl_group_in_unit(u, list, unit, reader)) continue;
@@ -131,8 +140,10 @@ static bool stored_anyway(const ctl_grouping *u, int list, uint32_t unit, ctl_no
     return false;
 }
 
-/* A node in a row program far back is kept until now; but then the members that it alone reads need not be. */
-static bool worth_joining(ctl_grouping *u, int list, uint32_t unit, ctl_node_id id, const ctl_node_ids *reads) {
+/* A node in a row program far back is kept until now; but then the members that it alone reads need not be.
+ */
+static bool worth_joining(ctl_grouping *u, int list, uint32_t unit, ctl_node_id id,
+                          const ctl_node_ids *reads) {
     int64_t spared = 0;
     for (size_t k = 0; k < reads->n; k++)
         if (ctl_group_in_unit(u, list, unit, reads->at[k]) && !stored_anyway(u, list, unit, reads->at[k], id))
@@ -187,10 +198,14 @@ static void schedule_row(ctl_grouping *u, int list, ctl_node_id id, const ctl_no
     v->ready = true;
 }
 
-/* A row program of its own for something that is no node: a copy into a panel, a value added to a gradient. */
+/* A row program of its own for something that is no node: a copy into a panel, a value added to a gradient.
+ */
 static uint32_t extra_unit(ctl_grouping *u, int list, const ctl_row_extra *extra) {
     const ctl_node *n = at(u, extra->value);
-    ctl_unit unit = {.kind = UNIT_ROWS, .node = extra->value, .space = n->space, .split = n->split,
+    ctl_unit unit = {.kind = UNIT_ROWS,
+                     .node = extra->value,
+                     .space = n->space,
+                     .split = n->split,
                      .rows = n->rows / n->split};
     ctl_node_id same = u->value[extra->value].same;
     if (!u->value[same].inlined) CTL_PUSH(u->arena, &unit.outside, same);
@@ -209,7 +224,8 @@ static void schedule_panel(ctl_grouping *u, int list, ctl_node_id id) {
         uint32_t unit = p->part == PART_LEAF || p->list != list ? 0 : p->unit;
         bool copied = n->op == OP_STACK && !(p->panel == id && p->panel_at == begin);
         if (copied)
-            unit = extra_unit(u, list, &(ctl_row_extra){.value = n->in[k], .param = UINT32_MAX, .panel = id, .at = begin});
+            unit = extra_unit(
+                u, list, &(ctl_row_extra){.value = n->in[k], .param = UINT32_MAX, .panel = id, .at = begin});
         if (unit > latest) latest = unit;
         begin += n->op == OP_STACK ? at(u, n->in[k])->rows : at(u, n->in[k])->cols;
     }
@@ -231,10 +247,18 @@ static void schedule_task(ctl_grouping *u, int list, ctl_node_id id) {
 static void schedule(ctl_grouping *u, int list, ctl_node_id id, const ctl_node_ids *reads) {
     ctl_value *v = &u->value[id];
     switch (v->part) {
-    case PART_ROW: schedule_row(u, list, id, reads); break;
-    case PART_PANEL: schedule_panel(u, list, id); break;
-    case PART_TASK: schedule_task(u, list, id); break;
-    case PART_RESULT: schedule_task(u, list, v->task); break;
+    case PART_ROW:
+        schedule_row(u, list, id, reads);
+        break;
+    case PART_PANEL:
+        schedule_panel(u, list, id);
+        break;
+    case PART_TASK:
+        schedule_task(u, list, id);
+        break;
+    case PART_RESULT:
+        schedule_task(u, list, v->task);
+        break;
     case PART_VIEW: {
         const ctl_value *of = &u->value[ctl_group_base(u, id)];
         v->unit = of->unit;
@@ -242,7 +266,8 @@ static void schedule(ctl_grouping *u, int list, ctl_node_id id, const ctl_node_i
         v->ready = true;
         break;
     }
-    default: v->ready = true;
+    default:
+        v->ready = true;
     }
 }
 
@@ -258,7 +283,8 @@ static bool emit(ctl_grouping *u, int list, ctl_node_id id) {
             continue;
         }
         if (v->list != list && v->part != PART_VIEW) {
-            u->why = ctl_format(u->arena, "%%%u = %s is needed before its entry has run", top, ctl_op_name((ctl_op)at(u, top)->op));
+            u->why = ctl_format(u->arena, "%%%u = %s is needed before its entry has run", top,
+                                ctl_op_name((ctl_op)at(u, top)->op));
             return false;
         }
         reads.n = 0;
@@ -280,16 +306,20 @@ static bool add_terms(ctl_grouping *u, int list, ctl_node_id id, bool late) {
         const ctl_sink_term *term = &u->sinks.at[k];
         const ctl_node *n = at(u, term->value);
         bool is_late = n->rate != RATE_STEP;
-        if (u->value[term->value].sum_into != UINT32_MAX || is_late != late || (!late && term->value != id)) continue;
+        if (u->value[term->value].sum_into != UINT32_MAX || is_late != late || (!late && term->value != id))
+            continue;
         ctl_node_id same = u->value[term->value].same;
         if (!late && !emit(u, list, same)) return false;
         ctl_row_extra extra = {.value = term->value, .param = term->param, .panel = CTL_NONE};
         const ctl_value *v = &u->value[same];
-        ctl_unit *unit = v->part == PART_ROW && n->op != OP_COLSUM && at(u, same)->op != OP_COLSUM && v->list == list
-                             ? &u->list[list].at[v->group]
-                             : NULL;
-        if (unit && !u->no_fuse && fits(u, list, v->group, same)) CTL_PUSH(u->arena, &unit->extras, extra);
-        else extra_unit(u, list, &extra);
+        ctl_unit *unit =
+            v->part == PART_ROW && n->op != OP_COLSUM && at(u, same)->op != OP_COLSUM && v->list == list
+                ? &u->list[list].at[v->group]
+                : NULL;
+        if (unit && !u->no_fuse && fits(u, list, v->group, same))
+            CTL_PUSH(u->arena, &unit->extras, extra);
+        else
+            extra_unit(u, list, &extra);
     }
     return true;
 }
@@ -300,11 +330,13 @@ static bool make_list(ctl_grouping *u, int list, const bool *has_term) {
         if (v->part != PART_UNUSED && v->part != PART_LEAF && v->list == list) {
             /* A product stands where its result does: what it adds must be ready. */
             bool task = v->part == PART_TASK && (at(u, id)->op != OP_MATMUL || v->result[0] == id);
-            bool result = v->part == PART_RESULT && u->value[v->task].result[0] == id && at(u, v->task)->op == OP_MATMUL;
+            bool result = v->part == PART_RESULT && u->value[v->task].result[0] == id &&
+                          at(u, v->task)->op == OP_MATMUL;
             bool wanted = v->root && v->part != PART_RESULT && v->part != PART_TASK;
             if ((task || result || wanted) && !emit(u, list, id)) return false;
         }
-        if (has_term[id] && v->list == list && at(u, id)->rate == RATE_STEP && !add_terms(u, list, id, false)) return false;
+        if (has_term[id] && v->list == list && at(u, id)->rate == RATE_STEP && !add_terms(u, list, id, false))
+            return false;
     }
     return list != RUN_BACKWARD || add_terms(u, list, CTL_NONE, true);
 }

@@ -1,9 +1,10 @@
 /* group_again: what is computed again instead of being stored. See group.h.
  *
- * A value qualifies when only row programs over its own rows read it, computing it takes element by element operations
- * of at most MOST_COST together (a transcendental function counts ten or more), and it is computed from at most
- * MOST_WIDE stored rows whose bytes are no more than its own. So rebuilding never moves more bytes than storing, and
- * what it reads need not live much longer: mostly that is what forward has saved. Numbers (one a row) are not counted. */
+ * A value qualifies when only row programs over its own rows read it, computing it takes element by element
+ * operations of at most MOST_COST together (a transcendental function counts ten or more), and it is computed
+ * from at most MOST_WIDE stored rows whose bytes are no more than its own. So rebuilding never moves more
+ * bytes than storing, and what it reads need not live much longer: mostly that is what forward has saved.
+ * Numbers (one a row) are not counted. */
 #include "compiler/kernel/group.h"
 
 enum { MOST_COST = 24, MOST_WIDE = 4 };
@@ -14,30 +15,39 @@ typedef struct rebuild {
     ctl_node_id from[MOST_WIDE]; /* stored rows wider than one number */
 } rebuild;
 
-static const ctl_node *at(const ctl_grouping *u, ctl_node_id id) { return &u->g->at[id]; }
+static const ctl_node *at(const ctl_grouping *u, ctl_node_id id) {
+    return &u->g->at[id];
+}
 
 static int32_t cost_of(const ctl_node *n) {
     switch (n->op) {
-    case OP_CAST: return 2;
+    case OP_CAST:
+        return 2;
     case OP_DIV:
     case OP_SQRT:
     case OP_RSQRT:
-    case OP_MOD: return 3;
+    case OP_MOD:
+        return 3;
     case OP_EXP:
-    case OP_LOG: return 10;
+    case OP_LOG:
+        return 10;
     case OP_TANH:
-    case OP_ERF: return 12;
+    case OP_ERF:
+        return 12;
     case OP_SIN:
     case OP_COS:
     case OP_POW:
-    case OP_DROP: return MOST_COST;
-    default: return ctl_op_class_of((ctl_op)n->op) == CLASS_MAP ? 1 : MOST_COST + 1;
+    case OP_DROP:
+        return MOST_COST;
+    default:
+        return ctl_op_class_of((ctl_op)n->op) == CLASS_MAP ? 1 : MOST_COST + 1;
     }
 }
 
 static bool read_by_rows_alone(const ctl_grouping *u, ctl_node_id id) {
     const ctl_value *v = &u->value[id];
-    if (v->part != PART_ROW || v->inlined || v->same != id || v->crossing || v->root || v->panel != CTL_NONE) return false;
+    if (v->part != PART_ROW || v->inlined || v->same != id || v->crossing || v->root || v->panel != CTL_NONE)
+        return false;
     for (uint32_t k = u->reader_begin[id]; k < u->reader_begin[id + 1]; k++) {
         ctl_node_id reader = u->readers[k];
         if (u->value[reader].part != PART_ROW || !ctl_group_joins(u, reader, id)) return false;

@@ -1,6 +1,6 @@
-/* group_needed: which values are stored, and which are computed at all. One walk from the last unit to the first: whoever
- * reads a value comes after it, or in its own row program. Members that were to be computed again by all their readers
- * may turn out to be needed by none. */
+/* group_needed: which values are stored, and which are computed at all. One walk from the last unit to the
+ * first: whoever reads a value comes after it, or in its own row program. Members that were to be computed
+ * again by all their readers may turn out to be needed by none. */
 #include "compiler/kernel/group.h"
 
 typedef struct walk {
@@ -21,9 +21,12 @@ static void need_extra(walk *w, int list, uint32_t number, const ctl_row_extra *
     ctl_grouping *u = w->u;
     ctl_node_id same = u->value[extra->value].same;
     if (u->value[same].inlined) return;
-    if (ctl_group_in_unit(u, list, number, same) && u->g->at[same].op != OP_COLSUM) CTL_PUSH(u->arena, &w->own, same);
-    else if (u->g->at[same].op == OP_REPEAT || u->value[same].again) ctl_group_loads(u, list, number, same, &w->loads, &w->own);
-    else CTL_PUSH(u->arena, &w->loads, same);
+    if (ctl_group_in_unit(u, list, number, same) && u->g->at[same].op != OP_COLSUM)
+        CTL_PUSH(u->arena, &w->own, same);
+    else if (u->g->at[same].op == OP_REPEAT || u->value[same].again)
+        ctl_group_loads(u, list, number, same, &w->loads, &w->own);
+    else
+        CTL_PUSH(u->arena, &w->loads, same);
     note(w);
 }
 

@@ -1,13 +1,18 @@
 /* group_values: the part that every node plays, from the graph alone. See group.h.
  *
- * A gradient that is a sum is accumulated term by term, and a term that a task makes is summed into the parameter's
- * gradient by that task. Of two products that meet in one sum the later takes the earlier as its addend. */
+ * A gradient that is a sum is accumulated term by term, and a term that a task makes is summed into the
+ * parameter's gradient by that task. Of two products that meet in one sum the later takes the earlier as its
+ * addend. */
 #include "compiler/graph/graph_copy.h"
 #include "compiler/kernel/group.h"
 
-enum { INLINE_COST = 4 }; /* so many operations may be computed again in every row program that reads their result */
+enum {
+    INLINE_COST = 4
+}; /* so many operations may be computed again in every row program that reads their result */
 
-static const ctl_node *at(const ctl_grouping *u, ctl_node_id id) { return &u->g->at[id]; }
+static const ctl_node *at(const ctl_grouping *u, ctl_node_id id) {
+    return &u->g->at[id];
+}
 
 ctl_dtype ctl_group_dtype(const ctl_grouping *u, ctl_node_id id) {
     const ctl_node *n = at(u, id);
@@ -19,11 +24,13 @@ ctl_dtype ctl_group_dtype(const ctl_grouping *u, ctl_node_id id) {
 static bool is_identity(const ctl_grouping *u, ctl_node_id id) {
     const ctl_node *n = at(u, id);
     if (n->op == OP_CAST) return n->dtype != CTL_BF16 || ctl_group_dtype(u, n->in[0]) == CTL_BF16;
-    return n->op == OP_STOP || n->op == OP_STATE || n->op == OP_TOREAL || (n->op == OP_REPEAT && n->i[0] == 1);
+    return n->op == OP_STOP || n->op == OP_STATE || n->op == OP_TOREAL ||
+           (n->op == OP_REPEAT && n->i[0] == 1);
 }
 
 ctl_node_id ctl_group_stored(const ctl_grouping *u, ctl_node_id id) {
-    while (is_identity(u, id) && ctl_group_dtype(u, at(u, id)->in[0]) == ctl_group_dtype(u, id)) id = at(u, id)->in[0];
+    while (is_identity(u, id) && ctl_group_dtype(u, at(u, id)->in[0]) == ctl_group_dtype(u, id))
+        id = at(u, id)->in[0];
     return id;
 }
 
@@ -47,7 +54,8 @@ void ctl_group_rows(const ctl_grouping *u, ctl_node_id id, int *space, int32_t *
 bool ctl_group_joins(const ctl_grouping *u, ctl_node_id reader, ctl_node_id read) {
     const ctl_node *r = at(u, reader);
     const ctl_value *from = &u->value[read];
-    if (from->part != PART_ROW || at(u, read)->op == OP_COLSUM || from->list != u->value[reader].list) return false;
+    if (from->part != PART_ROW || at(u, read)->op == OP_COLSUM || from->list != u->value[reader].list)
+        return false;
     if (r->op == OP_TAKE || r->op == OP_REPEAT) return false;
     int space[2];
     int32_t split[2];
@@ -59,7 +67,8 @@ bool ctl_group_joins(const ctl_grouping *u, ctl_node_id reader, ctl_node_id read
 
 static void read_numbers(ctl_grouping *u, ctl_node_id id, ctl_node_ids *out) {
     ctl_node_id same = u->value[id].same;
-    if (at(u, same)->op == OP_REPEAT) same = u->value[at(u, same)->in[0]].same; /* loaded for each of the parts */
+    if (at(u, same)->op == OP_REPEAT)
+        same = u->value[at(u, same)->in[0]].same; /* loaded for each of the parts */
     if (!u->value[same].inlined) CTL_PUSH(u->arena, out, same);
 }
 
@@ -91,8 +100,10 @@ void ctl_group_reads(ctl_grouping *u, ctl_node_id id, ctl_node_ids *out) {
 static bool reads_memory(ctl_op op) { /* takes its inputs from memory, whatever it is computed from */
     switch (ctl_op_class_of(op)) {
     case CLASS_PRODUCT:
-    case CLASS_FUSED: return true;
-    default: return op == OP_SCATTER || op == OP_TRANSPOSE || op == OP_STACK || op == OP_SPLIT || op == OP_JOIN;
+    case CLASS_FUSED:
+        return true;
+    default:
+        return op == OP_SCATTER || op == OP_TRANSPOSE || op == OP_STACK || op == OP_SPLIT || op == OP_JOIN;
     }
 }
 
@@ -108,18 +119,24 @@ static ctl_part first_part(const ctl_node *n) {
     case OP_PARAM:
     case OP_POSITION:
     case OP_LENGTH:
-    case OP_NORMALISER: return PART_LEAF;
+    case OP_NORMALISER:
+        return PART_LEAF;
     case OP_SPLIT:
-    case OP_JOIN: return PART_VIEW;
-    case OP_STACK: return PART_PANEL;
-    case OP_PART: return PART_RESULT;
+    case OP_JOIN:
+        return PART_VIEW;
+    case OP_STACK:
+        return PART_PANEL;
+    case OP_PART:
+        return PART_RESULT;
     case OP_SCATTER:
     case OP_TRANSPOSE:
     case OP_MATMUL:
     case OP_ATTEND:
     case OP_ATTEND_GRAD:
-    case OP_HEAD: return PART_TASK;
-    default: return PART_ROW;
+    case OP_HEAD:
+        return PART_TASK;
+    default:
+        return PART_ROW;
     }
 }
 
@@ -192,14 +209,18 @@ static void take_epilogue(ctl_grouping *u, ctl_node_id product, const ctl_node_i
             end = next;
             break;
         }
-        if (n->op != OP_ADD || n->rows != p->rows || n->cols != p->cols || n->split != 1 || p->split != 1) break;
+        if (n->op != OP_ADD || n->rows != p->rows || n->cols != p->cols || n->split != 1 || p->split != 1)
+            break;
         ctl_node_id other = n->in[0] == end ? n->in[1] : n->in[0];
         const ctl_node *o = at(u, other);
         bool bias = o->rows == 1 && o->space == SPACE_NONE && o->cols == p->cols && p->space != SPACE_NONE;
         bool addend = o->rows == p->rows && o->cols == p->cols && o->space == p->space;
-        if (bias && v->bias == CTL_NONE && v->addend == CTL_NONE) v->bias = other;
-        else if (!bias && addend && v->addend == CTL_NONE) v->addend = other;
-        else break;
+        if (bias && v->bias == CTL_NONE && v->addend == CTL_NONE)
+            v->bias = other;
+        else if (!bias && addend && v->addend == CTL_NONE)
+            v->addend = other;
+        else
+            break;
         absorb(u, product, end, next);
         end = next;
     }
@@ -207,7 +228,8 @@ static void take_epilogue(ctl_grouping *u, ctl_node_id product, const ctl_node_i
 }
 
 /* Results of fused tasks, rounded by the task where only a cast reads them. */
-static void take_result(ctl_grouping *u, ctl_node_id task, uint32_t which, ctl_node_id id, const ctl_node_id *sole) {
+static void take_result(ctl_grouping *u, ctl_node_id task, uint32_t which, ctl_node_id id,
+                        const ctl_node_id *sole) {
     ctl_node_id end = id;
     if (u->value[id].uses == 1 && sole[id] != CTL_NONE && rounds(u, sole[id])) {
         end = sole[id];
@@ -222,9 +244,12 @@ static void take_tasks(ctl_grouping *u, const ctl_node_id *sole) {
         ctl_value *v = &u->value[id];
         const ctl_node *n = at(u, id);
         if (v->part == PART_TASK) {
-            if (n->op == OP_MATMUL) take_epilogue(u, id, sole);
-            else if (n->op == OP_ATTEND || n->op == OP_ATTEND_GRAD) take_result(u, id, 0, id, sole);
-            else v->result[0] = id;
+            if (n->op == OP_MATMUL)
+                take_epilogue(u, id, sole);
+            else if (n->op == OP_ATTEND || n->op == OP_ATTEND_GRAD)
+                take_result(u, id, 0, id, sole);
+            else
+                v->result[0] = id;
         } else if (v->part == PART_RESULT && n->op == OP_PART) {
             v->task = n->in[0];
             v->list = u->value[n->in[0]].list;
@@ -249,7 +274,9 @@ static void take_inlined(ctl_grouping *u, uint8_t *cost) {
         int sum = 1;
         switch (n->op) {
         case OP_CONST:
-        case OP_INDEX: cheap = true, sum = 0; break;
+        case OP_INDEX:
+            cheap = true, sum = 0;
+            break;
         case OP_NEG:
         case OP_ADD:
         case OP_SUB:
@@ -258,8 +285,11 @@ static void take_inlined(ctl_grouping *u, uint8_t *cost) {
         case OP_MIN:
         case OP_LT:
         case OP_LE:
-        case OP_EQ: cheap = true; break;
-        default: break;
+        case OP_EQ:
+            cheap = true;
+            break;
+        default:
+            break;
         }
         for (uint32_t k = 0; cheap && k < n->nin; k++) {
             cheap = u->value[n->in[k]].inlined;
@@ -270,7 +300,9 @@ static void take_inlined(ctl_grouping *u, uint8_t *cost) {
     }
 }
 
-static void need_whole(ctl_grouping *u, ctl_node_id id) { u->value[ctl_group_base(u, id)].whole = true; }
+static void need_whole(ctl_grouping *u, ctl_node_id id) {
+    u->value[ctl_group_base(u, id)].whole = true;
+}
 
 static void take_views(ctl_grouping *u) {
     for (ctl_node_id id = 0; id < u->g->n; id++) {
@@ -297,7 +329,9 @@ static ctl_node_id piece_owner(const ctl_grouping *u, ctl_node_id id) {
     for (;;) {
         id = ctl_group_stored(u, id);
         const ctl_node *n = at(u, id);
-        if (u->value[id].part != PART_VIEW || (n->op != OP_SPLIT && n->op != OP_JOIN) || n->space == SPACE_NONE) break;
+        if (u->value[id].part != PART_VIEW || (n->op != OP_SPLIT && n->op != OP_JOIN) ||
+            n->space == SPACE_NONE)
+            break;
         id = n->in[0];
     }
     return u->value[id].part == PART_TASK ? u->value[id].result[0] : id;
@@ -305,7 +339,8 @@ static ctl_node_id piece_owner(const ctl_grouping *u, ctl_node_id id) {
 
 static bool can_be_slice(const ctl_grouping *u, ctl_node_id panel, ctl_node_id owner) {
     const ctl_value *v = &u->value[owner];
-    bool made = v->part == PART_RESULT || v->part == PART_ROW || v->part == PART_PANEL || v->part == PART_TASK;
+    bool made =
+        v->part == PART_RESULT || v->part == PART_ROW || v->part == PART_PANEL || v->part == PART_TASK;
     return made && v->list == u->value[panel].list && v->panel == CTL_NONE && !v->whole && owner != panel &&
            ctl_group_dtype(u, owner) == ctl_group_dtype(u, panel);
 }
@@ -351,7 +386,8 @@ static void take_panels(ctl_grouping *u, const bool *from_memory) {
         const ctl_node *n = at(u, id);
         ctl_value *v = &u->value[id];
         if (n->op == OP_STACK && v->part == PART_PANEL) take_stack(u, id);
-        if (n->op == OP_CAT && v->part == PART_ROW && n->split == 1 && from_memory[id] && !v->whole && take_cat(u, id))
+        if (n->op == OP_CAT && v->part == PART_ROW && n->split == 1 && from_memory[id] && !v->whole &&
+            take_cat(u, id))
             v->part = PART_PANEL;
     }
 }
@@ -384,7 +420,8 @@ static void take_sinks(ctl_grouping *u) {
         ctl_node_id id = u->sinks.at[k].value;
         ctl_value *v = &u->value[id];
         const ctl_node *n = at(u, id);
-        bool made = n->op == OP_COLSUM || n->op == OP_MATMUL || n->op == OP_SCATTER || (n->op == OP_PART && v->task != id);
+        bool made = n->op == OP_COLSUM || n->op == OP_MATMUL || n->op == OP_SCATTER ||
+                    (n->op == OP_PART && v->task != id);
         if (n->op == OP_PART) made = at(u, v->task)->op == OP_HEAD && n->i[0] == 2;
         if (made && n->rate == RATE_STEP && v->uses == 1 && v->part != PART_UNUSED) {
             v->sum_into = u->sinks.at[k].param;
@@ -406,9 +443,14 @@ void ctl_group_values(ctl_grouping *u) {
     for (ctl_node_id id = 0; id < g->n; id++) {
         const ctl_node *n = at(u, id);
         ctl_value *v = &u->value[id];
-        *v = (ctl_value){.part = (uint8_t)(live[id] ? first_part(n) : PART_UNUSED), .list = list_of(n),
-                         .task = CTL_NONE, .panel = CTL_NONE, .sum_into = UINT32_MAX, .bias = CTL_NONE,
-                         .addend = CTL_NONE, .result = {CTL_NONE, CTL_NONE, CTL_NONE}};
+        *v = (ctl_value){.part = (uint8_t)(live[id] ? first_part(n) : PART_UNUSED),
+                         .list = list_of(n),
+                         .task = CTL_NONE,
+                         .panel = CTL_NONE,
+                         .sum_into = UINT32_MAX,
+                         .bias = CTL_NONE,
+                         .addend = CTL_NONE,
+                         .result = {CTL_NONE, CTL_NONE, CTL_NONE}};
         v->same = is_identity(u, id) ? u->value[n->in[0]].same : id;
         sole[id] = CTL_NONE;
         for (uint32_t k = 0; live[id] && reads_memory((ctl_op)n->op) && k < n->nin; k++)

@@ -44,7 +44,8 @@ static bool find_lives(ctl_lowering *l, int8_t *timeline_of) {
             for (uint32_t j = 0; j < t->noperands; j++) {
                 const ctl_operand *o = &t->operands[j];
                 if (!touch(l, o, (int32_t)(base + k), timeline, timeline_of)) return false;
-                bool saved = list == RUN_BACKWARD && o->buffer != UINT32_MAX && l->buffers.at[o->buffer].region == REGION_STEP &&
+                bool saved = list == RUN_BACKWARD && o->buffer != UINT32_MAX &&
+                             l->buffers.at[o->buffer].region == REGION_STEP &&
                              l->buffers.at[o->buffer].first < (int32_t)base;
                 if (saved) l->buffers.at[o->buffer].use = USE_SAVED;
             }
@@ -109,7 +110,8 @@ static bool write_tasks(ctl_lowering *l) {
     for (int list = 0; list < RUN_COUNT; list++) {
         for (uint32_t k = 0; k < l->u->list[list].n; k++) {
             const ctl_unit *unit = &l->u->list[list].at[k];
-            bool done = unit->kind == UNIT_ROWS ? ctl_lower_row_unit(l, list, k) : ctl_lower_task_unit(l, list, unit);
+            bool done =
+                unit->kind == UNIT_ROWS ? ctl_lower_row_unit(l, list, k) : ctl_lower_task_unit(l, list, unit);
             if (!done) return false;
         }
     }
@@ -139,7 +141,10 @@ static bool lower(ctl_lowering *l) {
 ctl_status ctl_lower(ctl_arena *scratch, const ctl_graph *graph, const ctl_lower_options *options,
                      const ctl_allocator *allocator, ctl_lowered *out, const char **why) {
     ctl_lowering *l = CTL_NEW(scratch, ctl_lowering);
-    *l = (ctl_lowering){.arena = scratch, .g = without_eyes(graph), .options = options, .threads = options->threads > 0 ? options->threads : 1,
+    *l = (ctl_lowering){.arena = scratch,
+                        .g = without_eyes(graph),
+                        .options = options,
+                        .threads = options->threads > 0 ? options->threads : 1,
                         .target = options->target ? options->target : ctl_target_cpu()};
     *out = (ctl_lowered){0};
     *why = NULL;

@@ -1,9 +1,10 @@
-/* lower: from the final graph (rounded, products merged, saves decided) to a program of tasks with every byte placed.
+/* lower: from the final graph (rounded, products merged, saves decided) to a program of tasks with every byte
+ * placed.
  *
- * Grouping decides which nodes share a row program (group.h), lowering writes the programs and the tasks, placement
- * lays the buffers out (compiler/plan/place.h), and the checker replays the result (compiler/plan/check.h) before it
- * is handed out. What is fixed by the graph alone - epilogues of products, panels, strides - is so with and without
- * fusion: both give the same bits. */
+ * Grouping decides which nodes share a row program (group.h), lowering writes the programs and the tasks,
+ * placement lays the buffers out (compiler/plan/place.h), and the checker replays the result
+ * (compiler/plan/check.h) before it is handed out. What is fixed by the graph alone - epilogues of products,
+ * panels, strides - is so with and without fusion: both give the same bits. */
 #ifndef CTL_LOWER_H
 #define CTL_LOWER_H
 
@@ -13,22 +14,24 @@
 #include "runtime/program.h"
 
 typedef struct ctl_lower_options {
-    int threads;             /* that scratch is laid out for; 0: one */
-    bool no_fuse;            /* one node, one row program, every value stored */
-    ctl_dtype compute;       /* CTL_F32 or CTL_BF16: what the round pass was given */
+    int threads;              /* that scratch is laid out for; 0: one */
+    bool no_fuse;             /* one node, one row program, every value stored */
+    ctl_dtype compute;        /* CTL_F32 or CTL_BF16: what the round pass was given */
     const ctl_target *target; /* NULL: ctl_target_cpu() */
-    ctl_settings settings;   /* copied; "sgd" needs no second moments, without momentum no first */
+    ctl_settings settings;    /* copied; "sgd" needs no second moments, without momentum no first */
     const char *model_name, *control_source; /* copied; NULL: "" */
 } ctl_lower_options;
 
 typedef struct ctl_lowered {
-    ctl_program *program; /* memory of its own, from the allocator; ctl_program.release frees it. engine, engine_data
-                             and the kernels' run are left for the driver to fill */
-    const ctl_rowprog *const *rows; /* program->nkernels row programs, one a kernel; they live in the scratch arena */
+    ctl_program *program; /* memory of its own, from the allocator; ctl_program.release frees it. engine,
+                             engine_data and the kernels' run are left for the driver to fill */
+    const ctl_rowprog *const
+        *rows; /* program->nkernels row programs, one a kernel; they live in the scratch arena */
 } ctl_lowered;
 
-/* Lowers the graph. The scratch arena's failures jump as always, with nothing of ours held; the allocator's failures
- * come back as CTL_ERR_MEMORY. CTL_ERR_UNSUPPORTED or CTL_ERR_INTERNAL with a sentence in *why (scratch arena). */
+/* Lowers the graph. The scratch arena's failures jump as always, with nothing of ours held; the allocator's
+ * failures come back as CTL_ERR_MEMORY. CTL_ERR_UNSUPPORTED or CTL_ERR_INTERNAL with a sentence in *why
+ * (scratch arena). */
 ctl_status ctl_lower(ctl_arena *scratch, const ctl_graph *graph, const ctl_lower_options *options,
                      const ctl_allocator *allocator, ctl_lowered *out, const char **why);
 

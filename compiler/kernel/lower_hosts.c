@@ -1,4 +1,5 @@
-/* lower_hosts: what the host of a program sees: parameters, inputs, outputs, the flat arrays of everything trained. */
+/* lower_hosts: what the host of a program sees: parameters, inputs, outputs, the flat arrays of everything
+ * trained. */
 #include "compiler/kernel/lower_state.h"
 
 static ctl_operand flat(ctl_lowering *l, uint32_t buffer) {
@@ -24,10 +25,16 @@ static void params(ctl_lowering *l) {
     h->params = CTL_NEW_ARRAY(l->arena, ctl_program_param, h->nparams);
     for (size_t k = 0; k < g->params.n; k++) {
         const ctl_param *p = &g->params.at[k];
-        h->params[k] = (ctl_program_param){.name = p->name, .rows = p->rows, .cols = p->cols, .ndims = p->ndims,
-                                           .trained = p->trained, .made_by_control = p->made_by_control,
-                                           .init = (ctl_program_init)p->init, .init_arg = p->init_arg,
-                                           .init_value = CTL_NO_OPERAND, .value = param_value(l, p, k)};
+        h->params[k] = (ctl_program_param){.name = p->name,
+                                           .rows = p->rows,
+                                           .cols = p->cols,
+                                           .ndims = p->ndims,
+                                           .trained = p->trained,
+                                           .made_by_control = p->made_by_control,
+                                           .init = (ctl_program_init)p->init,
+                                           .init_arg = p->init_arg,
+                                           .init_value = CTL_NO_OPERAND,
+                                           .value = param_value(l, p, k)};
         if (p->trained) h->params[k].flat = (size_t)l->flat[k];
         if (p->init == INIT_VALUE) h->params[k].init_value = ctl_lower_operand(l, p->init_node);
     }
@@ -38,7 +45,8 @@ static void inputs(ctl_lowering *l) {
     CTL_VEC(ctl_program_input) in = {0};
     for (size_t k = 0; k < g->inputs.n; k++)
         if (g->inputs.at[k].node != CTL_NONE)
-            CTL_PUSH(l->arena, &in, (ctl_program_input){g->inputs.at[k].name, ctl_lower_operand(l, g->inputs.at[k].node)});
+            CTL_PUSH(l->arena, &in,
+                     (ctl_program_input){g->inputs.at[k].name, ctl_lower_operand(l, g->inputs.at[k].node)});
     int64_t tokens = g->rows_of[SPACE_TOKENS];
     if (l->position != UINT32_MAX) {
         CTL_PUSH(l->arena, &in, (ctl_program_input){"position", {l->position, 0, tokens, 1, 1, CTL_I32}});
@@ -65,7 +73,9 @@ static void outputs(ctl_lowering *l) {
         const char *name = ctl_format(l->arena, "d %s", g->inputs.at[k].name);
         bool there = false;
         for (size_t j = 0; j < out.n && !there; j++) there = strcmp(out.at[j].name, name) == 0;
-        if (!there) CTL_PUSH(l->arena, &out, (ctl_program_output){name, output(l, g->inputs.at[k].grad), CTL_NO_OPERAND});
+        if (!there)
+            CTL_PUSH(l->arena, &out,
+                     (ctl_program_output){name, output(l, g->inputs.at[k].grad), CTL_NO_OPERAND});
     }
     l->hosts.outputs = out.at, l->hosts.noutputs = out.n;
 }
@@ -79,5 +89,6 @@ void ctl_lower_hosts(ctl_lowering *l) {
     h->trained_elements = l->trained_elements;
     h->compute = o->compute, h->settings = o->settings, h->threads = l->threads;
     h->tokens = l->g->rows_of[SPACE_TOKENS], h->sequence = l->g->sequence;
-    h->model_name = o->model_name ? o->model_name : "", h->control_source = o->control_source ? o->control_source : "";
+    h->model_name = o->model_name ? o->model_name : "",
+    h->control_source = o->control_source ? o->control_source : "";
 }

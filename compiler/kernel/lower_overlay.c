@@ -1,6 +1,7 @@
-/* lower_overlay: results in the place of operands. A row program may write a result over an operand that nothing reads
- * after it, where the rows lie the same way and every element is read before it is overwritten (ctl_rowprog_overlays).
- * The result's buffer then is the operand's, which lives on. Bits do not change: places do. */
+/* lower_overlay: results in the place of operands. A row program may write a result over an operand that
+ * nothing reads after it, where the rows lie the same way and every element is read before it is overwritten
+ * (ctl_rowprog_overlays). The result's buffer then is the operand's, which lives on. Bits do not change:
+ * places do. */
 #include "compiler/kernel/lower_state.h"
 
 typedef struct overlay {
@@ -24,7 +25,8 @@ static bool alone_in_buffer(const overlay *o, const ctl_task *t, uint32_t number
     size_t bytes = (size_t)((a->rows - 1) * a->stride + a->cols) * ctl_dtype_size(a->dtype);
     if (b->region != REGION_STEP || b->bytes != bytes) return false;
     for (uint32_t k = 0; k < t->noperands; k++)
-        if (k != number && t->operands[k].buffer != UINT32_MAX && find(o, t->operands[k].buffer) == buffer) return false;
+        if (k != number && t->operands[k].buffer != UINT32_MAX && find(o, t->operands[k].buffer) == buffer)
+            return false;
     return true;
 }
 
@@ -69,13 +71,15 @@ void ctl_lower_overlay(ctl_lowering *l, const int8_t *timeline_of) {
     for (int list = 0; list < RUN_COUNT; list++) {
         int32_t base = list == RUN_BACKWARD ? (int32_t)l->run[RUN_FORWARD].n : 0;
         for (size_t k = 0; k < l->run[list].n; k++)
-            if (l->run[list].at[k].kind == TASK_ROWS) overlay_task(&o, &l->run[list].at[k], base + (int32_t)k);
+            if (l->run[list].at[k].kind == TASK_ROWS)
+                overlay_task(&o, &l->run[list].at[k], base + (int32_t)k);
     }
     for (int list = 0; list < RUN_COUNT; list++) {
         for (size_t k = 0; k < l->run[list].n; k++) {
             ctl_task *t = &l->run[list].at[k];
             for (uint32_t j = 0; j < t->noperands; j++)
-                if (t->operands[j].buffer != UINT32_MAX) t->operands[j].buffer = find(&o, t->operands[j].buffer);
+                if (t->operands[j].buffer != UINT32_MAX)
+                    t->operands[j].buffer = find(&o, t->operands[j].buffer);
         }
     }
     for (size_t k = 0; k < l->hosts.noutputs; k++) {

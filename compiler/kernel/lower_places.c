@@ -1,5 +1,6 @@
-/* lower_places: which buffer a value lies in, and where. A value has a buffer of its own, or a slice of a panel's, or
- * of the flat arrays of everything trained; views have their base's. Strides depend on the graph and the target alone. */
+/* lower_places: which buffer a value lies in, and where. A value has a buffer of its own, or a slice of a
+ * panel's, or of the flat arrays of everything trained; views have their base's. Strides depend on the graph
+ * and the target alone. */
 #include "compiler/kernel/lower_state.h"
 
 enum { FLAT_ALIGN = 16 }; /* elements: every parameter begins at 64 bytes, for products and vectors */
@@ -21,8 +22,9 @@ const char *ctl_lower_name(ctl_lowering *l, ctl_node_id id) {
 }
 
 uint32_t ctl_lower_buffer(ctl_lowering *l, ctl_region region, ctl_use use, size_t bytes, const char *name) {
-    CTL_PUSH(l->arena, &l->buffers,
-             (ctl_buffer){.region = region, .use = use, .bytes = bytes, .first = -1, .last = -1, .name = name});
+    CTL_PUSH(
+        l->arena, &l->buffers,
+        (ctl_buffer){.region = region, .use = use, .bytes = bytes, .first = -1, .last = -1, .name = name});
     return (uint32_t)l->buffers.n - 1;
 }
 
@@ -31,8 +33,8 @@ size_t ctl_lower_bytes(ctl_lowering *l, int64_t rows, int64_t cols, size_t eleme
     if (rows >= 0 && cols >= 0 && ctl_mul_size((size_t)rows, (size_t)cols, &bytes) &&
         ctl_mul_size(bytes, element, &bytes) && bytes <= SIZE_MAX / 4)
         return bytes;
-    ctl_lower_fail(l, CTL_ERR_INPUT, "a value of %lld x %lld elements is more than can be addressed", (long long)rows,
-                   (long long)cols);
+    ctl_lower_fail(l, CTL_ERR_INPUT, "a value of %lld x %lld elements is more than can be addressed",
+                   (long long)rows, (long long)cols);
     return 0;
 }
 
@@ -74,7 +76,8 @@ void ctl_lower_leaves(ctl_lowering *l) {
         const ctl_node *n = &g->at[id];
         l->buffer_of[id] = l->partial_of[id] = UINT32_MAX;
         if (l->u->value[id].part == PART_UNUSED) continue;
-        documents = documents || n->op == OP_POSITION || n->op == OP_LENGTH || n->op == OP_ATTEND || n->op == OP_ATTEND_GRAD;
+        documents = documents || n->op == OP_POSITION || n->op == OP_LENGTH || n->op == OP_ATTEND ||
+                    n->op == OP_ATTEND_GRAD;
         normaliser = normaliser || n->op == OP_NORMALISER || n->op == OP_HEAD;
         ctl_node_id top = id;
         while (l->u->value[top].panel != CTL_NONE) top = l->u->value[top].panel;
@@ -86,7 +89,8 @@ void ctl_lower_leaves(ctl_lowering *l) {
         l->position = ctl_lower_buffer(l, REGION_PERSISTENT, USE_INPUTS, bytes, "position");
         l->length = ctl_lower_buffer(l, REGION_PERSISTENT, USE_INPUTS, bytes, "length");
     }
-    if (normaliser) l->normaliser = ctl_lower_buffer(l, REGION_PERSISTENT, USE_INPUTS, sizeof(float), "normaliser");
+    if (normaliser)
+        l->normaliser = ctl_lower_buffer(l, REGION_PERSISTENT, USE_INPUTS, sizeof(float), "normaliser");
 }
 
 ctl_place ctl_lower_gradient(ctl_lowering *l, uint32_t param) {
@@ -96,10 +100,14 @@ ctl_place ctl_lower_gradient(ctl_lowering *l, uint32_t param) {
 static ctl_place leaf_place(ctl_lowering *l, ctl_node_id id) {
     const ctl_node *n = &l->g->at[id];
     switch (n->op) {
-    case OP_POSITION: return (ctl_place){l->position, 0, 1, CTL_I32};
-    case OP_LENGTH: return (ctl_place){l->length, 0, 1, CTL_I32};
-    case OP_NORMALISER: return (ctl_place){l->normaliser, 0, 1, CTL_F32};
-    default: break;
+    case OP_POSITION:
+        return (ctl_place){l->position, 0, 1, CTL_I32};
+    case OP_LENGTH:
+        return (ctl_place){l->length, 0, 1, CTL_I32};
+    case OP_NORMALISER:
+        return (ctl_place){l->normaliser, 0, 1, CTL_F32};
+    default:
+        break;
     }
     if (n->op == OP_PARAM && l->g->params.at[n->i[0]].trained)
         return (ctl_place){l->trained, l->flat[n->i[0]] * sizeof(float), n->cols, CTL_F32};
@@ -107,9 +115,9 @@ static ctl_place leaf_place(ctl_lowering *l, ctl_node_id id) {
     if (l->buffer_of[id] == UINT32_MAX) {
         size_t bytes = ctl_lower_bytes(l, n->rows, n->cols, ctl_dtype_size(dtype));
         bool param = n->op == OP_PARAM;
-        l->buffer_of[id] = ctl_lower_buffer(l, param ? REGION_CONSTANT : REGION_PERSISTENT,
-                                            param ? USE_WEIGHTS : USE_INPUTS, bytes,
-                                            param ? l->g->params.at[n->i[0]].name : l->g->inputs.at[n->i[0]].name);
+        l->buffer_of[id] =
+            ctl_lower_buffer(l, param ? REGION_CONSTANT : REGION_PERSISTENT, param ? USE_WEIGHTS : USE_INPUTS,
+                             bytes, param ? l->g->params.at[n->i[0]].name : l->g->inputs.at[n->i[0]].name);
     }
     return (ctl_place){l->buffer_of[id], 0, n->cols, dtype};
 }
@@ -131,13 +139,16 @@ static ctl_place own_place(ctl_lowering *l, ctl_node_id id) {
     size_t element = ctl_dtype_size(dtype);
     int32_t split = n->space == SPACE_NONE ? 1 : n->split;
     int64_t rows = n->rows / split, cols = n->cols * split, stride = cols;
-    if (n->rate == RATE_STEP && rows > 1 && !v->whole && n->op != OP_STACK) stride = l->target->stride(cols, element);
+    if (n->rate == RATE_STEP && rows > 1 && !v->whole && n->op != OP_STACK)
+        stride = l->target->stride(cols, element);
     if (l->buffer_of[id] == UINT32_MAX) {
         ctl_region region = REGION_STEP;
         ctl_use use = USE_TRANSIENT;
         bool weights = holds_weights(l, id);
-        if (weights || (v->list == RUN_LOAD && v->crossing)) region = REGION_CONSTANT, use = weights ? USE_WEIGHTS : USE_DERIVED;
-        else if (v->list == RUN_UPDATE && v->crossing) region = REGION_PERSISTENT, use = USE_DERIVED;
+        if (weights || (v->list == RUN_LOAD && v->crossing))
+            region = REGION_CONSTANT, use = weights ? USE_WEIGHTS : USE_DERIVED;
+        else if (v->list == RUN_UPDATE && v->crossing)
+            region = REGION_PERSISTENT, use = USE_DERIVED;
         /* The last row ends with its last column: a stride's padding lies between rows only. */
         size_t bytes = ctl_lower_bytes(l, rows - 1, stride, element) + ctl_lower_bytes(l, 1, cols, element);
         l->buffer_of[id] = ctl_lower_buffer(l, region, use, bytes, ctl_lower_name(l, id));
@@ -151,7 +162,9 @@ static ctl_place view_place(ctl_lowering *l, ctl_node_id id) {
     ctl_place p = ctl_lower_place(l, n->in[0]);
     bool whole = p.stride == from->cols || from->rows == 1;
     switch (n->op) {
-    case OP_COLUMNS: p.offset += (uint64_t)n->i[0] * ctl_dtype_size(p.dtype); break;
+    case OP_COLUMNS:
+        p.offset += (uint64_t)n->i[0] * ctl_dtype_size(p.dtype);
+        break;
     case OP_TRANSPOSE:
         whole = from->rows == 1 || p.stride == 1;
         p.stride = n->cols;
@@ -161,7 +174,8 @@ static ctl_place view_place(ctl_lowering *l, ctl_node_id id) {
         p.stride = n->cols;
     }
     if (n->op != OP_COLUMNS && !whole)
-        ctl_lower_fail(l, CTL_ERR_UNSUPPORTED, "%s: %s of a weight that is part of another value is not lowered yet",
+        ctl_lower_fail(l, CTL_ERR_UNSUPPORTED,
+                       "%s: %s of a weight that is part of another value is not lowered yet",
                        n->path ? n->path : "a value", ctl_op_name((ctl_op)n->op));
     return p;
 }
@@ -193,7 +207,8 @@ ctl_operand ctl_lower_operand(ctl_lowering *l, ctl_node_id id) {
     ctl_operand o = ctl_lower_rows_operand(l, id);
     if (o.rows == n->rows) return o;
     if (o.stride != o.cols && o.rows > 1)
-        ctl_lower_fail(l, CTL_ERR_UNSUPPORTED, "%s: split rows of a value that is part of another are not lowered as a matrix yet",
+        ctl_lower_fail(l, CTL_ERR_UNSUPPORTED,
+                       "%s: split rows of a value that is part of another are not lowered as a matrix yet",
                        n->path ? n->path : "a value");
     o.rows = n->rows, o.cols = o.stride = n->cols;
     return o;

@@ -1,5 +1,5 @@
-/* lower_program: the program's own memory. Everything that lowering made lies in the scratch arena; here it is copied
- * into one arena that the program carries and its release frees. */
+/* lower_program: the program's own memory. Everything that lowering made lies in the scratch arena; here it
+ * is copied into one arena that the program carries and its release frees. */
 #include "compiler/kernel/lower_state.h"
 
 typedef struct owned {
@@ -22,7 +22,9 @@ static void *copy(ctl_arena *arena, const void *from, size_t n, size_t size) {
 }
 #define COPY(arena, from, n) copy((arena), (from), (n), sizeof *(from))
 
-static const char *text(ctl_arena *arena, const char *from) { return ctl_strndup(arena, from, strlen(from)); }
+static const char *text(ctl_arena *arena, const char *from) {
+    return ctl_strndup(arena, from, strlen(from));
+}
 
 static void copy_tasks(ctl_arena *arena, ctl_task_list *to, const ctl_task *tasks, size_t n) {
     to->n = n;
@@ -45,11 +47,13 @@ static void copy_all(const ctl_lowering *l, owned *own) {
     p->nbuffers = l->buffers.n;
     p->buffers = COPY(arena, l->buffers.at, p->nbuffers);
     for (size_t k = 0; k < p->nbuffers; k++) p->buffers[k].name = text(arena, p->buffers[k].name);
-    for (int list = 0; list < RUN_COUNT; list++) copy_tasks(arena, &p->run[list], l->run[list].at, l->run[list].n);
+    for (int list = 0; list < RUN_COUNT; list++)
+        copy_tasks(arena, &p->run[list], l->run[list].at, l->run[list].n);
     p->nkernels = l->rows.n;
     p->kernels = CTL_NEW_ARRAY(arena, ctl_rows_kernel, p->nkernels);
     for (size_t k = 0; k < p->nkernels; k++)
-        p->kernels[k] = (ctl_rows_kernel){.name = ctl_format(arena, "rows%zu", k), .scratch_bytes = l->rows_scratch.at[k],
+        p->kernels[k] = (ctl_rows_kernel){.name = ctl_format(arena, "rows%zu", k),
+                                          .scratch_bytes = l->rows_scratch.at[k],
                                           .sums_columns = ctl_rowprog_sums_columns(l->rows.at[k])};
     p->params = COPY(arena, l->hosts.params, p->nparams);
     for (size_t k = 0; k < p->nparams; k++) p->params[k].name = text(arena, p->params[k].name);

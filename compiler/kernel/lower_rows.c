@@ -1,8 +1,8 @@
 /* lower_rows: the row program of a unit, and the task that runs it.
  *
- * Members are written in the order in which they joined, each once; what they read from outside is loaded once. A
- * member that something outside reads is stored when it is written. Equal programs are one kernel: which rows, strides
- * and dropout sites a call means are its arguments. */
+ * Members are written in the order in which they joined, each once; what they read from outside is loaded
+ * once. A member that something outside reads is stored when it is written. Equal programs are one kernel:
+ * which rows, strides and dropout sites a call means are its arguments. */
 #include "compiler/kernel/lower_state.h"
 
 typedef struct writer {
@@ -13,13 +13,15 @@ typedef struct writer {
     CTL_VEC(ctl_row_instr) code;
     CTL_VEC(ctl_row_operand) operands;
     CTL_VEC(ctl_operand) arguments;
-    CTL_VEC(uint32_t) gathers;      /* pairs: a gathered operand, and its place in indices */
+    CTL_VEC(uint32_t) gathers; /* pairs: a gathered operand, and its place in indices */
     CTL_VEC(ctl_operand) indices;
     CTL_VEC(uint32_t) sites;
     uint64_t writes; /* operands stored to */
 } writer;
 
-static const ctl_node *at(const writer *w, ctl_node_id id) { return &w->l->g->at[id]; }
+static const ctl_node *at(const writer *w, ctl_node_id id) {
+    return &w->l->g->at[id];
+}
 
 static uint32_t emit(writer *w, ctl_row_instr instr, const uint32_t *in, uint32_t nin) {
     instr.nin = nin;
@@ -35,7 +37,8 @@ static uint32_t operand(writer *w, ctl_row_at where, int64_t cols, const ctl_ope
     return (uint32_t)w->operands.n - 1;
 }
 
-static void write(writer *w, ctl_row_op op, ctl_row_at where, uint32_t v, int64_t cols, const ctl_operand *o) {
+static void write(writer *w, ctl_row_op op, ctl_row_at where, uint32_t v, int64_t cols,
+                  const ctl_operand *o) {
     uint32_t number = operand(w, where, cols, o);
     if (number < CTL_MOST_OPERANDS) w->writes |= (uint64_t)1 << number;
     emit(w, (ctl_row_instr){.op = (uint16_t)op, .width = cols, .i = {number}}, &v, 1);
@@ -51,7 +54,8 @@ static uint32_t load_value(writer *w, ctl_node_id id, bool outer) {
     ctl_operand o = ctl_lower_rows_operand(w->l, id);
     bool fixed = n->space == SPACE_NONE && n->rows == 1;
     if (outer && n->split != 1)
-        ctl_lower_fail(w->l, CTL_ERR_UNSUPPORTED, "%s: a repeat of split rows is not lowered yet", n->path ? n->path : "a value");
+        ctl_lower_fail(w->l, CTL_ERR_UNSUPPORTED, "%s: a repeat of split rows is not lowered yet",
+                       n->path ? n->path : "a value");
     return load(w, fixed ? AT_FIXED : outer ? AT_OUTER : AT_ROW, n->cols, &o);
 }
 
@@ -66,7 +70,8 @@ static uint32_t value(writer *w, ctl_node_id id) {
     ctl_lowering *l = w->l;
     id = l->u->value[id].same;
     if (l->stamp_value[id] == l->stamp) return l->value_of[id];
-    bool again = l->u->value[id].inlined || (!is_member(w, id) && (l->u->value[id].again || at(w, id)->op == OP_REPEAT));
+    bool again = l->u->value[id].inlined ||
+                 (!is_member(w, id) && (l->u->value[id].again || at(w, id)->op == OP_REPEAT));
     uint32_t v = again ? compute(w, id) : load_value(w, id, false);
     l->stamp_value[id] = l->stamp;
     return l->value_of[id] = v;
@@ -118,13 +123,20 @@ static uint32_t compute(writer *w, ctl_node_id id) {
     uint32_t in[CTL_MOST_OPERANDS];
     if (w->l->u->value[id].same != id) return value(w, id);
     switch (n->op) {
-    case OP_CONST: return emit(w, (ctl_row_instr){.op = OP_CONST, .width = 1, .f = n->f}, NULL, 0);
-    case OP_INDEX: return emit(w, (ctl_row_instr){.op = OP_INDEX, .width = n->cols}, NULL, 0);
-    case OP_TAKE: return take_rows(w, n);
-    case OP_REPEAT: return outer_value(w, n->in[0]);
-    case OP_COLUMNS: return columns(w, n);
-    case OP_DROP: return drop(w, n, value(w, n->in[0]));
-    default: break;
+    case OP_CONST:
+        return emit(w, (ctl_row_instr){.op = OP_CONST, .width = 1, .f = n->f}, NULL, 0);
+    case OP_INDEX:
+        return emit(w, (ctl_row_instr){.op = OP_INDEX, .width = n->cols}, NULL, 0);
+    case OP_TAKE:
+        return take_rows(w, n);
+    case OP_REPEAT:
+        return outer_value(w, n->in[0]);
+    case OP_COLUMNS:
+        return columns(w, n);
+    case OP_DROP:
+        return drop(w, n, value(w, n->in[0]));
+    default:
+        break;
     }
     for (uint32_t k = 0; k < n->nin; k++) in[k] = value(w, n->in[k]);
     return emit(w, (ctl_row_instr){.op = n->op, .dtype = n->dtype, .width = n->cols}, in, n->nin);
@@ -163,8 +175,9 @@ static void extra(writer *w, const ctl_row_extra *e) {
         return;
     }
     ctl_place p = ctl_lower_place(w->l, e->panel);
-    ctl_operand o = {p.buffer, p.offset + (uint64_t)e->at * (uint64_t)p.stride * ctl_dtype_size(p.dtype), n->rows,
-                     n->cols, p.stride, p.dtype};
+    ctl_operand o = {p.buffer, p.offset + (uint64_t)e->at * (uint64_t)p.stride * ctl_dtype_size(p.dtype),
+                     n->rows,  n->cols,
+                     p.stride, p.dtype};
     store(w, v, n->cols, &o);
 }
 
@@ -186,16 +199,22 @@ static bool finish(writer *w) {
     ctl_lowering *l = w->l;
     ctl_rowprog *p = CTL_NEW(l->arena, ctl_rowprog);
     const char *why;
-    *p = (ctl_rowprog){w->unit->split, w->operands.at, (uint32_t)w->operands.n, w->code.at, (uint32_t)w->code.n,
-                       (uint32_t)w->sites.n};
+    *p = (ctl_rowprog){w->unit->split, w->operands.at,      (uint32_t)w->operands.n,
+                       w->code.at,     (uint32_t)w->code.n, (uint32_t)w->sites.n};
     if (w->operands.n + w->indices.n > CTL_MOST_OPERANDS)
         return ctl_lower_fail(l, CTL_ERR_UNSUPPORTED, "%s reads and writes more than %d values at once",
                               ctl_lower_name(l, w->unit->node), CTL_MOST_OPERANDS);
     if (!ctl_rowprog_verify(p, &why))
-        return ctl_lower_fail(l, CTL_ERR_INTERNAL, "the row program of %s: %s", ctl_lower_name(l, w->unit->node), why);
-    ctl_task task = {.kind = TASK_ROWS, .name = ctl_lower_name(l, w->unit->node), .rows = w->unit->rows,
-                     .split = w->unit->split, .sites = w->sites.at, .nsites = (uint32_t)w->sites.n,
-                     .writes = w->writes, .scratch = CTL_NO_OPERAND};
+        return ctl_lower_fail(l, CTL_ERR_INTERNAL, "the row program of %s: %s",
+                              ctl_lower_name(l, w->unit->node), why);
+    ctl_task task = {.kind = TASK_ROWS,
+                     .name = ctl_lower_name(l, w->unit->node),
+                     .rows = w->unit->rows,
+                     .split = w->unit->split,
+                     .sites = w->sites.at,
+                     .nsites = (uint32_t)w->sites.n,
+                     .writes = w->writes,
+                     .scratch = CTL_NO_OPERAND};
     task.kernel = kernel(l, p);
     task.noperands = (uint32_t)(w->arguments.n + w->indices.n);
     task.index_of = CTL_NEW_ARRAY(l->arena, uint32_t, task.noperands);

@@ -1,11 +1,13 @@
-/* lower_state: what the files of lowering share. Everything lies in the scratch arena until lower_program.c copies it. */
+/* lower_state: what the files of lowering share. Everything lies in the scratch arena until lower_program.c
+ * copies it. */
 #ifndef CTL_LOWER_STATE_H
 #define CTL_LOWER_STATE_H
 
 #include "compiler/kernel/group.h"
 #include "compiler/kernel/lower.h"
 
-/* Where a value lies: row t of its space begins at byte offset + t * stride elements; its split parts follow. */
+/* Where a value lies: row t of its space begins at byte offset + t * stride elements; its split parts follow.
+ */
 typedef struct ctl_place {
     uint32_t buffer;
     uint64_t offset;
@@ -25,13 +27,14 @@ typedef struct ctl_lowering {
     CTL_VEC(const ctl_rowprog *) rows;
     CTL_VEC(size_t) rows_scratch; /* bytes for one thread, of each row program */
     ctl_map kernel_of_key;
-    uint32_t *buffer_of;          /* of each node that owns storage; UINT32_MAX before it is asked for */
-    uint32_t *partial_of;         /* of each COLSUM: its partial sums */
-    uint64_t *flat;               /* of each trained parameter: its first element in the flat arrays */
+    uint32_t *buffer_of;  /* of each node that owns storage; UINT32_MAX before it is asked for */
+    uint32_t *partial_of; /* of each COLSUM: its partial sums */
+    uint64_t *flat;       /* of each trained parameter: its first element in the flat arrays */
     size_t trained_elements;
     size_t region_bytes[REGION_COUNT];
     ctl_program hosts; /* what the host sees: parameters, inputs, outputs, flat arrays */
-    uint32_t trained, gradients, moment1, moment2, position, length, normaliser; /* buffers, UINT32_MAX: none */
+    uint32_t trained, gradients, moment1, moment2, position, length,
+        normaliser; /* buffers, UINT32_MAX: none */
     ctl_status status;
     const char *why;
     /* of the row program being written (lower_rows.c) */
@@ -44,7 +47,8 @@ bool ctl_lower_fail(ctl_lowering *l, ctl_status status, const char *fmt, ...) CT
 /* lower_places.c */
 void ctl_lower_leaves(ctl_lowering *l); /* flat arrays, inputs */
 uint32_t ctl_lower_buffer(ctl_lowering *l, ctl_region region, ctl_use use, size_t bytes, const char *name);
-size_t ctl_lower_bytes(ctl_lowering *l, int64_t rows, int64_t cols, size_t element); /* checked; notes an overflow */
+size_t ctl_lower_bytes(ctl_lowering *l, int64_t rows, int64_t cols,
+                       size_t element); /* checked; notes an overflow */
 ctl_place ctl_lower_place(ctl_lowering *l, ctl_node_id id);
 ctl_place ctl_lower_gradient(ctl_lowering *l, uint32_t param);
 /* The value as a matrix with one stride. */
@@ -57,7 +61,7 @@ const char *ctl_lower_name(ctl_lowering *l, ctl_node_id id);
 bool ctl_lower_row_unit(ctl_lowering *l, int list, uint32_t number);
 /* lower_tasks.c: every other task. */
 bool ctl_lower_task_unit(ctl_lowering *l, int list, const ctl_unit *unit); /* TASK or FOLD */
-bool ctl_lower_push(ctl_lowering *l, int list, ctl_task *task); /* gives it its scratch */
+bool ctl_lower_push(ctl_lowering *l, int list, ctl_task *task);            /* gives it its scratch */
 /* Partial sums of a COLSUM, one row for each chunk of rows. */
 ctl_operand ctl_lower_partial(ctl_lowering *l, ctl_node_id id);
 

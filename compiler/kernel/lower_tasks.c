@@ -1,16 +1,23 @@
-/* lower_tasks: the tasks that are no row programs, with their operands in the order that runtime/program.h fixes. */
+/* lower_tasks: the tasks that are no row programs, with their operands in the order that runtime/program.h
+ * fixes. */
 #include "compiler/kernel/lower_state.h"
 
 static uint64_t written_operands(const ctl_task *t) {
     switch (t->kind) {
     case TASK_MATMUL:
-    case TASK_SCATTER: return 1u << 2;
-    case TASK_ATTEND: return 3u << 3;
-    case TASK_ATTEND_GRAD: return 7u << 6;
-    case TASK_HEAD: return 7u << 4;
+    case TASK_SCATTER:
+        return 1u << 2;
+    case TASK_ATTEND:
+        return 3u << 3;
+    case TASK_ATTEND_GRAD:
+        return 7u << 6;
+    case TASK_HEAD:
+        return 7u << 4;
     case TASK_FOLD:
-    case TASK_TRANSPOSE: return 1u << 1;
-    default: return t->writes;
+    case TASK_TRANSPOSE:
+        return 1u << 1;
+    default:
+        return t->writes;
     }
 }
 
@@ -22,12 +29,14 @@ bool ctl_lower_push(ctl_lowering *l, int list, ctl_task *task) {
         bytes = ctl_lower_bytes(l, l->threads, (int64_t)one, 1);
     } else {
         ctl_status status = l->target->task_scratch(task, l->threads, &bytes);
-        if (status != CTL_OK) return ctl_lower_fail(l, status, "%s: the %s back end has no such task", task->name, l->target->name);
+        if (status != CTL_OK)
+            return ctl_lower_fail(l, status, "%s: the %s back end has no such task", task->name,
+                                  l->target->name);
     }
     task->scratch = CTL_NO_OPERAND;
     if (bytes) {
-        uint32_t buffer = ctl_lower_buffer(l, REGION_STEP, task->kind == TASK_HEAD ? USE_HEAD : USE_SCRATCH, bytes,
-                                           ctl_format(l->arena, "scratch of %s", task->name));
+        uint32_t buffer = ctl_lower_buffer(l, REGION_STEP, task->kind == TASK_HEAD ? USE_HEAD : USE_SCRATCH,
+                                           bytes, ctl_format(l->arena, "scratch of %s", task->name));
         task->scratch = (ctl_operand){buffer, 0, 1, (int64_t)bytes, (int64_t)bytes, CTL_U8};
     }
     CTL_PUSH(l->arena, &l->run[list], *task);
@@ -42,8 +51,9 @@ ctl_operand ctl_lower_partial(ctl_lowering *l, ctl_node_id id) {
     ctl_group_rows(l->u, id, &space, &split, &rows);
     rows = (rows + CTL_ROW_CHUNK - 1) / CTL_ROW_CHUNK;
     if (l->partial_of[id] == UINT32_MAX)
-        l->partial_of[id] = ctl_lower_buffer(l, REGION_STEP, USE_TRANSIENT, ctl_lower_bytes(l, rows, n->cols, sizeof(float)),
-                                             ctl_format(l->arena, "partial sums of %s", ctl_lower_name(l, id)));
+        l->partial_of[id] =
+            ctl_lower_buffer(l, REGION_STEP, USE_TRANSIENT, ctl_lower_bytes(l, rows, n->cols, sizeof(float)),
+                             ctl_format(l->arena, "partial sums of %s", ctl_lower_name(l, id)));
     return (ctl_operand){l->partial_of[id], 0, rows, n->cols, n->cols, CTL_F32};
 }
 
@@ -51,7 +61,8 @@ static ctl_operand whole_buffer(uint32_t buffer, int64_t rows, ctl_dtype dtype) 
     return buffer == UINT32_MAX ? CTL_NO_OPERAND : (ctl_operand){buffer, 0, rows, 1, 1, dtype};
 }
 
-static void documents(ctl_lowering *l, ctl_task *t, ctl_operand *positions, ctl_operand *lengths, const ctl_node *n) {
+static void documents(ctl_lowering *l, ctl_task *t, ctl_operand *positions, ctl_operand *lengths,
+                      const ctl_node *n) {
     *positions = whole_buffer(l->position, n->rows, CTL_I32);
     *lengths = whole_buffer(l->length, n->rows, CTL_I32);
     t->head = n->i[0], t->causal = n->i[1] != 0, t->window = n->i[2], t->longest = l->g->sequence;
@@ -60,7 +71,8 @@ static void documents(ctl_lowering *l, ctl_task *t, ctl_operand *positions, ctl_
 static bool operands_fit(ctl_lowering *l, const ctl_task *t) {
     for (uint32_t k = 0; k < 2; k++)
         if (t->operands[k].dtype != CTL_F32 && t->operands[k].dtype != CTL_BF16)
-            return ctl_lower_fail(l, CTL_ERR_UNSUPPORTED, "%s: integers cannot be multiplied as a matrix", t->name);
+            return ctl_lower_fail(l, CTL_ERR_UNSUPPORTED, "%s: integers cannot be multiplied as a matrix",
+                                  t->name);
     if (t->operands[0].dtype == t->operands[1].dtype) return true;
     return ctl_lower_fail(l, CTL_ERR_INTERNAL, "%s: operands of two element types", t->name);
 }
@@ -80,18 +92,21 @@ static void product(ctl_lowering *l, ctl_task *t, const ctl_node *n, const ctl_v
 }
 
 /* A result that nothing reads is computed all the same, where the task has no way to leave it out. */
-static ctl_operand result_or_spare(ctl_lowering *l, const ctl_task *t, const ctl_value *v, uint32_t which, const ctl_operand *like) {
+static ctl_operand result_or_spare(ctl_lowering *l, const ctl_task *t, const ctl_value *v, uint32_t which,
+                                   const ctl_operand *like) {
     if (v->result[which] != CTL_NONE) return ctl_lower_operand(l, v->result[which]);
     ctl_operand o = *like;
     o.stride = o.cols, o.offset = 0;
     size_t bytes = ctl_lower_bytes(l, o.rows, o.cols, ctl_dtype_size(o.dtype));
-    o.buffer = ctl_lower_buffer(l, REGION_STEP, USE_TRANSIENT, bytes, ctl_format(l->arena, "%s, not needed", t->name));
+    o.buffer = ctl_lower_buffer(l, REGION_STEP, USE_TRANSIENT, bytes,
+                                ctl_format(l->arena, "%s, not needed", t->name));
     return o;
 }
 
 static void attention(ctl_lowering *l, ctl_task *t, const ctl_node *n, const ctl_value *v) {
     ctl_operand *o = t->operands;
-    double score = 2.0 * (double)n->rows * (double)n->cols * (double)(l->g->sequence ? l->g->sequence : n->rows);
+    double score =
+        2.0 * (double)n->rows * (double)n->cols * (double)(l->g->sequence ? l->g->sequence : n->rows);
     if (n->i[1]) score /= 2;
     if (n->op == OP_ATTEND) {
         t->kind = TASK_ATTEND;
@@ -139,10 +154,16 @@ bool ctl_lower_task_unit(ctl_lowering *l, int list, const ctl_unit *unit) {
         t.operands[0] = ctl_lower_partial(l, unit->node), t.operands[1] = ctl_lower_operand(l, unit->node);
         t.accumulate = v->sum_into != UINT32_MAX;
         break;
-    case OP_MATMUL: product(l, &t, n, v); break;
+    case OP_MATMUL:
+        product(l, &t, n, v);
+        break;
     case OP_ATTEND:
-    case OP_ATTEND_GRAD: attention(l, &t, n, v); break;
-    case OP_HEAD: head(l, &t, n, v); break;
+    case OP_ATTEND_GRAD:
+        attention(l, &t, n, v);
+        break;
+    case OP_HEAD:
+        head(l, &t, n, v);
+        break;
     case OP_SCATTER:
         t.kind = TASK_SCATTER, t.noperands = 3;
         t.operands[0] = ctl_lower_operand(l, n->in[0]), t.operands[1] = ctl_lower_operand(l, n->in[1]);

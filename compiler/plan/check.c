@@ -1,11 +1,13 @@
-/* check: see check.h. A timeline is what runs in one go on one state of the step region: load; update; forward then
- * backward; evaluate. What the host writes (parameters, inputs, flat arrays) counts as written from the beginning. */
+/* check: see check.h. A timeline is what runs in one go on one state of the step region: load; update;
+ * forward then backward; evaluate. What the host writes (parameters, inputs, flat arrays) counts as written
+ * from the beginning. */
 #include "compiler/plan/check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Bytes of a matrix in its buffer: rows of `width` bytes, `stride` apart. A matrix without gaps is one row. */
+/* Bytes of a matrix in its buffer: rows of `width` bytes, `stride` apart. A matrix without gaps is one row.
+ */
 typedef struct rect {
     uint64_t at, width, stride, rows;
 } rect;
@@ -15,7 +17,7 @@ typedef CTL_VEC(rect) rects;
 typedef struct checker {
     const ctl_program *p;
     ctl_arena arena;
-    rects *written; /* of each buffer */
+    rects *written;        /* of each buffer */
     int32_t *first, *last; /* of each buffer in the timeline being checked; first -1: untouched */
     char *fault;
 } checker;
@@ -30,12 +32,15 @@ static bool fault(checker *c, const char *fmt, ...) {
 }
 
 static rect rect_of(const ctl_operand *o) {
-    uint64_t size = ctl_dtype_size(o->dtype), width = (uint64_t)o->cols * size, stride = (uint64_t)o->stride * size;
+    uint64_t size = ctl_dtype_size(o->dtype), width = (uint64_t)o->cols * size,
+             stride = (uint64_t)o->stride * size;
     if (o->rows == 1 || stride == width) return (rect){o->offset, width * (uint64_t)o->rows, 0, 1};
     return (rect){o->offset, width, stride, (uint64_t)o->rows};
 }
 
-static uint64_t end_of(const rect *r) { return r->at + (r->rows - 1) * r->stride + r->width; }
+static uint64_t end_of(const rect *r) {
+    return r->at + (r->rows - 1) * r->stride + r->width;
+}
 
 /* ---- operands and buffers in their bounds ---- */
 static bool check_operand(checker *c, const char *task, const ctl_operand *o) {
@@ -51,7 +56,8 @@ static bool check_operand(checker *c, const char *task, const ctl_operand *o) {
     bool inside = b->bytes > 0 && o->offset < b->bytes && (uint64_t)o->cols <= elements &&
                   (o->rows == 1 || (uint64_t)o->stride <= most / (uint64_t)(o->rows - 1));
     rect r = rect_of(o);
-    if (!inside || end_of(&r) > b->bytes) return fault(c, "%s: an operand that ends after its buffer %s", task, b->name);
+    if (!inside || end_of(&r) > b->bytes)
+        return fault(c, "%s: an operand that ends after its buffer %s", task, b->name);
     return true;
 }
 
@@ -59,7 +65,8 @@ static bool check_buffers(checker *c) {
     const ctl_program *p = c->p;
     for (size_t k = 0; k < p->nbuffers; k++) {
         const ctl_buffer *b = &p->buffers[k];
-        if (b->region >= REGION_COUNT || b->use >= USE_COUNT) return fault(c, "%s: a buffer of no known kind", b->name);
+        if (b->region >= REGION_COUNT || b->use >= USE_COUNT)
+            return fault(c, "%s: a buffer of no known kind", b->name);
         if (b->offset % 64) return fault(c, "%s: a buffer at %zu, which is not aligned", b->name, b->offset);
         if (b->offset > p->region_bytes[b->region] || b->bytes > p->region_bytes[b->region] - b->offset)
             return fault(c, "%s: a buffer that ends after its region", b->name);
@@ -73,12 +80,14 @@ static bool rects_meet(const rect *a, const rect *b) {
     uint64_t stride = a->rows > 1 ? a->stride : b->stride;
     if (stride == 0 || (a->rows > 1 && b->rows > 1 && a->stride != b->stride)) return true;
     uint64_t ca = a->at % stride, cb = b->at % stride;
-    if (a->width > stride || b->width > stride || ca + a->width > stride || cb + b->width > stride) return true;
+    if (a->width > stride || b->width > stride || ca + a->width > stride || cb + b->width > stride)
+        return true;
     return ca < cb + b->width && cb < ca + a->width;
 }
 
 static bool same_rect(const rect *a, const rect *b) {
-    return a->at == b->at && a->width == b->width && a->rows == b->rows && (a->rows == 1 || a->stride == b->stride);
+    return a->at == b->at && a->width == b->width && a->rows == b->rows &&
+           (a->rows == 1 || a->stride == b->stride);
 }
 
 static bool check_own_operands(checker *c, const ctl_task *t) {
@@ -108,20 +117,23 @@ typedef struct live {
 
 static int compare_first(const void *left, const void *right) {
     const live *a = left, *b = right;
-    return a->first != b->first ? (a->first < b->first ? -1 : 1) : a->begin < b->begin ? -1 : a->begin > b->begin;
+    return a->first != b->first  ? (a->first < b->first ? -1 : 1)
+           : a->begin < b->begin ? -1
+                                 : a->begin > b->begin;
 }
 
 /* Buffers in order of birth; the living, in order of their place, must not meet the newborn. */
 static bool check_step_buffers(checker *c) {
     const ctl_program *p = c->p;
-    live *all = CTL_NEW_ARRAY(&c->arena, live, p->nbuffers), *now = CTL_NEW_ARRAY(&c->arena, live, p->nbuffers);
+    live *all = CTL_NEW_ARRAY(&c->arena, live, p->nbuffers),
+         *now = CTL_NEW_ARRAY(&c->arena, live, p->nbuffers);
     size_t n = 0, living = 0;
     for (size_t k = 0; k < p->nbuffers; k++) {
         const ctl_buffer *b = &p->buffers[k];
         if (b->region != REGION_STEP || c->first[k] < 0) continue;
         if (b->first > c->first[k] || b->last < c->last[k])
-            return fault(c, "%s: used by tasks %d .. %d, but laid out for %d .. %d", b->name, c->first[k], c->last[k],
-                         b->first, b->last);
+            return fault(c, "%s: used by tasks %d .. %d, but laid out for %d .. %d", b->name, c->first[k],
+                         c->last[k], b->first, b->last);
         all[n++] = (live){b->offset, b->offset + b->bytes, b->first, b->last, b->name};
     }
     qsort(all, n, sizeof *all, compare_first);
@@ -130,8 +142,8 @@ static bool check_step_buffers(checker *c) {
         for (size_t j = 0; j < living; j++) {
             if (now[j].last < all[k].first) continue;
             if (now[j].begin < all[k].end && all[k].begin < now[j].end)
-                return fault(c, "%s (tasks %d .. %d) and %s (tasks %d .. %d) lie in the same place", now[j].name,
-                             now[j].first, now[j].last, all[k].name, all[k].first, all[k].last);
+                return fault(c, "%s (tasks %d .. %d) and %s (tasks %d .. %d) lie in the same place",
+                             now[j].name, now[j].first, now[j].last, all[k].name, all[k].first, all[k].last);
             now[kept++] = now[j];
         }
         now[kept] = all[k];
@@ -210,7 +222,8 @@ static bool check_task(checker *c, const ctl_task *t, int32_t now, ctl_program_e
         if (o->buffer == UINT32_MAX || ((t->writes >> k & 1) && k != sum_operand(t))) continue;
         rect r = rect_of(o);
         if (!was_written(&c->written[o->buffer], &r))
-            return fault(c, "%s reads operand %u from %s before it is written", t->name, k, c->p->buffers[o->buffer].name);
+            return fault(c, "%s reads operand %u from %s before it is written", t->name, k,
+                         c->p->buffers[o->buffer].name);
         if (t->kind == TASK_ROWS && t->index_of && t->index_of[k] != UINT32_MAX &&
             (t->index_of[k] >= t->noperands || t->operands[t->index_of[k]].dtype != CTL_I32))
             return fault(c, "%s: operand %u is gathered by something that is no index", t->name, k);
@@ -219,7 +232,8 @@ static bool check_task(checker *c, const ctl_task *t, int32_t now, ctl_program_e
         const ctl_operand *o = &t->operands[k];
         if (o->buffer == UINT32_MAX || !(t->writes >> k & 1)) continue;
         ctl_region region = c->p->buffers[o->buffer].region;
-        if (region == REGION_CONSTANT && entry != RUN_LOAD) return fault(c, "%s writes a constant in a step", t->name);
+        if (region == REGION_CONSTANT && entry != RUN_LOAD)
+            return fault(c, "%s writes a constant in a step", t->name);
         note_written(c, o);
     }
     return true;
@@ -245,8 +259,11 @@ static bool check_timeline(checker *c, ctl_program_entry from, ctl_program_entry
         for (size_t k = 0; k < p->run[entry].n; k++)
             if (!check_task(c, &p->run[entry].at[k], now++, (ctl_program_entry)entry)) return false;
     for (size_t k = 0; k < p->noutputs && now > 0; k++) {
-        if (from == RUN_FORWARD && !check_host_reads(c, &p->outputs[k].forward, p->outputs[k].name, now - 1)) return false;
-        if (from == RUN_EVALUATE && !check_host_reads(c, &p->outputs[k].evaluate, p->outputs[k].name, now - 1)) return false;
+        if (from == RUN_FORWARD && !check_host_reads(c, &p->outputs[k].forward, p->outputs[k].name, now - 1))
+            return false;
+        if (from == RUN_EVALUATE &&
+            !check_host_reads(c, &p->outputs[k].evaluate, p->outputs[k].name, now - 1))
+            return false;
     }
     for (size_t k = 0; k < p->nparams && from == RUN_LOAD; k++)
         if (!check_host_reads(c, &p->params[k].init_value, p->params[k].name, 0)) return false;

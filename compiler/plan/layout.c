@@ -33,12 +33,18 @@ typedef enum order_kind { BY_BYTES, BY_AREA, BY_FIRST, BY_LIFE, BY_LAST, BY_WEIG
 static double key_of(const item *i, order_kind kind) {
     double bytes = (double)i->bytes, life = (double)i->last - i->first + 1;
     switch (kind) {
-    case BY_BYTES: return -bytes;
-    case BY_AREA: return -bytes * life;
-    case BY_FIRST: return i->first;
-    case BY_LIFE: return -life;
-    case BY_LAST: return -(double)i->last;
-    default: return -bytes * bytes * life;
+    case BY_BYTES:
+        return -bytes;
+    case BY_AREA:
+        return -bytes * life;
+    case BY_FIRST:
+        return i->first;
+    case BY_LIFE:
+        return -life;
+    case BY_LAST:
+        return -(double)i->last;
+    default:
+        return -bytes * bytes * life;
     }
 }
 
@@ -68,8 +74,10 @@ static void insert(placed *p, size_t n, placed new) {
     size_t low = 0, high = n;
     while (low < high) {
         size_t middle = (low + high) / 2;
-        if (p[middle].offset < new.offset) low = middle + 1;
-        else high = middle;
+        if (p[middle].offset < new.offset)
+            low = middle + 1;
+        else
+            high = middle;
     }
     memmove(&p[low + 1], &p[low], (n - low) * sizeof *p);
     p[low] = new;
@@ -105,13 +113,15 @@ static void take(search *s, size_t total) {
 
 static void move(item *order, size_t from, size_t to) {
     item moved = order[from];
-    if (to < from) memmove(&order[to + 1], &order[to], (from - to) * sizeof *order);
-    else memmove(&order[from], &order[from + 1], (to - from) * sizeof *order);
+    if (to < from)
+        memmove(&order[to + 1], &order[to], (from - to) * sizeof *order);
+    else
+        memmove(&order[from], &order[from + 1], (to - from) * sizeof *order);
     order[to] = moved;
 }
 
-/* Moves one item at a time to an earlier place in the best order, every other time one that sticks out above the lower
- * bound; keeps what does not make it worse. */
+/* Moves one item at a time to an earlier place in the best order, every other time one that sticks out above
+ * the lower bound; keeps what does not make it worse. */
 static void improve(search *s) {
     size_t rounds = s->n < 2 ? 0 : WORK / (s->n * s->n);
     if (rounds > MOST_ROUNDS) rounds = MOST_ROUNDS;
@@ -125,8 +135,10 @@ static void improve(search *s) {
         size_t to = from ? word[1] % from : 0;
         move(s->order, from, to);
         size_t total = try_order(s, s->best_tightest, false);
-        if (total <= s->best) take(s, total);
-        else move(s->order, to, from);
+        if (total <= s->best)
+            take(s, total);
+        else
+            move(s->order, to, from);
     }
 }
 
@@ -170,23 +182,31 @@ static size_t most_alive(ctl_arena *arena, const item *items, size_t n) {
     }
     qsort(events, 2 * n, sizeof *events, compare_time);
     for (size_t k = 0; k < 2 * n; k++) {
-        if (events[k].time % 2) alive += events[k].bytes;
-        else alive -= events[k].bytes;
+        if (events[k].time % 2)
+            alive += events[k].bytes;
+        else
+            alive -= events[k].bytes;
         if (alive > most) most = alive;
     }
     return most;
 }
 
-bool ctl_layout(ctl_arena *arena, ctl_layout_item *items, size_t n, size_t alignment, size_t *bytes, size_t *bound) {
-    search s = {.n = n, .best = SIZE_MAX, .order = CTL_NEW_ARRAY(arena, item, n),
-                .best_order = CTL_NEW_ARRAY(arena, item, n), .at = CTL_NEW_ARRAY(arena, placed, n + 1),
-                .offset = CTL_NEW_ARRAY(arena, size_t, n), .best_offset = CTL_NEW_ARRAY(arena, size_t, n)};
+bool ctl_layout(ctl_arena *arena, ctl_layout_item *items, size_t n, size_t alignment, size_t *bytes,
+                size_t *bound) {
+    search s = {.n = n,
+                .best = SIZE_MAX,
+                .order = CTL_NEW_ARRAY(arena, item, n),
+                .best_order = CTL_NEW_ARRAY(arena, item, n),
+                .at = CTL_NEW_ARRAY(arena, placed, n + 1),
+                .offset = CTL_NEW_ARRAY(arena, size_t, n),
+                .best_offset = CTL_NEW_ARRAY(arena, size_t, n)};
     size_t sum = 0;
     for (size_t k = 0; k < n; k++) {
         if (items[k].bytes > SIZE_MAX - alignment) return false;
         size_t rounded = (items[k].bytes + alignment - 1) / alignment * alignment;
         s.order[k] = (item){rounded, items[k].first, items[k].last, (uint32_t)k, 0};
-        if (!ctl_add_size(sum, rounded, &sum) || items[k].first < 0 || items[k].last < items[k].first) return false;
+        if (!ctl_add_size(sum, rounded, &sum) || items[k].first < 0 || items[k].last < items[k].first)
+            return false;
     }
     s.bound = most_alive(arena, s.order, n);
     if (n) run(&s);

@@ -2,11 +2,13 @@
 #include "compiler/plan/print.h"
 
 static const char *const regions[REGION_COUNT] = {"constant", "persistent", "step"};
-static const char *const uses[USE_COUNT] = {"weights", "derived", "trained", "gradients", "optimizer",
-                                            "inputs",  "saved",   "transient", "head",    "scratch"};
+static const char *const uses[USE_COUNT] = {"weights", "derived", "trained",   "gradients", "optimizer",
+                                            "inputs",  "saved",   "transient", "head",      "scratch"};
 static const char *const entries[RUN_COUNT] = {"load", "update", "forward", "backward", "evaluate"};
 
-const char *ctl_use_name(ctl_use use) { return (unsigned)use < USE_COUNT ? uses[use] : "?"; }
+const char *ctl_use_name(ctl_use use) {
+    return (unsigned)use < USE_COUNT ? uses[use] : "?";
+}
 
 static void print_operand(const ctl_operand *o, bool written, ctl_text *out) {
     ctl_text_add(out, " %sb%u", written ? ">" : "", o->buffer);
@@ -26,12 +28,24 @@ static void print_kind(const ctl_program *p, const ctl_task *t, ctl_text *out) {
     case TASK_MATMUL:
         ctl_text_add(out, "matmul%s%s", t->transpose_a ? " ta" : "", t->transpose_b ? " tb" : "");
         break;
-    case TASK_ATTEND: ctl_text_add(out, "attend"); break;
-    case TASK_ATTEND_GRAD: ctl_text_add(out, "attend_grad"); break;
-    case TASK_HEAD: ctl_text_add(out, "head by %lld rows", (long long)t->chunk); break;
-    case TASK_SCATTER: ctl_text_add(out, "scatter"); break;
-    case TASK_FOLD: ctl_text_add(out, "fold"); break;
-    case TASK_TRANSPOSE: ctl_text_add(out, "transpose"); break;
+    case TASK_ATTEND:
+        ctl_text_add(out, "attend");
+        break;
+    case TASK_ATTEND_GRAD:
+        ctl_text_add(out, "attend_grad");
+        break;
+    case TASK_HEAD:
+        ctl_text_add(out, "head by %lld rows", (long long)t->chunk);
+        break;
+    case TASK_SCATTER:
+        ctl_text_add(out, "scatter");
+        break;
+    case TASK_FOLD:
+        ctl_text_add(out, "fold");
+        break;
+    case TASK_TRANSPOSE:
+        ctl_text_add(out, "transpose");
+        break;
     }
     if (t->kind == TASK_ATTEND || t->kind == TASK_ATTEND_GRAD) {
         ctl_text_add(out, " head %lld%s", (long long)t->head, t->causal ? " causal" : "");
@@ -45,9 +59,12 @@ static void print_task(const ctl_program *p, const ctl_task *t, size_t number, c
     print_kind(p, t, out);
     for (uint32_t k = 0; k < t->noperands; k++) {
         ctl_text_add(out, k ? "," : " (");
-        if (t->operands[k].buffer == UINT32_MAX) ctl_text_add(out, " -");
-        else print_operand(&t->operands[k], t->writes >> k & 1, out);
-        if (t->kind == TASK_ROWS && t->index_of[k] != UINT32_MAX) ctl_text_add(out, " by operand %u", t->index_of[k]);
+        if (t->operands[k].buffer == UINT32_MAX)
+            ctl_text_add(out, " -");
+        else
+            print_operand(&t->operands[k], t->writes >> k & 1, out);
+        if (t->kind == TASK_ROWS && t->index_of[k] != UINT32_MAX)
+            ctl_text_add(out, " by operand %u", t->index_of[k]);
     }
     ctl_text_add(out, ")");
     if (t->scratch.buffer != UINT32_MAX) ctl_text_add(out, " scratch b%u", t->scratch.buffer);

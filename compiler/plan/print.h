@@ -5,8 +5,8 @@
 #include "base/base.h"
 #include "runtime/program.h"
 
-/* One line a buffer and a task. An operand is `>b7+128 64 x 128 /160 bf16`: `>` where the task writes it, buffer, byte
- * offset in it, shape, row stride where there is a gap. */
+/* One line a buffer and a task. An operand is `>b7+128 64 x 128 /160 bf16`: `>` where the task writes it,
+ * buffer, byte offset in it, shape, row stride where there is a gap. */
 void ctl_program_print(const ctl_program *program, ctl_text *out);
 const char *ctl_use_name(ctl_use use);
 

@@ -1,5 +1,5 @@
-/* target: what the lowering must know of a machine, as a table. Nothing here depends on a plan: strides, chunks and
- * scratch follow from the model and the machine, so that every plan computes the same bits. */
+/* target: what the lowering must know of a machine, as a table. Nothing here depends on a plan: strides,
+ * chunks and scratch follow from the model and the machine, so that every plan computes the same bits. */
 #ifndef CTL_TARGET_H
 #define CTL_TARGET_H
 
@@ -7,8 +7,8 @@
 
 typedef struct ctl_target {
     const char *name;
-    /* Bytes of scratch that the engine wants for this task on so many threads, its operands (shapes, strides, dtypes)
-     * known. Not asked for TASK_ROWS: those need ctl_rowprog_scratch floats a thread. */
+    /* Bytes of scratch that the engine wants for this task on so many threads, its operands (shapes, strides,
+     * dtypes) known. Not asked for TASK_ROWS: those need ctl_rowprog_scratch floats a thread. */
     ctl_status (*task_scratch)(const ctl_task *task, int threads, size_t *bytes);
     /* Rows of logits at a time in TASK_HEAD. */
     int64_t (*head_chunk)(int64_t rows, int64_t vocab);
