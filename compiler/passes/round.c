@@ -8,7 +8,7 @@
  * made, and every reader sees the rounded value. The row statistics of attention and weights' gradients stay
  * f32;
  * - a cast goes below the views that join, split, repeat or put values beside each other, to where the value
- * is made: its maker then writes 16 bits, and the view remains a view. A CAT of pieces of both widths widens
+ * is made: its maker then writes 16 bits, and the view remains a view. A CAT or STACK of both widths widens
  * the narrow ones, which is exact. Stops have done their work and vanish. */
 #include "compiler/passes/passes.h"
 #include "compiler/passes/rewrite.h"
@@ -102,7 +102,8 @@ static ctl_node_id round_node(rounder *p, ctl_node_id id, ctl_node *n) {
     case OP_PARAM:
         if (!in->params.at[n->i[0]].trained) n->dtype = CTL_BF16;
         return ctl_rewrite_node(&p->r, n);
-    case OP_CAT: widen_mixed(p, n); return ctl_rewrite_node(&p->r, n);
+    case OP_CAT:
+    case OP_STACK: widen_mixed(p, n); return ctl_rewrite_node(&p->r, n);
     case OP_MATMUL:
     case OP_HEAD: narrow_inputs(p, n, 2); return ctl_rewrite_node(&p->r, n);
     case OP_ATTEND:
