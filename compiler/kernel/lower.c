@@ -4,21 +4,44 @@
 #include "compiler/plan/check.h"
 #include "compiler/plan/layout.h"
 
-/* An identity matrix as a value is where the number of the row equals that of the column. */
-static const ctl_graph *without_eyes(const ctl_graph *g) {
+/* ---- operations that no task has, written with others ---- */
+enum { MOST_BESIDE = 64 };
+
+/* Row programs load one row of the space for all its parts, and nothing finer or coarser. */
+static bool repeats_unlike(const ctl_graph *g, const ctl_node *n) {
+    return n->op == OP_REPEAT && n->i[0] > 1 && (n->space == SPACE_NONE || g->at[n->in[0]].split > 1);
+}
+
+static ctl_node_id beside(ctl_graph *g, ctl_node_id a, int64_t times) {
+    ctl_node_id in[MOST_BESIDE];
+    int64_t most = (times + MOST_BESIDE - 1) / MOST_BESIDE;
+    int n = 0;
+    if (times == 1) return a;
+    for (int64_t left = times; left > 0; left -= most) in[n++] = beside(g, a, left < most ? left : most);
+    return ctl_build(g, a, OP_CAT, n, in, NULL, 0);
+}
+
+/* An identity matrix as a value is where the number of the row equals that of the column. A row repeated is its copies
+ * beside each other, split again. */
+static const ctl_graph *spelled_out(const ctl_graph *g) {
     bool any = false;
-    for (size_t id = 0; id < g->n && !any; id++) any = g->at[id].op == OP_EYE;
+    for (size_t id = 0; id < g->n && !any; id++) any = g->at[id].op == OP_EYE || repeats_unlike(g, &g->at[id]);
     if (!any) return g;
     ctl_graph_copy *c = ctl_copy_begin(g);
     for (ctl_node_id id = 0; id < g->n; id++) {
         const ctl_node *n = &g->at[id];
-        if (n->op != OP_EYE) {
+        c->out->entry = (ctl_entry)n->entry;
+        if (n->op == OP_EYE) {
+            ctl_node_id row = CTL_B1(c->out, CTL_NONE, OP_TRANSPOSE, CTL_B0(c->out, CTL_NONE, OP_INDEX, n->rows));
+            c->map[id] = CTL_B2(c->out, CTL_NONE, OP_EQ, row, CTL_B0(c->out, CTL_NONE, OP_INDEX, n->cols));
+        } else if (repeats_unlike(g, n)) {
+            ctl_node_id copies = beside(c->out, c->map[n->in[0]], n->i[0]);
+            c->map[id] = ctl_build(c->out, copies, OP_SPLIT, 1, &copies, (const int64_t[3]){n->cols}, 0);
+        } else {
             ctl_copy_node(c, id);
-            continue;
         }
-        ctl_node_id row = CTL_B1(c->out, CTL_NONE, OP_TRANSPOSE, CTL_B0(c->out, CTL_NONE, OP_INDEX, n->rows));
-        c->map[id] = CTL_B2(c->out, CTL_NONE, OP_EQ, row, CTL_B0(c->out, CTL_NONE, OP_INDEX, n->cols));
     }
+    c->out->entry = g->entry;
     return ctl_copy_end(c);
 }
 
@@ -142,7 +165,7 @@ ctl_status ctl_lower(ctl_arena *scratch, const ctl_graph *graph, const ctl_lower
                      const ctl_allocator *allocator, ctl_lowered *out, const char **why) {
     ctl_lowering *l = CTL_NEW(scratch, ctl_lowering);
     *l = (ctl_lowering){.arena = scratch,
-                        .g = without_eyes(graph),
+                        .g = spelled_out(graph),
                         .options = options,
                         .threads = options->threads > 0 ? options->threads : 1,
                         .target = options->target ? options->target : ctl_target_cpu()};

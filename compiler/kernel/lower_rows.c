@@ -53,9 +53,6 @@ static uint32_t load_value(writer *w, ctl_node_id id, bool outer) {
     const ctl_node *n = at(w, id);
     ctl_operand o = ctl_lower_rows_operand(w->l, id);
     bool fixed = n->space == SPACE_NONE && n->rows == 1;
-    if (outer && n->split != 1)
-        ctl_lower_fail(w->l, CTL_ERR_UNSUPPORTED, "%s: a repeat of split rows is not lowered yet",
-                       n->path ? n->path : "a value");
     return load(w, fixed ? AT_FIXED : outer ? AT_OUTER : AT_ROW, n->cols, &o);
 }
 
