@@ -203,6 +203,8 @@ static void test_plan(void **state) {
                     whole(bytes, "scratch") <=
                 whole(bytes, "arena"));
     json_decref(plan);
+    assert_int_equal(ctlc("plan small.ctl --tune low --set memory=1KiB"), 5);
+    says("error[E0509]");
 }
 
 /* ---- train and eval ---- */

@@ -1,11 +1,14 @@
 /* ctlc plan: what a spec will take, known before anything runs: bytes by kind, the arena, the peak. */
+#include <string.h>
+
 #include "base/base.h"
 #include "tools/ctlc/memory_report.h"
 #include "tools/ctlc/tool.h"
 
-static void row(const char *name, size_t bytes, const char *note) {
+static void row(const char *indent, const char *name, size_t bytes) {
     char text[32];
-    if (bytes) printf("  %-46s %12s  %s\n", name, tool_bytes((double)bytes, text), note);
+    const int width = 48 - (int)strlen(indent);
+    if (bytes) printf("%s%-*s %12s\n", indent, width, name, tool_bytes((double)bytes, text));
 }
 
 static void print_text(const char *spec, const ctl_program *p, const memory_report *m) {
@@ -13,10 +16,10 @@ static void print_text(const char *spec, const ctl_program *p, const memory_repo
     printf("%s: %s parameters, %s trained; %lld tokens a micro-step, %s\n", spec,
            tool_count(m->parameters, a), tool_count(m->trained, b), (long long)p->tokens,
            ctl_dtype_name(p->compute));
-    for (int u = 0; u < USE_SAVED; u++) row(memory_use_name(u), m->by_use[u], "");
-    row("arena of a step", m->arena, "");
-    for (int u = USE_SAVED; u < USE_COUNT; u++) row(memory_use_name(u), m->by_use[u], "  at its peak");
-    printf("  %-46s %12s\n", "peak, all in all", tool_bytes((double)m->total, a));
+    for (int u = 0; u < USE_SAVED; u++) row("  ", memory_use_name(u), m->by_use[u]);
+    row("  ", "arena of a step; alive when most is:", m->arena);
+    for (int u = USE_SAVED; u < USE_COUNT; u++) row("    ", memory_use_name(u), m->by_use[u]);
+    row("  ", "peak, all in all", m->total);
     size_t ntasks = 0;
     for (int r = 0; r < RUN_COUNT; r++) ntasks += p->run[r].n;
     printf("%zu tasks, %zu kernels, %d threads\n", ntasks, p->nkernels, p->threads);
