@@ -71,8 +71,9 @@ INLINE words row_dwords(const ctl_panel *p, int64_t row, int64_t col, int64_t he
 }
 
 /* out[dword][QUERIES]: rows first .. first + rows - 1 across the lanes, the rest 0. */
-INLINE void pack_across(const ctl_panel *p, int64_t first, int64_t rows, int64_t col, int64_t head, uint32_t *out,
+INLINE void pack_across(const ctl_panel *panel, int64_t first, int64_t rows, int64_t col, int64_t head, uint32_t *out,
                         const bool pairs) {
+    const ctl_panel mine = *panel, *p = &mine; /* nothing that is written here can be it */
     int64_t depth = pairs ? (head + 1) / 2 : head;
     for (int64_t i = 0; i < QUERIES; i += LANES)
         for (int64_t w = 0; w < depth; w += LANES) {
@@ -91,13 +92,26 @@ INLINE words row_halves(const ctl_panel *p, int64_t row, int64_t col, int64_t n)
     return round_any(load_n((const float *)(const void *)element(p, row, col), n)) >> 16;
 }
 
+/* Two rows of bf16 side by side, n of their columns. */
+INLINE void interleave(const uint16_t *low, const uint16_t *high, int64_t n, uint32_t *out) {
+    int64_t c = 0;
+    for (; c + LANES <= n; c += LANES) store_words(out + c, load_halves(low + c) | load_halves(high + c) << 16);
+    if (c < n) store_words(out + c, load_halves_n(low + c, n - c) | load_halves_n(high + c, n - c) << 16);
+}
+
 /* out[row or pair of rows][width]: dwords along the rows, as the right operand of a product over rows wants them. The
  * second row of an odd last pair is 0, and so is what is between head and width. */
-INLINE void pack_along(const ctl_panel *p, int64_t first, int64_t rows, int64_t col, int64_t head, int64_t width,
+INLINE void pack_along(const ctl_panel *panel, int64_t first, int64_t rows, int64_t col, int64_t head, int64_t width,
                        uint32_t *out, const bool pairs) {
+    const ctl_panel mine = *panel, *p = &mine; /* nothing that is written here can be it */
     for (int64_t i = 0; i < rows; i += pairs ? 2 : 1, out += width) {
         foresee(p, first + i + AHEAD, first + rows, col, head);
         if (pairs) foresee(p, first + i + AHEAD + 1, first + rows, col, head);
+        if (pairs && p->bf16 && i + 1 < rows) {
+            interleave((const uint16_t *)(const void *)element(p, first + i, col),
+                       (const uint16_t *)(const void *)element(p, first + i + 1, col), head, out);
+            continue;
+        }
         for (int64_t c = 0; c < width; c += LANES) {
             int64_t n = lesser(LANES, head - c);
             if (!pairs) {

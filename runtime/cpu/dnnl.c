@@ -14,7 +14,6 @@ struct ctl_product {
     dnnl_primitive_desc_t description;
     dnnl_primitive_t primitive;
     dnnl_memory_t (*memory)[ARG_COUNT]; /* for each thread; scratch is NULL when there is none */
-    size_t scratch;
     ctl_product *next;
 };
 
@@ -74,24 +73,50 @@ void ctl_products_close(ctl_products *set) {
     ctl_free(set->allocator, set, sizeof *set);
 }
 
-/* A stored matrix seen as [rows, cols]; transposed: stored as [cols, rows]. */
+/* A stored matrix seen as [rows, cols]; transposed: stored as [cols, rows]. To oneDNN's cache of what it has made before
+ * the stride of an extent of 1 does not matter, to the scratch that it asks for it does: so each such matrix is described
+ * in one way, or scratch would depend on what the process did before. */
 static dnnl_status_t describe(dnnl_memory_desc_t *md, int64_t rows, int64_t cols, int64_t stride, bool transposed, bool bf16) {
     dnnl_dims_t dims = {rows, cols}, strides = {stride, 1};
     if (transposed) strides[0] = 1, strides[1] = stride;
+    if (cols == 1) strides[1] = 1;
+    if (rows == 1 && strides[1] == 1) strides[0] = cols;
     return dnnl_memory_desc_init_by_strides(md, 2, dims, bf16 ? dnnl_bf16 : dnnl_f32, strides);
 }
 
 typedef struct choice {
     dnnl_memory_desc_t of[ARG_SCRATCH];
     dnnl_primitive_desc_t product;
-    size_t scratch;
+    ctl_product_room room;
 } choice;
+
+/* Whether b, where oneDNN chose its layout, is to lie in panels as ctl_product_form says. */
+static bool has_panels(const ctl_product_form *f, choice *c) {
+    const dnnl_memory_desc_t *b = dnnl_primitive_desc_query_md(c->product, dnnl_query_weights_md, 0);
+    if (!b || b->format_kind != dnnl_blocked) return false;
+    const dnnl_blocking_desc_t *l = &b->format_desc.blocking;
+    const int64_t pair = f->bf16 ? 2 : 1, panel = l->inner_blks[1], depth = b->padded_dims[0];
+    bool fits = l->inner_nblks == 1 + (int)pair && l->inner_idxs[0] == 0 && l->inner_blks[0] == 16 && l->inner_idxs[1] == 1;
+    if (f->bf16) fits = fits && l->inner_idxs[2] == 0 && l->inner_blks[2] == 2;
+    fits = fits && panel > 0 && panel % 16 == 0 && depth == (f->k + 16 * pair - 1) / (16 * pair) * 16 * pair &&
+           b->padded_dims[1] == (f->n + panel - 1) / panel * panel && l->strides[0] == 16 * pair * panel &&
+           (l->strides[1] == depth * panel || b->padded_dims[1] == panel) && b->extra.flags == 0 && b->offset0 == 0;
+    c->room.panel = panel;
+    c->room.packed = dnnl_memory_desc_get_size(b);
+    c->of[ARG_B] = *b;
+    return fits;
+}
 
 /* The first algorithm that oneDNN offers to a team of one, if it is of the kind that we take. */
 static ctl_status choose(const ctl_products *set, const ctl_product_form *f, choice *c) {
     if (f->m < 1 || f->n < 1 || f->k < 1) return CTL_ERR_INTERNAL;
     dnnl_status_t s = describe(&c->of[ARG_A], f->m, f->k, f->lda, f->transpose_a, f->bf16);
-    if (!s) s = describe(&c->of[ARG_B], f->k, f->n, f->ldb, f->transpose_b, f->bf16);
+    if (!s && f->packed) {
+        dnnl_dims_t dims = {f->k, f->n};
+        s = dnnl_memory_desc_init_by_tag(&c->of[ARG_B], 2, dims, f->bf16 ? dnnl_bf16 : dnnl_f32, dnnl_format_tag_any);
+    } else if (!s) {
+        s = describe(&c->of[ARG_B], f->k, f->n, f->ldb, f->transpose_b, f->bf16);
+    }
     if (!s) s = describe(&c->of[ARG_C], f->m, f->n, f->n, false, false);
     dnnl_primitive_attr_t attr = NULL;
     dnnl_matmul_desc_t desc;
@@ -103,30 +128,30 @@ static ctl_status choose(const ctl_products *set, const ctl_product_form *f, cho
     if (s) return status_of(s);
     const char *name = "";
     dnnl_primitive_desc_query(c->product, dnnl_query_impl_info_str, 0, (void *)&name);
-    if (strncmp(name, "brg", 3) != 0) {
+    if (strncmp(name, "brg", 3) != 0 || (f->packed && !has_panels(f, c))) {
         dnnl_primitive_desc_destroy(c->product);
         return CTL_ERR_UNSUPPORTED;
     }
     const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(c->product, dnnl_query_scratchpad_md, 0);
-    c->scratch = md ? dnnl_memory_desc_get_size(md) : 0;
+    c->room.scratch = md ? dnnl_memory_desc_get_size(md) : 0;
     return CTL_OK;
 }
 
-ctl_status ctl_products_scratch(ctl_products *set, const ctl_product_form *form, size_t *bytes) {
+ctl_status ctl_products_room(ctl_products *set, const ctl_product_form *form, ctl_product_room *room) {
     choice c = {.product = NULL};
     int before = omp_get_max_threads();
     omp_set_num_threads(1);
     ctl_status status = choose(set, form, &c);
     omp_set_num_threads(before);
     if (status) return status;
-    *bytes = c.scratch;
+    *room = c.room;
     dnnl_primitive_desc_destroy(c.product);
     return CTL_OK;
 }
 
 static bool same_form(const ctl_product_form *a, const ctl_product_form *b) {
     return a->m == b->m && a->n == b->n && a->k == b->k && a->lda == b->lda && a->ldb == b->ldb && a->bf16 == b->bf16 &&
-           a->transpose_a == b->transpose_a && a->transpose_b == b->transpose_b;
+           a->transpose_a == b->transpose_a && a->transpose_b == b->transpose_b && a->packed == b->packed;
 }
 
 static ctl_status make_memories(ctl_product *p, const choice *c) {
@@ -135,7 +160,7 @@ static ctl_status make_memories(ctl_product *p, const choice *c) {
     if (!p->memory) return CTL_ERR_MEMORY;
     for (int t = 0; t < set->threads; t++)
         for (int i = 0; i < ARG_COUNT; i++) {
-            if (i == ARG_SCRATCH && !p->scratch) continue;
+            if (i == ARG_SCRATCH && !c->room.scratch) continue;
             const dnnl_memory_desc_t *md =
                 i == ARG_SCRATCH ? dnnl_primitive_desc_query_md(p->description, dnnl_query_scratchpad_md, 0) : &c->of[i];
             ctl_status status = status_of(dnnl_memory_create(&p->memory[t][i], md, set->engine, DNNL_MEMORY_NONE));
@@ -160,7 +185,6 @@ ctl_status ctl_products_get(ctl_products *set, const ctl_product_form *form, ctl
     ctl_status status = choose(set, form, &c);
     if (!status) {
         p->description = c.product;
-        p->scratch = c.scratch;
         status = status_of(dnnl_primitive_create(&p->primitive, p->description));
     }
     if (!status) status = make_memories(p, &c);
@@ -174,8 +198,6 @@ ctl_status ctl_products_get(ctl_products *set, const ctl_product_form *form, ctl
     *out = p;
     return CTL_OK;
 }
-
-size_t ctl_product_scratch(const ctl_product *product) { return product->scratch; }
 
 ctl_status ctl_product_run(const ctl_product *p, int thread, const void *a, const void *b, float *c, void *scratch) {
     static const int names[ARG_COUNT] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST, DNNL_ARG_SCRATCHPAD};

@@ -13,12 +13,18 @@
 #include "base/base.h"
 #include "ctl/dtype.h"
 
-/* c[m, n] = op(a) op(b): c is f32 and dense. */
+/* c[m, n] = op(a) op(b): c is f32 and dense. Packed, b lies in panels of columns, one after the other: rows of dwords
+ * (lanes.h), as wide as the panel, with zeros up to a multiple of 16 of them and of the panel's columns. */
 typedef struct ctl_product_form {
     int64_t m, n, k;
     int64_t lda, ldb;            /* elements from a stored row to the next */
-    bool transpose_a, transpose_b, bf16;
+    bool transpose_a, transpose_b, bf16, packed;
 } ctl_product_form;
+
+typedef struct ctl_product_room {
+    size_t scratch, packed; /* bytes; packed: of b, where the form says so */
+    int64_t panel;          /* columns of one of its panels */
+} ctl_product_room;
 
 typedef struct ctl_product ctl_product;
 typedef struct ctl_products ctl_products;
@@ -29,9 +35,8 @@ void ctl_products_close(ctl_products *set); /* NULL is fine */
 
 /* The product of this form, made if need be; owned by the set. CTL_ERR_UNSUPPORTED: use our own; CTL_ERR_MEMORY. */
 ctl_status ctl_products_get(ctl_products *set, const ctl_product_form *form, ctl_product **out);
-/* Bytes of scratch for a form, without making code for it; the same statuses. */
-ctl_status ctl_products_scratch(ctl_products *set, const ctl_product_form *form, size_t *bytes);
-size_t ctl_product_scratch(const ctl_product *product);
+/* What a form needs, without making code for it; the same statuses. */
+ctl_status ctl_products_room(ctl_products *set, const ctl_product_form *form, ctl_product_room *room);
 
 /* scratch: 64-byte aligned. oneDNN must see a team of one: omp_set_num_threads(1) was called on this thread. */
 ctl_status ctl_product_run(const ctl_product *product, int thread, const void *a, const void *b, float *c, void *scratch);

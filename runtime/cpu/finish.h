@@ -15,7 +15,8 @@ INLINE void finish_lanes(const ctl_epilogue *e, int64_t row, int64_t col, int64_
     store_real(e->c, row * e->c_stride + col, e->c_bf16, x, n);
 }
 
-static void finish_product(const ctl_epilogue *e) {
+static void finish_product(const ctl_epilogue *epilogue) {
+    const ctl_epilogue mine = *epilogue, *e = &mine; /* nothing that is written here can be it */
     for (int64_t i = 0; i < e->rows; i++) {
         int64_t j = 0;
         for (; j + LANES <= e->cols; j += LANES) finish_lanes(e, i, j, LANES);

@@ -63,6 +63,14 @@ typedef struct ctl_block {
 } ctl_block;
 enum { CTL_BLOCK_DEPTH = 256 }; /* dwords of k at a time */
 
+/* op(b) [k, n] of such a block, in panels of so many columns (dnnl.h). */
+typedef struct ctl_pack {
+    const void *b;
+    int64_t n, k, ldb, panel;
+    bool transpose_b, bf16;
+    void *out;
+} ctl_pack;
+
 typedef struct ctl_lanes {
     const char *name;
     /* c (+ c) (+ bias) (+ addend), rounded to c's dtype. */
@@ -71,6 +79,7 @@ typedef struct ctl_lanes {
      * onehot(label)) * scale there, rounded to bf16 or not; d may be x, in place. x is overwritten. */
     float (*cross_entropy)(float *x, int64_t n, int64_t label, float scale, void *d, bool bf16);
     void (*product)(const ctl_block *b, char *scratch);
+    void (*pack)(const ctl_pack *p);
     void (*attend)(const ctl_attend *a, const ctl_attend_unit *u, char *scratch);
     void (*attend_grad)(const ctl_attend *a, const ctl_attend_unit *u, char *scratch);
 } ctl_lanes;

@@ -10,6 +10,11 @@ static void product(const ctl_block *b, char *scratch) {
     else product_block(b, scratch, false);
 }
 
+static void pack(const ctl_pack *p) {
+    if (p->bf16) pack_panels(p, true);
+    else pack_panels(p, false);
+}
+
 static void attend(const ctl_attend *a, const ctl_attend_unit *u, char *scratch) {
     if (a->bf16) attend_unit(a, u, scratch, true);
     else attend_unit(a, u, scratch, false);
@@ -20,4 +25,4 @@ static void attend_grad(const ctl_attend *a, const ctl_attend_unit *u, char *scr
     else attend_grad_unit(a, u, scratch, false);
 }
 
-const ctl_lanes LANES_TABLE = {LANES_NAME, finish_product, finish_cross_entropy, product, attend, attend_grad};
+const ctl_lanes LANES_TABLE = {LANES_NAME, finish_product, finish_cross_entropy, product, pack, attend, attend_grad};

@@ -1,6 +1,7 @@
 /* product: one block of a matrix product by our own tiles, for the lanes_*.c files: what oneDNN does not have on a machine
  * (bf16 before AVX-512), or does slowly. b is packed as rows of dwords, DEPTH of them at a time; a is read where it lies,
- * or packed in the same way when it is stored transposed as bf16. c's sum runs over the pieces of k in order. */
+ * or packed in the same way when it is stored transposed as bf16. c's sum runs over the pieces of k in order. oneDNN's
+ * products take b packed in the same way too. */
 #ifndef CTL_CPU_PRODUCT_H
 #define CTL_CPU_PRODUCT_H
 
@@ -13,8 +14,9 @@ INLINE ctl_panel stored(const void *at, int64_t stride, bool bf16) {
 }
 
 /* out[dword][width]: columns first .. first + n - 1 of the product, stored as rows, k from element k0 on. */
-INLINE void pack_stored_rows(const ctl_panel *p, int64_t n, int64_t k0, int64_t k, int64_t width, uint32_t *out,
+INLINE void pack_stored_rows(const ctl_panel *panel, int64_t n, int64_t k0, int64_t k, int64_t width, uint32_t *out,
                              const bool pairs) {
+    const ctl_panel mine = *panel, *p = &mine; /* nothing that is written here can be it */
     const int64_t depth = pairs ? (k + 1) / 2 : k;
     for (int64_t i = 0; i < width; i += LANES)
         for (int64_t w = 0; w < depth; w += LANES) {
@@ -24,6 +26,19 @@ INLINE void pack_stored_rows(const ctl_panel *p, int64_t n, int64_t k0, int64_t 
             transpose_words(r);
             for (int64_t s = 0; s < lesser(LANES, depth - w); s++) store_words(out + (w + s) * width + i, r[s]);
         }
+}
+
+INLINE void pack_panels(const ctl_pack *p, const bool pairs) {
+    const ctl_panel b = stored(p->b, p->ldb, pairs);
+    const int64_t depth = pairs ? (p->k + 1) / 2 : p->k, all = round_up(depth, LANES);
+    uint32_t *out = p->out;
+    for (int64_t j = 0; j < p->n; j += p->panel, out += all * p->panel) {
+        const int64_t n = lesser(p->panel, p->n - j);
+        const ctl_panel rows = p->transpose_b ? stored(element(&b, j, 0), p->ldb, pairs) : b;
+        if (p->transpose_b) pack_stored_rows(&rows, n, 0, p->k, p->panel, out, pairs);
+        else pack_along(&rows, 0, p->k, j, n, p->panel, out, pairs);
+        memset(out + depth * p->panel, 0, (size_t)((all - depth) * p->panel) * sizeof *out);
+    }
 }
 
 INLINE void product_block(const ctl_block *b, char *scratch, const bool pairs) {

@@ -24,8 +24,10 @@ typedef struct ctl_matmul_form {
 typedef struct ctl_matmul {
     ctl_matmul_form form;
     int64_t block_m, block_n;
+    int64_t unit_m;             /* rows that one thread does with one packing of b: a multiple of block_m */
+    int64_t panel;              /* columns of a panel of the packed b; 0: b is read where it lies */
     ctl_product *product[2][2]; /* [last rows?][last columns?] of the blocks; NULL: our own tiles */
-    size_t sums, scratch;       /* bytes of one thread: a block's sums; all */
+    size_t sums, packed, scratch; /* bytes of one thread: a block's sums; b; all */
 } ctl_matmul;
 
 typedef struct ctl_matmul_data {
