@@ -1,5 +1,6 @@
 # Every tests/test_NAME.c is a program of cmocka tests that links everything.
 find_library(CMOCKA cmocka)
+set_source_files_properties(tests/test_cpu_lanes.c PROPERTIES COMPILE_OPTIONS "-Wno-psabi")
 if(CMOCKA)
   file(GLOB TESTS CONFIGURE_DEPENDS tests/test_*.c)
   foreach(source ${TESTS})
