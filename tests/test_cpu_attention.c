@@ -248,11 +248,14 @@ static void attend_by(const ctl_lanes *lanes, bool bf16, bool causal, const doub
                     .causal = causal, .bf16 = bf16};
     const ctl_attend_unit unit = {0, ATTEND_ROWS, 0, ATTEND_ROWS, 0};
     const size_t sizes[] = {ctl_attend_scratch(ATTEND_HEAD, ATTEND_ROWS, bf16), ctl_attend_grad_scratch(ATTEND_HEAD, ATTEND_ROWS, bf16)};
-    for (int grad = 0; grad < 2; grad++) { /* scratch of exactly the size: an address sanitizer sees more */
-        char *scratch = aligned_alloc(64, sizes[grad]);
-        memset(scratch, 0xff, sizes[grad]);
+    for (int grad = 0; grad < 2; grad++) { /* scratch is used to its last line, and not behind it */
+        enum { LINE = 64 };
+        char *scratch = aligned_alloc(LINE, sizes[grad] + LINE), untouched[2 * LINE];
+        memset(scratch, 0xff, sizes[grad] + LINE), memset(untouched, 0xff, sizeof untouched);
         if (grad) lanes->attend_grad(&a, &unit, scratch);
         else lanes->attend(&a, &unit, scratch);
+        assert_memory_equal(scratch + sizes[grad], untouched, LINE);
+        assert_memory_not_equal(scratch + sizes[grad] - 2 * LINE, untouched, 2 * LINE);
         free(scratch);
     }
     for (int i = 0; i < 4 * ATTEND_PANEL; i++) results[i] = get(panels[4 + i / ATTEND_PANEL].at, dtype, i % ATTEND_PANEL);
