@@ -64,6 +64,10 @@ static double load(ctl_dtype dtype, const char *at, size_t i) {
         float f;
         return memcpy(&f, at + 4 * i, 4), f;
     }
+    if (dtype == CTL_I32) {
+        int32_t k;
+        return memcpy(&k, at + 4 * i, 4), k;
+    }
     uint16_t h;
     memcpy(&h, at + 2 * i, 2);
     return dtype == CTL_BF16 ? ctl_bf16_to_f32(h) : f16_to_f64(h);

@@ -110,6 +110,8 @@ typedef struct ctl_task {
     uint32_t kernel;           /* TASK_ROWS */
     int64_t rows;              /* TASK_ROWS: rows of the space */
     int32_t split;             /* TASK_ROWS: rows of the values for one row of the space */
+    bool weights;              /* TASK_ROWS: the rows are no tokens, but weights': dropout counts them from 0 in every
+                                  micro-step */
     uint32_t *sites;           /* TASK_ROWS: dropout sites */
     uint32_t nsites;
     bool transpose_a, transpose_b, accumulate;

@@ -61,7 +61,7 @@ static void naive_rows(naive *e, const ctl_task *t) {
             naive_at(e, &t->operands[k]), t->operands[k].stride,
             t->index_of[k] == UINT32_MAX ? NULL : (int32_t *)naive_at(e, &t->operands[t->index_of[k]])};
     float *values = malloc(ctl_rowprog_run_floats(p) * sizeof(float) + 64);
-    ctl_rows_call call = {.args = args, .sites = t->sites, .seed = e->seed, .row0 = e->row0, .step = e->step};
+    ctl_rows_call call = {.args = args, .sites = t->sites, .seed = e->seed, .row0 = t->weights ? 0 : e->row0, .step = e->step};
     ctl_rowprog_run(p, &call, values, 0, t->rows);
     free(values);
 }

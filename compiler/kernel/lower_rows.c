@@ -208,6 +208,7 @@ static bool finish(writer *w) {
                      .name = ctl_lower_name(l, w->unit->node),
                      .rows = w->unit->rows,
                      .split = w->unit->split,
+                     .weights = w->unit->space == SPACE_NONE,
                      .sites = w->sites.at,
                      .nsites = (uint32_t)w->sites.n,
                      .writes = w->writes,

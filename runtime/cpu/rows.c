@@ -40,7 +40,7 @@ ctl_status ctl_run_rows(ctl_cpu_session *s, const ctl_task *t) {
     ctl_status status = make_args(s, t, args);
     if (status) return status;
     /* A space with fewer rows than there are tokens (sequences) counts its own rows in the batch. */
-    const int64_t row0 = program->tokens > 0 ? s->common.first_row / program->tokens * t->rows +
+    const int64_t row0 = !t->weights && program->tokens > 0 ? s->common.first_row / program->tokens * t->rows +
                                                    s->common.first_row % program->tokens * t->rows / program->tokens
                                              : 0;
     const ctl_rows_call call = {.args = args, .sites = t->sites, .seed = s->common.seed, .row0 = row0,
