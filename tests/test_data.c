@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/random.h"
+#include "tests/meter.h"
 #include "train/data.h"
 
 /* ---- helpers ---- */
@@ -413,19 +414,6 @@ static void test_malformed(void **state) {
 }
 
 /* ---- memory: whichever allocation fails, the status says so and nothing leaks or crashes ---- */
-typedef struct meter {
-    size_t left, held;
-} meter;
-static void *metered(void *ctx, void *p, size_t old, size_t size) {
-    meter *m = ctx;
-    if (size > old && m->left == 0) return NULL;
-    if (size > old) m->left--;
-    m->held += size - old;
-    if (size) return realloc(p, size);
-    free(p);
-    return NULL;
-}
-
 static void test_memory(void **state) {
     (void)state;
     const char *text = "[{\"instruction\": \"Add.\", \"input\": \"1 2\", \"output\": \"3\"}]";
@@ -435,7 +423,7 @@ static void test_memory(void **state) {
     bool done = false;
     for (size_t n = 0; !done && n < 200; n++) {
         meter m = {.left = n};
-        const ctl_allocator a = {&m, metered};
+        const ctl_allocator a = {&m, meter_resize};
         ctl_corpus c, held;
         ctl_loader *l = NULL;
         ctl_batch b = {0};

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "runtime/engine.h"
+#include "tests/meter.h"
 #include "train/loop.h"
 #include "train/schedule.h"
 
@@ -489,19 +490,6 @@ static void test_full_disk(void **state) {
 
 /* ---- memory: whichever allocation of the loop fails, it says so, leaks nothing, and the run can go on ----
  */
-typedef struct meter {
-    size_t left, held;
-} meter;
-static void *metered(void *ctx, void *p, size_t old, size_t size) {
-    meter *m = ctx;
-    if (size > old && m->left == 0) return NULL;
-    if (size > old) m->left--;
-    m->held += size - old;
-    if (size) return realloc(p, size);
-    free(p);
-    return NULL;
-}
-
 static void test_memory(void **state) {
     (void)state;
     heard h;
@@ -511,7 +499,7 @@ static void test_memory(void **state) {
     t.settings.steps = 2;
     for (size_t n = 0; status != CTL_OK; n++) {
         meter m = {.left = n};
-        const ctl_allocator a = {&m, metered};
+        const ctl_allocator a = {&m, meter_resize};
         assert_true(n < 200);
         t.allocator = &a;
         status = try(&t, &h, &r);
