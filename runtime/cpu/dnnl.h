@@ -14,7 +14,7 @@
 #include "ctl/dtype.h"
 
 /* c[m, n] = op(a) op(b): c is f32 and dense. Packed, b lies in panels of columns, one after the other: rows of dwords
- * (lanes.h), as wide as the panel, with zeros up to a multiple of 16 of them and of the panel's columns. */
+ * (lanes.h), as wide as the panel, zeros behind them up to a multiple of 16 rows. */
 typedef struct ctl_product_form {
     int64_t m, n, k;
     int64_t lda, ldb;            /* elements from a stored row to the next */

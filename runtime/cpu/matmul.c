@@ -7,9 +7,9 @@
 
 #include "runtime/cpu/tasks.h"
 
-/* Packed: b's columns of a unit take PACK_BYTES at most, but at least 64 columns; sums about 50 KiB, where a block is work
+/* Packed: b's columns of a unit take PACK_BYTES at most, but at least 64 columns; sums 48 KiB, where a block is work
  * enough to call for it. */
-enum { UNIT_ROWS = 512, PACK_ROWS = 64, PACK_COLS = 192, PACK_BYTES = 3 << 19, SHALLOW = 64, SHALLOW_ROWS = 128, DEEP = 16384 };
+enum { UNIT_ROWS = 1024, FEW_UNITS = 8, PACK_ROWS = 64, PACK_COLS = 192, PACK_BYTES = 3 << 19, SHALLOW = 64, SHALLOW_ROWS = 128, DEEP = 16384 };
 /* Else: large enough for 97% of the rate of an unlimited block, small enough for sums and packed operands to stay in the
  * second level of the cache; thin products are cut finer, to have enough blocks for the team. */
 enum { BLOCK_ROWS = 256, BLOCK_COLS = 512, WHOLE_COLS = 1024, THIN = 128, THIN_ROWS = 128 };
@@ -61,7 +61,8 @@ static bool shape_packed(ctl_matmul *m) {
     if (most > PACK_COLS) most = PACK_COLS;
     m->block_n = piece(f->n, most < 64 ? 64 : most, 64);
     m->block_m = f->k < SHALLOW ? SHALLOW_ROWS : PACK_ROWS;
-    m->unit_m = UNIT_ROWS;
+    const int64_t units = (f->m + UNIT_ROWS - 1) / UNIT_ROWS * ((f->n + m->block_n - 1) / m->block_n);
+    m->unit_m = units < FEW_UNITS ? UNIT_ROWS / 2 : UNIT_ROWS; /* there is work for a team */
     if (f->n <= THIN) m->unit_m = m->block_m = THIN_ROWS;
     return true;
 }
@@ -114,6 +115,14 @@ ctl_status ctl_matmul_prepare(ctl_products *set, const ctl_matmul_form *form, bo
     return prepare_blocks(set, make, false, out);
 }
 
+/* What a block's end will read and write: asked for before its product runs, it is there by then. */
+static void foresee(const void *at, int64_t stride, int64_t rows, int64_t bytes) {
+#if defined(__GNUC__)
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch((const char *)at + i * stride + b, 1, 2);
+#endif
+}
+
 static ctl_status run_block(const ctl_matmul *m, const ctl_lanes *lanes, const ctl_matmul_data *d, int64_t i, int64_t j,
                             int thread) {
     const ctl_matmul_form *f = &m->form;
@@ -129,6 +138,13 @@ static ctl_status run_block(const ctl_matmul *m, const ctl_lanes *lanes, const c
     ctl_epilogue e = {.acc = sums, .acc_stride = cols, .rows = rows, .cols = cols, .c_stride = f->ldc,
                       .addend_stride = f->ld_addend, .c_bf16 = f->c == CTL_BF16, .bias_bf16 = f->bias == CTL_BF16,
                       .addend_bf16 = f->addend == CTL_BF16, .accumulate = f->accumulate};
+    e.c = (char *)d->c + (size_t)(i * f->ldc + j) * (e.c_bf16 ? 2 : 4);
+    if (f->has_bias) e.bias = (const char *)d->bias + (size_t)j * (e.bias_bf16 ? 2 : 4);
+    if (f->has_addend) e.addend = (const char *)d->addend + (size_t)(i * f->ld_addend + j) * (e.addend_bf16 ? 2 : 4);
+    if (m->panel) {
+        foresee(e.c, f->ldc * (e.c_bf16 ? 2 : 4), rows, cols * (e.c_bf16 ? 2 : 4));
+        if (e.addend) foresee(e.addend, f->ld_addend * (e.addend_bf16 ? 2 : 4), rows, cols * (e.addend_bf16 ? 2 : 4));
+    }
     if (product) {
         ctl_status status = ctl_product_run(product, thread, a, m->panel ? scratch + m->sums : b, sums, rest);
         if (status || plain) return status;
@@ -138,9 +154,6 @@ static ctl_status run_block(const ctl_matmul *m, const ctl_lanes *lanes, const c
                                     .bf16 = f->operands == CTL_BF16, .c = sums}, rest);
         e.acc_stride = (cols + 15) / 16 * 16;
     }
-    e.c = (char *)d->c + (size_t)(i * f->ldc + j) * (e.c_bf16 ? 2 : 4);
-    if (f->has_bias) e.bias = (const char *)d->bias + (size_t)j * (e.bias_bf16 ? 2 : 4);
-    if (f->has_addend) e.addend = (const char *)d->addend + (size_t)(i * f->ld_addend + j) * (e.addend_bf16 ? 2 : 4);
     lanes->epilogue(&e);
     return CTL_OK;
 }

@@ -21,8 +21,10 @@ INLINE void pack_stored_rows(const ctl_panel *panel, int64_t n, int64_t k0, int6
     for (int64_t i = 0; i < width; i += LANES)
         for (int64_t w = 0; w < depth; w += LANES) {
             words r[LANES];
-            UNROLL for (int s = 0; s < LANES; s++)
+            UNROLL for (int s = 0; s < LANES; s++) {
                 r[s] = i + s < n ? row_dwords(p, i + s, k0, k, w, pairs) : splat_word(0);
+                if (i + s + LANES < n) __builtin_prefetch(element(p, i + s + LANES, k0) + w * 4);
+            }
             transpose_words(r);
             for (int64_t s = 0; s < lesser(LANES, depth - w); s++) store_words(out + (w + s) * width + i, r[s]);
         }
