@@ -61,6 +61,19 @@ static void test_exponential(void **unused) {
     assert_true(y[0] == 0 && y[1] == 0 && y[2] == 0 && y[3] == 1 && y[4] == 2 && y[5] == 0.5f && isnan(y[6]));
 }
 
+static void test_logarithm(void **unused) {
+    (void)unused;
+    for (int i = 0; i < 50000; i++) {
+        float x[LANES], y[LANES];
+        for (int l = 0; l < LANES; l++) x[l] = l % 2 ? (float)(0.5 + draw() / 4294967296.0) : (float)exp2(-120 + 240 * (draw() / 4294967296.0));
+        store(y, log_lanes(load(x)));
+        for (int l = 0; l < LANES; l++) near(y[l], log(x[l]), 2.5e-7 * fabs(log(x[l])) + 1e-38, "log", i, l);
+    }
+    float special[LANES] = {1, NAN, 2}, y[LANES];
+    store(y, log_lanes(load(special)));
+    assert_true(y[0] == 0 && isnan(y[1]) && y[2] == 0.69314718f);
+}
+
 static void test_instruction_sets(void **unused) {
     (void)unused;
     const ctl_lanes *best = ctl_lanes_choose(), *all[] = {&ctl_lanes_base, &ctl_lanes_v3, &ctl_lanes_v4, &ctl_lanes_bf16};
@@ -74,6 +87,7 @@ static void test_instruction_sets(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exponential),
+        cmocka_unit_test(test_logarithm),
         cmocka_unit_test(test_instruction_sets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

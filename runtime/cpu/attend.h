@@ -59,6 +59,11 @@ INLINE void foresee(const ctl_panel *p, int64_t row, int64_t end, int64_t col, i
     for (; at <= last; at += 64) __builtin_prefetch(at);
 }
 
+/* All rows of a tile, long before they are read. */
+INLINE void foresee_rows(const ctl_panel *p, int64_t first, int64_t rows, int64_t col, int64_t head) {
+    for (int64_t i = 0; i < rows; i++) foresee(p, first + i, first + rows, col, head);
+}
+
 /* The dwords of a row from dword w on, at most 16; f32 values are rounded first where pairs of bf16 are wanted. */
 INLINE words row_dwords(const ctl_panel *p, int64_t row, int64_t col, int64_t head, int64_t w, const bool pairs) {
     if (!pairs) return as_words(load_real(element(p, row, col), w, p->bf16, lesser(head - w, LANES)));
@@ -217,6 +222,19 @@ INLINE void rescale(float *out, const float *scale, int64_t rows, int64_t width)
     }
 }
 
+INLINE void write_queries(const ctl_attend *a, const running *run, const float *out, int64_t row, int64_t rows, int64_t h) {
+    const int64_t head = a->head, width = round_up(head, LANES);
+    const float norm = 1.0f / sqrtf((float)head);
+    float lse[QUERIES];
+    for (int v = 0; v < QUERIES; v += LANES) store(lse + v, load(run->most + v) * splat(norm) + log_lanes(load(run->sum + v)));
+    for (int64_t r = 0; r < rows; r++) {
+        char *o = element(&a->o, row + r, h * head);
+        for (int64_t c = 0; c < head; c += LANES)
+            store_real(o, c, a->o.bf16, load(out + r * width + c) / splat(run->sum[r]), lesser(LANES, head - c));
+        a->lse[(row + r) * a->lse_stride + h] = lse[r];
+    }
+}
+
 INLINE void attend_unit(const ctl_attend *a, const ctl_attend_unit *u, char *scratch, const bool pairs) {
     const int64_t head = a->head, width = round_up(head, LANES), depth = pairs ? (head + 1) / 2 : head;
     const int64_t kv_col = u->kv_head * head, last = u->first + u->count - 1;
@@ -229,6 +247,7 @@ INLINE void attend_unit(const ctl_attend *a, const ctl_attend_unit *u, char *scr
     const int64_t from = sight_of(a, u->length, u->first, 1).first, to = sight_of(a, u->length, last, 1).end;
     const int64_t along = pairs ? 2 : 1; /* rows of a packed row */
     uint32_t *values = piece(&scratch, (to - from + along - 1) / along * width * 4);
+    foresee_rows(&a->q, u->begin + u->first, lesser(QUERIES, u->count), kv_col * a->group, head);
     pack_along(&a->v, u->begin + from, to - from, kv_col, head, width, values, pairs);
     left_rows keys = left_operand(&a->k, u->begin + from, to - from, kv_col, head, &scratch, pairs);
 
@@ -237,6 +256,7 @@ INLINE void attend_unit(const ctl_attend *a, const ctl_attend_unit *u, char *scr
             const int64_t rows = lesser(QUERIES, last + 1 - i);
             const sight s = sight_of(a, u->length, i, rows);
             pack_across(&a->q, u->begin + i, rows, h * head, head, queries, pairs);
+            if (i + QUERIES <= last) foresee_rows(&a->q, u->begin + i + QUERIES, lesser(QUERIES, last + 1 - i - QUERIES), h * head, head);
             for (int64_t r = 0; r < QUERIES; r++) run->most[r] = -INFINITY, run->sum[r] = 0;
             for (int64_t j = s.first; j < s.end; j += KEYS) {
                 const int64_t n = lesser(KEYS, s.end - j);
@@ -249,12 +269,7 @@ INLINE void attend_unit(const ctl_attend *a, const ctl_attend_unit *u, char *scr
                                      .a_row = 4, .a_step = QUERIES * 4, .b = values + (j - from) / along * width,
                                      .b_stride = width, .c = out, .c_stride = width, .add = j > s.first}, pairs);
             }
-            for (int64_t r = 0; r < rows; r++) {
-                char *o = element(&a->o, u->begin + i + r, h * head);
-                for (int64_t c = 0; c < head; c += LANES)
-                    store_real(o, c, a->o.bf16, load(out + r * width + c) / splat(run->sum[r]), lesser(LANES, head - c));
-                a->lse[(u->begin + i + r) * a->lse_stride + h] = run->most[r] * norm + logf(run->sum[r]);
-            }
+            write_queries(a, run, out, u->begin + i, rows, h);
         }
 }
 

@@ -105,6 +105,12 @@ INLINE void attend_grad_tile(const ctl_attend *a, const ctl_attend_unit *u, grad
     const float norm = 1.0f / sqrtf((float)head), factor = norm * 1.44269504088896340736f;
     const sight s = sight_of(a, u->length, i, rows);
     take_queries(a, g, u->begin + i, rows, h, pairs);
+    if (i + rows < u->length) { /* the next tile's */
+        const int64_t next = u->begin + i + rows, n = lesser(QUERIES, u->length - i - rows);
+        foresee_rows(&a->q, next, n, h * head, head);
+        foresee_rows(&a->d_o, next, n, h * head, head);
+        foresee_rows(&a->o, next, n, h * head, head);
+    }
     for (int64_t j = s.first; j < s.end; j += KEYS) {
         const int64_t n = lesser(KEYS, s.end - j);
         tile_product(&(tile){.m = n, .n = QUERIES, .k = depth, .a = g->keys.at + j * g->keys.row_bytes,
@@ -138,6 +144,10 @@ INLINE void attend_grad_unit(const ctl_attend *a, const ctl_attend_unit *u, char
     grads_layout(&g, &scratch, head, length, pairs);
     g.keys = left_operand(&a->k, u->begin, length, kv_col, head, &scratch, pairs);
     g.values = left_operand(&a->v, u->begin, length, kv_col, head, &scratch, pairs);
+    const int64_t soon = lesser(QUERIES, length), query_col = kv_col * a->group;
+    foresee_rows(&a->q, u->begin, soon, query_col, head);
+    foresee_rows(&a->d_o, u->begin, soon, query_col, head);
+    foresee_rows(&a->o, u->begin, soon, query_col, head);
     pack_along(&a->k, u->begin, length, kv_col, head, width, g.keys_along, pairs);
     memset(g.dk, 0, (size_t)(length * width) * sizeof *g.dk);
     memset(g.dv, 0, (size_t)(length * width) * sizeof *g.dv);

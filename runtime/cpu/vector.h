@@ -206,4 +206,17 @@ INLINE lanes exp2_lanes(lanes x) {
 #endif
 }
 
+/* ---- the natural logarithm of numbers above 2^-126 ---- */
+/* x = m 2^e with m in [sqrt(1/2), sqrt(2)); log m = 2 artanh((m - 1) / (m + 1)) by its series up to the ninth power. */
+INLINE lanes log_lanes(lanes x) {
+    words shifted = as_words(x) - 0x3f3504f3u; /* the bits of sqrt(1/2) */
+    lanes e = __builtin_convertvector((ints)shifted >> 23, lanes);
+    lanes m = as_lanes((shifted & 0x7fffffu) + 0x3f3504f3u), s = (m - splat(1)) / (m + splat(1)), q = s * s;
+    lanes p = fused(q, splat(2.0f / 9), splat(2.0f / 7));
+    p = fused(p, q, splat(2.0f / 5));
+    p = fused(p, q, splat(2.0f / 3));
+    lanes r = fused(e, splat(0.693147180559945f), fused(p * q, s, s + s));
+    return select((ints)(x == x), r, x);
+}
+
 #endif
