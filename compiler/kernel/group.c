@@ -301,6 +301,14 @@ static bool emit(ctl_grouping *u, int list, ctl_node_id id) {
 }
 
 /* ---- gradients' terms that no task sums by itself ---- */
+/* Terms of one gradient are added in one order, fused or not, and never twice by one row program, which reads all before
+ * it writes: so only a term that is the whole gradient is added where it is computed. */
+static bool is_sole_term(const ctl_grouping *u, uint32_t param) {
+    size_t terms = 0;
+    for (size_t k = 0; k < u->sinks.n; k++) terms += u->sinks.at[k].param == param;
+    return terms == 1;
+}
+
 static bool add_terms(ctl_grouping *u, int list, ctl_node_id id, bool late) {
     for (size_t k = 0; k < u->sinks.n; k++) {
         const ctl_sink_term *term = &u->sinks.at[k];
@@ -316,7 +324,7 @@ static bool add_terms(ctl_grouping *u, int list, ctl_node_id id, bool late) {
             v->part == PART_ROW && n->op != OP_COLSUM && at(u, same)->op != OP_COLSUM && v->list == list
                 ? &u->list[list].at[v->group]
                 : NULL;
-        if (unit && !u->no_fuse && fits(u, list, v->group, same))
+        if (unit && !u->no_fuse && is_sole_term(u, term->param) && fits(u, list, v->group, same))
             CTL_PUSH(u->arena, &unit->extras, extra);
         else
             extra_unit(u, list, &extra);
