@@ -24,41 +24,38 @@ static void finish_product(const ctl_epilogue *epilogue) {
     }
 }
 
-/* Exponentials of x - max over the row, left in x; lanes past the end count as 0. */
-INLINE float exponentials(float *x, int64_t n, float most) {
-    lanes sum = splat(0);
-    const lanes factor = splat(1.44269504088896340736f);
-    for (int64_t j = 0; j < n; j += LANES) {
-        int64_t w = n - j;
-        lanes e = exp2_lanes((load_n(x + j, w) - splat(most)) * factor);
-        store_n(x + j, e, w);
-        if (w < LANES) {
-            float tail[LANES] = {0};
-            memcpy(tail, &e, (size_t)w * sizeof *tail);
-            e = load(tail);
-        }
-        sum += e;
+/* exp(x - most) of up to 16 numbers; those past the end count as 0. */
+INLINE lanes exponentials(const float *x, int64_t n, float most) {
+    lanes e = exp2_lanes((load_n(x, n) - splat(most)) * splat(1.44269504088896340736f));
+    if (n < LANES) {
+        float tail[LANES] = {0};
+        store_n(tail, e, n);
+        e = load(tail);
     }
-    return sum_lanes(sum);
+    return e;
 }
 
+/* A row is in the cache after its first reading, so exponentials are made twice rather than written and read. */
 static float finish_cross_entropy(float *x, int64_t n, int64_t label, float scale, void *d, bool bf16) {
-    lanes top = splat(-INFINITY);
+    lanes top = splat(-INFINITY), sums = splat(0);
     int64_t j = 0;
     for (; j + LANES <= n; j += LANES) top = larger(load(x + j), top);
-    float each[LANES], most = -INFINITY, at_label = x[label];
-    memcpy(each, &top, sizeof each);
+    float each[LANES], most = -INFINITY;
+    const float at_label = x[label];
+    store(each, top);
     for (int l = 0; l < LANES; l++)
         if (each[l] > most) most = each[l];
     for (; j < n; j++)
         if (x[j] > most) most = x[j];
-    float sum = exponentials(x, n, most);
-    float loss = logf(sum) + most - at_label;
+    for (j = 0; j < n; j += LANES) sums += exponentials(x + j, n - j, most);
+    const float sum = sum_lanes(sums), loss = logf(sum) + most - at_label;
     if (!d) return loss;
     /* (softmax - 1) * scale at the label, softmax * scale elsewhere. d may be x: reading keeps ahead of writing. */
-    float special = (x[label] / sum - 1.0f) * scale;
-    const lanes total = splat(sum);
-    for (j = 0; j < n; j += LANES) store_real(d, j, bf16, load_n(x + j, n - j) / total * splat(scale), n - j);
+    const float one[1] = {at_label};
+    const lanes at = exponentials(one, 1, most);
+    const float special = (at[0] / sum - 1.0f) * scale;
+    for (j = 0; j < n; j += LANES)
+        store_real(d, j, bf16, exponentials(x + j, n - j, most) / splat(sum) * splat(scale), n - j);
     if (bf16) ((uint16_t *)d)[label] = ctl_f32_to_bf16(special);
     else ((float *)d)[label] = special;
     return loss;

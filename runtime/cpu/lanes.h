@@ -76,7 +76,7 @@ typedef struct ctl_lanes {
     /* c (+ c) (+ bias) (+ addend), rounded to c's dtype. */
     void (*epilogue)(const ctl_epilogue *e);
     /* One row of cross-entropy: returns log(sum(exp(x))) - x[label]. With d not NULL also writes d = (softmax(x) -
-     * onehot(label)) * scale there, rounded to bf16 or not; d may be x, in place. x is overwritten. */
+     * onehot(label)) * scale there, rounded to bf16 or not; d may be x, in place. */
     float (*cross_entropy)(float *x, int64_t n, int64_t label, float scale, void *d, bool bf16);
     void (*product)(const ctl_block *b, char *scratch);
     void (*pack)(const ctl_pack *p);
