@@ -1,5 +1,5 @@
-/* The CPU engine's kernels for each instruction set that this machine has: products of blocks, rows of cross-entropy, the
- * exponential. */
+/* The CPU engine's kernels for each instruction set that this machine has: products of blocks, rows of
+ * cross-entropy, the exponential. */
 #include "tests/cpu_harness.h"
 
 #include "runtime/cpu/vector.h"
@@ -17,10 +17,14 @@ static void check_lanes(const ctl_lanes *table) {
     const int64_t shapes[][3] = {{1, 1, 1}, {7, 17, 33}, {13, 64, 600}, {70, 90, 20}, {6, 48, 513}};
     for (size_t s = 0; s < CTL_COUNT(shapes); s++)
         for (int turn = 0; turn < 8; turn++) {
-            ctl_block b = {shapes[s][0], shapes[s][1], shapes[s][2], .transpose_a = turn & 1, .transpose_b = turn & 2, .bf16 = turn & 4};
+            ctl_block b = {
+                shapes[s][0],    shapes[s][1], shapes[s][2], .transpose_a = turn & 1, .transpose_b = turn & 2,
+                .bf16 = turn & 4};
             b.lda = (b.transpose_a ? b.m : b.k) + 1, b.ldb = (b.transpose_b ? b.k : b.n) + 3;
-            const int64_t an = b.lda * (b.transpose_a ? b.k : b.m), bn = b.ldb * (b.transpose_b ? b.n : b.k), width = (b.n + 15) / 16 * 16;
-            float *a = malloc((size_t)an * 4), *right = malloc((size_t)bn * 4), *c = malloc((size_t)(b.m * width) * 4);
+            const int64_t an = b.lda * (b.transpose_a ? b.k : b.m), bn = b.ldb * (b.transpose_b ? b.n : b.k),
+                          width = (b.n + 15) / 16 * 16;
+            float *a = malloc((size_t)an * 4), *right = malloc((size_t)bn * 4),
+                  *c = malloc((size_t)(b.m * width) * 4);
             char *scratch = aligned_alloc(64, ctl_block_scratch(b.m, b.n));
             memset(scratch, 0xff, ctl_block_scratch(b.m, b.n));
             for (int64_t i = 0; i < an; i++) put(a, b.bf16 ? CTL_BF16 : CTL_F32, i, uniform());
@@ -28,7 +32,9 @@ static void check_lanes(const ctl_lanes *table) {
             b.a = a, b.b = right, b.c = c;
             table->product(&b, scratch);
             for (int64_t i = 0; i < b.m; i++)
-                for (int64_t j = 0; j < b.n; j++) near(c[i * width + j], naive_product(&b, i, j), 2e-6 * sqrt((double)b.k) * 4, table->name, i, j);
+                for (int64_t j = 0; j < b.n; j++)
+                    near(c[i * width + j], naive_product(&b, i, j), 2e-6 * sqrt((double)b.k) * 4, table->name,
+                         i, j);
             free(a), free(right), free(c), free(scratch);
         }
     for (int64_t n = 1; n < 70; n += 3) { /* cross-entropy: values, the loss, and in place as bf16 */
@@ -65,7 +71,9 @@ static void test_logarithm(void **unused) {
     (void)unused;
     for (int i = 0; i < 50000; i++) {
         float x[LANES], y[LANES];
-        for (int l = 0; l < LANES; l++) x[l] = l % 2 ? (float)(0.5 + draw() / 4294967296.0) : (float)exp2(-120 + 240 * (draw() / 4294967296.0));
+        for (int l = 0; l < LANES; l++)
+            x[l] = l % 2 ? (float)(0.5 + draw() / 4294967296.0)
+                         : (float)exp2(-120 + 240 * (draw() / 4294967296.0));
         store(y, log_lanes(load(x)));
         for (int l = 0; l < LANES; l++) near(y[l], log(x[l]), 2.5e-7 * fabs(log(x[l])) + 1e-38, "log", i, l);
     }
@@ -76,7 +84,8 @@ static void test_logarithm(void **unused) {
 
 static void test_instruction_sets(void **unused) {
     (void)unused;
-    const ctl_lanes *best = ctl_lanes_choose(), *all[] = {&ctl_lanes_base, &ctl_lanes_v3, &ctl_lanes_v4, &ctl_lanes_bf16};
+    const ctl_lanes *best = ctl_lanes_choose(),
+                    *all[] = {&ctl_lanes_base, &ctl_lanes_v3, &ctl_lanes_v4, &ctl_lanes_bf16};
     for (size_t i = 0; i < CTL_COUNT(all); i++) {
         check_lanes(all[i]);
         if (all[i] == best) break;

@@ -1,5 +1,6 @@
-/* Tasks of the CPU engine but attention, against plain loops in double. All regions are filled with NaN before a run, so
- * that reading what was not written shows, and every run is made by 1 and by 2 threads, whose bits must be equal. */
+/* Tasks of the CPU engine but attention, against plain loops in double. All regions are filled with NaN
+ * before a run, so that reading what was not written shows, and every run is made by 1 and by 2 threads,
+ * whose bits must be equal. */
 #include "tests/cpu_harness.h"
 
 /* ---- products ---- */
@@ -9,13 +10,13 @@ typedef struct product_case {
     bool ta, tb, accumulate;
 } product_case;
 
-
-/* The plain f32 product first, against doubles; then the form asked for, which must have its bits with separate f32
- * additions and one rounding. */
+/* The plain f32 product first, against doubles; then the form asked for, which must have its bits with
+ * separate f32 additions and one rounding. */
 static void check_product(const product_case *p) {
-    double *a = randoms(p->m * p->k), *b = randoms(p->k * p->n), *old = randoms(p->m * p->n), *bias = randoms(p->n),
-           *addend = randoms(p->m * p->n);
-    int64_t ar = p->ta ? p->k : p->m, ac = p->ta ? p->m : p->k, br = p->tb ? p->n : p->k, bc = p->tb ? p->k : p->n;
+    double *a = randoms(p->m * p->k), *b = randoms(p->k * p->n), *old = randoms(p->m * p->n),
+           *bias = randoms(p->n), *addend = randoms(p->m * p->n);
+    int64_t ar = p->ta ? p->k : p->m, ac = p->ta ? p->m : p->k, br = p->tb ? p->n : p->k,
+            bc = p->tb ? p->k : p->n;
     const int64_t step = p->m * p->n * p->k > 50000000 ? 16 : 1; /* rows of large ones that are looked at */
     char *plain = NULL;
     bench t[2];
@@ -25,7 +26,8 @@ static void check_product(const product_case *p) {
         x->task.transpose_a = p->ta, x->task.transpose_b = p->tb, x->task.accumulate = full && p->accumulate;
         add(x, ar, ac, ac + p->pad, p->pad / 2, p->operands, a);
         add(x, br, bc, bc + p->pad, 0, p->operands, b);
-        add(x, p->m, p->n, p->n + (full ? p->pad : 0), 0, full ? p->c : CTL_F32, full && p->accumulate ? old : NULL);
+        add(x, p->m, p->n, p->n + (full ? p->pad : 0), 0, full ? p->c : CTL_F32,
+            full && p->accumulate ? old : NULL);
         add(x, full && p->bias != CTL_U8 ? 1 : 0, p->n, p->n, 0, p->bias, bias);
         add(x, full && p->addend != CTL_U8 ? p->m : 0, p->n, p->n + p->pad, 0, p->addend, addend);
         prepare(x);
@@ -36,7 +38,8 @@ static void check_product(const product_case *p) {
                     if (i % step) continue;
                     double sum = 0, size = 0;
                     for (int64_t k = 0; k < p->k; k++) {
-                        double term = a[p->ta ? k * p->m + i : i * p->k + k] * b[p->tb ? j * p->k + k : k * p->n + j];
+                        double term =
+                            a[p->ta ? k * p->m + i : i * p->k + k] * b[p->tb ? j * p->k + k : k * p->n + j];
                         sum += term, size += fabs(term);
                     }
                     near(out(x, region, 2, i, j), sum, 1e-6 * size + 1e-30, "product", i, j);
@@ -48,22 +51,37 @@ static void check_product(const product_case *p) {
                 if (p->addend != CTL_U8) want = want + (float)addend[i * p->n + j];
                 near(out(x, region, 2, i, j), rounded(want, p->c), 0, "finished product", i, j);
             }
-        if (full) free(region);
-        else plain = region;
+        if (full)
+            free(region);
+        else
+            plain = region;
     }
     free(plain), free(a), free(b), free(old), free(bias), free(addend);
 }
 
 static void test_products(void **unused) {
     (void)unused;
-    const int64_t shapes[][3] = {{1, 1, 1}, {3, 5, 7}, {1, 17, 33}, {33, 1, 9}, {5, 3, 1}, {100, 100, 100}, {300, 40, 65},
-                                 {70, 600, 33}, {257, 16, 130}, {8, 530, 300}, {16, 64, 513}, {130, 8, 90}, {64, 32, 1025}};
+    const int64_t shapes[][3] = {{1, 1, 1},       {3, 5, 7},     {1, 17, 33},   {33, 1, 9},     {5, 3, 1},
+                                 {100, 100, 100}, {300, 40, 65}, {70, 600, 33}, {257, 16, 130}, {8, 530, 300},
+                                 {16, 64, 513},   {130, 8, 90},  {64, 32, 1025}};
     const ctl_dtype f32 = CTL_F32, bf16 = CTL_BF16, none = CTL_U8;
     for (size_t s = 0; s < CTL_COUNT(shapes); s++)
         for (int turn = 0; turn < 8; turn++) {
-            product_case p = {shapes[s][0], shapes[s][1], shapes[s][2], turn & 4 ? 6 : 0, turn % 2 ? bf16 : f32,
-                              turn & 2 ? bf16 : f32, s % 3 == 0 ? none : s % 3 == 1 ? f32 : bf16,
-                              turn % 3 == 0 ? none : turn % 3 == 1 ? f32 : bf16, (s + (size_t)turn) & 1, (turn >> 1 & 1) ^ (s % 2), false};
+            product_case p = {shapes[s][0],
+                              shapes[s][1],
+                              shapes[s][2],
+                              turn & 4 ? 6 : 0,
+                              turn % 2 ? bf16 : f32,
+                              turn & 2 ? bf16 : f32,
+                              s % 3 == 0   ? none
+                              : s % 3 == 1 ? f32
+                                           : bf16,
+                              turn % 3 == 0   ? none
+                              : turn % 3 == 1 ? f32
+                                              : bf16,
+                              (s + (size_t)turn) & 1,
+                              (turn >> 1 & 1) ^ (s % 2),
+                              false};
             check_product(&p);
             p.ta = !p.ta;
             check_product(&p);
@@ -93,22 +111,25 @@ static void test_product_refuses(void **unused) {
     bench b;
     size_t bytes;
     begin(&b, TASK_MATMUL);
-    add(&b, 4, 5, 5, 0, CTL_F32, NULL), add(&b, 6, 3, 3, 0, CTL_F32, NULL), add(&b, 4, 3, 3, 0, CTL_F32, NULL);
+    add(&b, 4, 5, 5, 0, CTL_F32, NULL), add(&b, 6, 3, 3, 0, CTL_F32, NULL),
+        add(&b, 4, 3, 3, 0, CTL_F32, NULL);
     add(&b, 0, 0, 0, 0, CTL_F32, NULL), add(&b, 0, 0, 0, 0, CTL_F32, NULL);
     assert_int_equal(ctl_cpu_task_scratch(&b.task, 2, &bytes), CTL_ERR_INTERNAL);
 }
 
 /* ---- the head ---- */
-static void check_head(int64_t rows, int64_t vocab, int64_t cols, int64_t chunk, ctl_dtype dtype, ctl_dtype dx_dtype, bool dx,
-                       bool dw, bool accumulate, int64_t pad) {
-    double *x = randoms(rows * cols), *w = randoms(vocab * cols), *labels = malloc((size_t)rows * 8), norm = 0.37;
+static void check_head(int64_t rows, int64_t vocab, int64_t cols, int64_t chunk, ctl_dtype dtype,
+                       ctl_dtype dx_dtype, bool dx, bool dw, bool accumulate, int64_t pad) {
+    double *x = randoms(rows * cols), *w = randoms(vocab * cols), *labels = malloc((size_t)rows * 8),
+           norm = 0.37;
     double *want_dx = calloc((size_t)(rows * cols), 8), *old = randoms(vocab * cols), loss = 0;
     for (int64_t i = 0; i < rows; i++) labels[i] = i % 5 == 3 ? -100 : (double)(draw() % (uint32_t)vocab);
     bench b;
     begin(&b, TASK_HEAD);
     b.task.chunk = chunk, b.task.accumulate = accumulate;
     add(&b, rows, cols, cols + pad, 0, dtype, x), add(&b, vocab, cols, cols + pad, 0, dtype, w);
-    add(&b, rows, 1, 1, 0, CTL_I32, labels), add(&b, 1, 1, 1, 0, CTL_F32, &norm), add(&b, 1, 1, 1, 0, CTL_F32, NULL);
+    add(&b, rows, 1, 1, 0, CTL_I32, labels), add(&b, 1, 1, 1, 0, CTL_F32, &norm),
+        add(&b, 1, 1, 1, 0, CTL_F32, NULL);
     add(&b, dx ? rows : 0, cols, cols + pad, 0, dx_dtype, NULL);
     add(&b, dw ? vocab : 0, cols, cols, 0, CTL_F32, accumulate ? old : NULL);
     prepare(&b);
@@ -127,7 +148,8 @@ static void check_head(int64_t rows, int64_t vocab, int64_t cols, int64_t chunk,
         loss += most + log(sum);
         for (int64_t c = 0; c < vocab; c++) {
             double d = (p[c] / sum - (c == (int64_t)labels[i])) * norm;
-            for (int64_t e = 0; e < cols; e++) want_dx[i * cols + e] += d * w[c * cols + e], want_dw[c * cols + e] += d * x[i * cols + e];
+            for (int64_t e = 0; e < cols; e++)
+                want_dx[i * cols + e] += d * w[c * cols + e], want_dw[c * cols + e] += d * x[i * cols + e];
         }
     }
     char *region = run_both(&b);
@@ -171,13 +193,15 @@ static void test_head_refuses(void **unused) {
 }
 
 /* ---- rows ---- */
-/* out[t] = in[t] * seed + gathered[index[t]] + step; partial sums of in for each chunk of rows; scratch must be ours. */
+/* out[t] = in[t] * seed + gathered[index[t]] + step; partial sums of in for each chunk of rows; scratch must
+ * be ours. */
 static void kernel(const ctl_rows_call *c, int64_t begin_row, int64_t end) {
     const ctl_rows_arg *a = c->args;
     for (int64_t t = begin_row; t < end; t++) {
         const float *in = (const float *)a[0].base + t * a[0].stride;
         const float *table = (const float *)a[1].base + a[1].index[t] * a[1].stride;
-        float *to = (float *)a[3].base + t * a[3].stride, *sums = (float *)a[4].base + t / CTL_ROW_CHUNK * a[4].stride;
+        float *to = (float *)a[3].base + t * a[3].stride,
+              *sums = (float *)a[4].base + t / CTL_ROW_CHUNK * a[4].stride;
         for (int j = 0; j < 3; j++) {
             if (t % CTL_ROW_CHUNK == 0) sums[j] = 0;
             c->scratch[j] = in[j] * (float)c->seed;
@@ -193,8 +217,10 @@ static void make_rows(bench *b, int64_t rows, double *in, double *table, double 
     b->kernel = (ctl_rows_kernel){"k", kernel, 100, true};
     b->program.kernels = &b->kernel, b->program.nkernels = 1;
     b->task.rows = rows, b->task.split = 1, b->task.sites = sites, b->task.nsites = 1;
-    add(b, rows, 3, 5, 1, CTL_F32, in), add(b, 7, 3, 4, 0, CTL_F32, table), add(b, rows, 1, 1, 0, CTL_I32, index);
-    add(b, rows, 3, 3, 0, CTL_F32, NULL), add(b, (rows + CTL_ROW_CHUNK - 1) / CTL_ROW_CHUNK, 3, 16, 0, CTL_F32, NULL);
+    add(b, rows, 3, 5, 1, CTL_F32, in), add(b, 7, 3, 4, 0, CTL_F32, table),
+        add(b, rows, 1, 1, 0, CTL_I32, index);
+    add(b, rows, 3, 3, 0, CTL_F32, NULL),
+        add(b, (rows + CTL_ROW_CHUNK - 1) / CTL_ROW_CHUNK, 3, 16, 0, CTL_F32, NULL);
     b->index_of[1] = 2;
     prepare(b);
 }
@@ -211,7 +237,8 @@ static void test_rows(void **unused) {
         char *region = run_both(&b);
         for (int64_t t = 0; t < rows; t++)
             for (int64_t j = 0; j < 3; j++)
-                near(out(&b, region, 3, t, j), in[t * 3 + j] * 7 + table[(int64_t)index[t] * 3 + j] + 3 + 11, 1e-5, "row", t, j);
+                near(out(&b, region, 3, t, j), in[t * 3 + j] * 7 + table[(int64_t)index[t] * 3 + j] + 3 + 11,
+                     1e-5, "row", t, j);
         for (int64_t first = 0; first < rows; first += CTL_ROW_CHUNK)
             for (int64_t j = 0; j < 3; j++) {
                 double sum = 0;
@@ -239,7 +266,8 @@ static void test_scatter(void **unused) {
         bench b;
         begin(&b, TASK_SCATTER);
         b.task.accumulate = turn & 4;
-        add(&b, rows, cols, cols + 2, 0, turn & 2 ? CTL_BF16 : CTL_F32, x), add(&b, rows, 1, 1, 0, CTL_I32, ids);
+        add(&b, rows, cols, cols + 2, 0, turn & 2 ? CTL_BF16 : CTL_F32, x),
+            add(&b, rows, 1, 1, 0, CTL_I32, ids);
         add(&b, n, cols, cols + 1, 0, CTL_F32, turn & 4 ? old : NULL);
         prepare(&b);
         for (int64_t i = 0; i < n * cols && turn & 4; i++) want[i] = old[i];
@@ -264,7 +292,8 @@ static void test_fold(void **unused) {
         bench b;
         begin(&b, TASK_FOLD);
         b.task.accumulate = accumulate;
-        add(&b, chunks, cols, cols + 7, 0, CTL_F32, x), add(&b, 1, cols, cols, 0, CTL_F32, accumulate ? old : NULL);
+        add(&b, chunks, cols, cols + 7, 0, CTL_F32, x),
+            add(&b, 1, cols, cols, 0, CTL_F32, accumulate ? old : NULL);
         prepare(&b);
         char *region = run_both(&b);
         for (int64_t j = 0; j < cols; j++) {
@@ -291,7 +320,8 @@ static void test_transpose(void **unused) {
             prepare(&b);
             char *region = run_both(&b);
             for (int64_t i = 0; i < r; i++)
-                for (int64_t j = 0; j < c; j++) near(out(&b, region, 1, j, i), rounded((float)x[i * c + j], to), 0, "turned", j, i);
+                for (int64_t j = 0; j < c; j++)
+                    near(out(&b, region, 1, j, i), rounded((float)x[i * c + j], to), 0, "turned", j, i);
             free(region), free(x);
         }
 }
@@ -343,8 +373,10 @@ static void test_failing_allocations(void **unused) {
         ctl_session *session = NULL;
         ctl_status status = b.program.engine->open(&b.program, &options, &session);
         opened = status == CTL_OK;
-        if (opened) b.program.engine->close(session);
-        else assert_int_equal(status, CTL_ERR_MEMORY);
+        if (opened)
+            b.program.engine->close(session);
+        else
+            assert_int_equal(status, CTL_ERR_MEMORY);
         assert_int_equal(s.held, 0);
         assert_true(n < 1000);
     }

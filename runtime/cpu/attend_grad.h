@@ -1,9 +1,9 @@
-/* attend_grad: attention's gradients for one unit: one document, one key-value head and its query heads. For the
- * lanes_*.c files. One thread computes a unit from end to end, so that every sum has one order.
+/* attend_grad: attention's gradients for one unit: one document, one key-value head and its query heads. For
+ * the lanes_*.c files. One thread computes a unit from end to end, so that every sum has one order.
  *
- * With queries along the lanes as in attend.h: S' = K Q', dP' = V dO'; P' = exp(S'/sqrt(head) - lse); dS' = P' (dP' - D)
- * with D = the row sums of dO * O. Then dV += P' dO, dK += dS' Q, dQ = dS K; the root of the head size divides at the
- * end. P' and dS' are rounded to the operands' dtype before these products. */
+ * With queries along the lanes as in attend.h: S' = K Q', dP' = V dO'; P' = exp(S'/sqrt(head) - lse); dS' =
+ * P' (dP' - D) with D = the row sums of dO * O. Then dV += P' dO, dK += dS' Q, dQ = dS K; the root of the
+ * head size divides at the end. P' and dS' are rounded to the operands' dtype before these products. */
 #ifndef CTL_CPU_ATTEND_GRAD_H
 #define CTL_CPU_ATTEND_GRAD_H
 
@@ -11,14 +11,14 @@
 
 /* Of one key-value head. */
 typedef struct grads {
-    left_rows keys, values;        /* left operands */
-    uint32_t *keys_along;          /* right operand, for dQ */
-    float *dk, *dv, *dq;           /* [length][width] twice; [QUERIES][width] */
-    uint32_t *q_across, *o_across; /* [depth][QUERIES]: queries and dO */
-    uint32_t *q_along, *o_along;   /* rows or pairs of rows [width] */
-    float *scores, *d_scores;      /* [KEYS][QUERIES] */
-    char *p, *ds;                  /* left operands [KEYS][QUERIES], in the operands' dtype */
-    uint32_t *ds_pairs;            /* left operand of dQ */
+    left_rows keys, values;              /* left operands */
+    uint32_t *keys_along;                /* right operand, for dQ */
+    float *dk, *dv, *dq;                 /* [length][width] twice; [QUERIES][width] */
+    uint32_t *q_across, *o_across;       /* [depth][QUERIES]: queries and dO */
+    uint32_t *q_along, *o_along;         /* rows or pairs of rows [width] */
+    float *scores, *d_scores;            /* [KEYS][QUERIES] */
+    char *p, *ds;                        /* left operands [KEYS][QUERIES], in the operands' dtype */
+    uint32_t *ds_pairs;                  /* left operand of dQ */
     float lse[QUERIES], across[QUERIES]; /* in base 2; D */
 } grads;
 
@@ -40,7 +40,8 @@ INLINE void grads_layout(grads *g, char **scratch, int64_t head, int64_t length,
 }
 
 /* The queries' packs, lse and D. */
-INLINE void take_queries(const ctl_attend *a, grads *g, int64_t row, int64_t rows, int64_t h, const bool pairs) {
+INLINE void take_queries(const ctl_attend *a, grads *g, int64_t row, int64_t rows, int64_t h,
+                         const bool pairs) {
     const int64_t head = a->head, width = round_up(head, LANES);
     pack_across(&a->q, row, rows, h * head, head, g->q_across, pairs);
     pack_across(&a->d_o, row, rows, h * head, head, g->o_across, pairs);
@@ -64,8 +65,8 @@ INLINE void take_queries(const ctl_attend *a, grads *g, int64_t row, int64_t row
 typedef struct scored {
     lanes p, ds;
 } scored;
-INLINE scored score(const ctl_attend *a, const grads *g, int64_t query, int64_t key, int64_t j, int v, float factor,
-                    const bool masked) {
+INLINE scored score(const ctl_attend *a, const grads *g, int64_t query, int64_t key, int64_t j, int v,
+                    float factor, const bool masked) {
     int64_t at = j * QUERIES + v * LANES;
     lanes p = exp2_lanes(fused(load(g->scores + at), splat(factor), -load(g->lse + v * LANES)));
     if (masked) p = select(sees(a, query + v * LANES, key + j), p, splat(0));
@@ -76,8 +77,7 @@ INLINE scored score(const ctl_attend *a, const grads *g, int64_t query, int64_t 
 
 INLINE void score_tile(const ctl_attend *a, grads *g, int64_t query, int64_t key, int64_t keys, float factor,
                        const bool pairs, const bool masked) {
-    for (int64_t j = 0; j < keys; j += pairs ? 2 : 1)
-        UNROLL for (int v = 0; v < STRIPS; v++) {
+    for (int64_t j = 0; j < keys; j += pairs ? 2 : 1) UNROLL for (int v = 0; v < STRIPS; v++) {
             const int64_t at = j * QUERIES + v * LANES;
             scored one = score(a, g, query, key, j, v, factor, masked);
             if (!pairs) {
@@ -98,8 +98,8 @@ INLINE void score_tile(const ctl_attend *a, grads *g, int64_t query, int64_t key
 }
 
 /* Gradients of one tile of queries of head h; adds to dk and dv, writes dq. */
-INLINE void attend_grad_tile(const ctl_attend *a, const ctl_attend_unit *u, grads *g, int64_t i, int64_t rows, int64_t h,
-                             const bool pairs) {
+INLINE void attend_grad_tile(const ctl_attend *a, const ctl_attend_unit *u, grads *g, int64_t i, int64_t rows,
+                             int64_t h, const bool pairs) {
     const int64_t head = a->head, width = round_up(head, LANES), depth = pairs ? (head + 1) / 2 : head;
     const int64_t along = pairs ? 2 : 1, query_bytes = pairs ? 2 : 4;
     const float norm = 1.0f / sqrtf((float)head), factor = norm * 1.44269504088896340736f;
@@ -113,23 +113,56 @@ INLINE void attend_grad_tile(const ctl_attend *a, const ctl_attend_unit *u, grad
     }
     for (int64_t j = s.first; j < s.end; j += KEYS) {
         const int64_t n = lesser(KEYS, s.end - j);
-        tile_product(&(tile){.m = n, .n = QUERIES, .k = depth, .a = g->keys.at + j * g->keys.row_bytes,
-                             .a_row = g->keys.row_bytes, .a_step = 4, .b = g->q_across, .b_stride = QUERIES,
-                             .c = g->scores, .c_stride = QUERIES}, pairs);
-        tile_product(&(tile){.m = n, .n = QUERIES, .k = depth, .a = g->values.at + j * g->values.row_bytes,
-                             .a_row = g->values.row_bytes, .a_step = 4, .b = g->o_across, .b_stride = QUERIES,
-                             .c = g->d_scores, .c_stride = QUERIES}, pairs);
-        if (is_masked(a, i, rows, j, n)) score_tile(a, g, i, j, n, factor, pairs, true);
-        else score_tile(a, g, i, j, n, factor, pairs, false);
-        tile over_queries = {.m = n, .n = width, .k = (rows + along - 1) / along, .a_row = QUERIES * query_bytes,
-                             .a_step = 4, .b_stride = width, .c_stride = width, .add = true};
+        tile_product(&(tile){.m = n,
+                             .n = QUERIES,
+                             .k = depth,
+                             .a = g->keys.at + j * g->keys.row_bytes,
+                             .a_row = g->keys.row_bytes,
+                             .a_step = 4,
+                             .b = g->q_across,
+                             .b_stride = QUERIES,
+                             .c = g->scores,
+                             .c_stride = QUERIES},
+                     pairs);
+        tile_product(&(tile){.m = n,
+                             .n = QUERIES,
+                             .k = depth,
+                             .a = g->values.at + j * g->values.row_bytes,
+                             .a_row = g->values.row_bytes,
+                             .a_step = 4,
+                             .b = g->o_across,
+                             .b_stride = QUERIES,
+                             .c = g->d_scores,
+                             .c_stride = QUERIES},
+                     pairs);
+        if (is_masked(a, i, rows, j, n))
+            score_tile(a, g, i, j, n, factor, pairs, true);
+        else
+            score_tile(a, g, i, j, n, factor, pairs, false);
+        tile over_queries = {.m = n,
+                             .n = width,
+                             .k = (rows + along - 1) / along,
+                             .a_row = QUERIES * query_bytes,
+                             .a_step = 4,
+                             .b_stride = width,
+                             .c_stride = width,
+                             .add = true};
         over_queries.a = g->p, over_queries.b = g->o_along, over_queries.c = g->dv + j * width;
         tile_product(&over_queries, pairs);
         over_queries.a = g->ds, over_queries.b = g->q_along, over_queries.c = g->dk + j * width;
         tile_product(&over_queries, pairs);
-        tile_product(&(tile){.m = rows, .n = width, .k = (n + along - 1) / along, .a = (const char *)g->ds_pairs,
-                             .a_row = 4, .a_step = QUERIES * 4, .b = g->keys_along + j / along * width,
-                             .b_stride = width, .c = g->dq, .c_stride = width, .add = j > s.first}, pairs);
+        tile_product(&(tile){.m = rows,
+                             .n = width,
+                             .k = (n + along - 1) / along,
+                             .a = (const char *)g->ds_pairs,
+                             .a_row = 4,
+                             .a_step = QUERIES * 4,
+                             .b = g->keys_along + j / along * width,
+                             .b_stride = width,
+                             .c = g->dq,
+                             .c_stride = width,
+                             .add = j > s.first},
+                     pairs);
     }
     for (int64_t r = 0; r < rows; r++)
         for (int64_t c = 0; c < head; c += LANES)
@@ -138,7 +171,8 @@ INLINE void attend_grad_tile(const ctl_attend *a, const ctl_attend_unit *u, grad
 }
 
 INLINE void attend_grad_unit(const ctl_attend *a, const ctl_attend_unit *u, char *scratch, const bool pairs) {
-    const int64_t head = a->head, width = round_up(head, LANES), kv_col = u->kv_head * head, length = u->length;
+    const int64_t head = a->head, width = round_up(head, LANES), kv_col = u->kv_head * head,
+                  length = u->length;
     const float norm = 1.0f / sqrtf((float)head);
     grads g;
     grads_layout(&g, &scratch, head, length, pairs);
@@ -157,7 +191,8 @@ INLINE void attend_grad_unit(const ctl_attend *a, const ctl_attend_unit *u, char
     for (int64_t j = 0; j < length; j++)
         for (int64_t c = 0; c < head; c += LANES) {
             int64_t n = lesser(LANES, head - c);
-            store_real(element(&a->dk, u->begin + j, kv_col), c, a->dk.bf16, load(g.dk + j * width + c) * splat(norm), n);
+            store_real(element(&a->dk, u->begin + j, kv_col), c, a->dk.bf16,
+                       load(g.dk + j * width + c) * splat(norm), n);
             store_real(element(&a->dv, u->begin + j, kv_col), c, a->dv.bf16, load(g.dv + j * width + c), n);
         }
 }

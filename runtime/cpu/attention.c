@@ -1,6 +1,7 @@
-/* attention: finds the documents in a batch and divides attention's work. Forward units are a document's key-value head
- * and up to CTL_ATTEND_UNIT of its query rows; backward units a document's key-value head, whole, so that no sum is
- * shared between threads. Units are handed out in order, and what a unit computes does not depend on who computes it. */
+/* attention: finds the documents in a batch and divides attention's work. Forward units are a document's
+ * key-value head and up to CTL_ATTEND_UNIT of its query rows; backward units a document's key-value head,
+ * whole, so that no sum is shared between threads. Units are handed out in order, and what a unit computes
+ * does not depend on who computes it. */
 #include <omp.h>
 
 #include "runtime/cpu/tasks.h"
@@ -8,7 +9,9 @@
 enum { Q, K, V, O, LSE, FORWARD_POSITIONS, FORWARD_LENGTHS };
 enum { D_O = 5, DQ, DK, DV, GRAD_POSITIONS, GRAD_LENGTHS };
 
-static size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
+static size_t aligned(size_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
 static int64_t longest_of(const ctl_task *t) {
     int64_t rows = t->operands[Q].rows;
     return t->longest > 0 && t->longest < rows ? t->longest : rows;
@@ -16,7 +19,8 @@ static int64_t longest_of(const ctl_task *t) {
 
 bool ctl_attend_checks(const ctl_task *t) {
     const bool grad = t->kind == TASK_ATTEND_GRAD;
-    if (t->noperands < (grad ? GRAD_LENGTHS + 1u : FORWARD_LENGTHS + 1u) || t->head < 1 || t->window < 0) return false;
+    if (t->noperands < (grad ? GRAD_LENGTHS + 1u : FORWARD_LENGTHS + 1u) || t->head < 1 || t->window < 0)
+        return false;
     const ctl_operand *q = &t->operands[Q], *k = &t->operands[K], *v = &t->operands[V];
     bool fits = q->rows >= 1 && q->cols % t->head == 0 && k->cols % t->head == 0 && k->cols > 0 &&
                 q->cols % k->cols == 0 && k->rows == q->rows && v->rows == q->rows && v->cols == k->cols &&
@@ -26,8 +30,8 @@ bool ctl_attend_checks(const ctl_task *t) {
         fits &= t->operands[i].rows == q->rows && t->operands[i].stride >= t->operands[i].cols &&
                 (t->operands[i].dtype == CTL_F32 || t->operands[i].dtype == CTL_BF16);
     if (grad)
-        fits &= t->operands[D_O].cols == q->cols && t->operands[DQ].cols == q->cols && t->operands[DK].cols == k->cols &&
-                t->operands[DV].cols == k->cols;
+        fits &= t->operands[D_O].cols == q->cols && t->operands[DQ].cols == q->cols &&
+                t->operands[DK].cols == k->cols && t->operands[DV].cols == k->cols;
     return fits;
 }
 
@@ -39,7 +43,8 @@ size_t ctl_attend_task_scratch(const ctl_task *t, int threads) {
     return aligned(((size_t)t->operands[Q].rows + 1) * sizeof(int32_t)) + each * (size_t)threads;
 }
 
-/* begins[0 .. n] of n documents, begins[n] the number of rows. 0: they make no sense, and the caller was told. */
+/* begins[0 .. n] of n documents, begins[n] the number of rows. 0: they make no sense, and the caller was
+ * told. */
 static int64_t find_documents(ctl_cpu_session *s, const ctl_task *t, const ctl_operand *positions,
                               const ctl_operand *lengths, int32_t *begins) {
     const int64_t rows = t->operands[Q].rows, longest = longest_of(t);
@@ -49,13 +54,16 @@ static int64_t find_documents(ctl_cpu_session *s, const ctl_task *t, const ctl_o
         int64_t size = longest < rows - row ? longest : rows - row;
         if (length) size = length[row * lengths->stride];
         bool whole = size >= 1 && size <= rows - row && size <= longest;
-        for (int64_t i = 0; whole && position && i < size; i++) whole = position[(row + i) * positions->stride] == i;
+        for (int64_t i = 0; whole && position && i < size; i++)
+            whole = position[(row + i) * positions->stride] == i;
         if (!whole) {
             ctl_session_say(&s->common, "E0804",
-                            "rows of a document follow each other, with positions from 0 and the document's length in each",
-                            "%s: the document of %lld rows that begins in row %lld leaves the batch, is longer than %lld rows, "
-                            "or has other positions than 0, 1, ..", t->name, (long long)size, (long long)row,
-                            (long long)longest);
+                            "rows of a document follow each other, with positions from 0 and the document's "
+                            "length in each",
+                            "%s: the document of %lld rows that begins in row %lld leaves the batch, is "
+                            "longer than %lld rows, "
+                            "or has other positions than 0, 1, ..",
+                            t->name, (long long)size, (long long)row, (long long)longest);
             return 0;
         }
         begins[n] = (int32_t)row;
@@ -89,7 +97,8 @@ static void run_forward(ctl_cpu_session *s, const work *w) {
             for (int64_t i = 0; i < w->heads * pieces; i++) {
                 int64_t first = (pieces - 1 - i / w->heads) * CTL_ATTEND_UNIT;
                 int64_t count = length - first < CTL_ATTEND_UNIT ? length - first : CTL_ATTEND_UNIT;
-                s->lanes->attend(w->attend, &(ctl_attend_unit){begin, length, first, count, i % w->heads}, scratch);
+                s->lanes->attend(w->attend, &(ctl_attend_unit){begin, length, first, count, i % w->heads},
+                                 scratch);
             }
         }
     }
@@ -107,9 +116,16 @@ static void run_grad(ctl_cpu_session *s, const work *w) {
 ctl_status ctl_run_attend(ctl_cpu_session *s, const ctl_task *t) {
     const bool grad = t->kind == TASK_ATTEND_GRAD;
     const ctl_operand *o = t->operands;
-    ctl_attend a = {.q = panel(s, &o[Q]), .k = panel(s, &o[K]), .v = panel(s, &o[V]), .o = panel(s, &o[O]),
-                    .lse = ctl_cpu_at(s, &o[LSE]), .lse_stride = o[LSE].stride, .head = t->head,
-                    .group = o[Q].cols / o[K].cols, .window = t->window, .causal = t->causal,
+    ctl_attend a = {.q = panel(s, &o[Q]),
+                    .k = panel(s, &o[K]),
+                    .v = panel(s, &o[V]),
+                    .o = panel(s, &o[O]),
+                    .lse = ctl_cpu_at(s, &o[LSE]),
+                    .lse_stride = o[LSE].stride,
+                    .head = t->head,
+                    .group = o[Q].cols / o[K].cols,
+                    .window = t->window,
+                    .causal = t->causal,
                     .bf16 = o[Q].dtype == CTL_BF16};
     if (grad) {
         a.d_o = panel(s, &o[D_O]);
@@ -121,10 +137,16 @@ ctl_status ctl_run_attend(ctl_cpu_session *s, const ctl_task *t) {
     int64_t n = find_documents(s, t, &o[grad ? GRAD_POSITIONS : FORWARD_POSITIONS],
                                &o[grad ? GRAD_LENGTHS : FORWARD_LENGTHS], begins);
     if (n == 0) return CTL_ERR_INPUT;
-    work w = {.attend = &a, .begins = begins, .documents = n, .heads = o[K].cols / t->head, .scratch = scratch + table,
+    work w = {.attend = &a,
+              .begins = begins,
+              .documents = n,
+              .heads = o[K].cols / t->head,
+              .scratch = scratch + table,
               .each = grad ? ctl_attend_grad_scratch(t->head, longest_of(t), a.bf16)
                            : ctl_attend_scratch(t->head, longest_of(t), a.bf16)};
-    if (grad) run_grad(s, &w);
-    else run_forward(s, &w);
+    if (grad)
+        run_grad(s, &w);
+    else
+        run_forward(s, &w);
     return CTL_OK;
 }

@@ -1,5 +1,6 @@
-/* engine: opens a session (three regions, one allocation each, and every product that the program's tasks need), runs lists
- * of tasks, and answers the planner's questions about scratch with the same code that prepares the tasks. */
+/* engine: opens a session (three regions, one allocation each, and every product that the program's tasks
+ * need), runs lists of tasks, and answers the planner's questions about scratch with the same code that
+ * prepares the tasks. */
 #include <omp.h>
 
 #include "runtime/cpu/cpu.h"
@@ -7,9 +8,13 @@
 
 enum { ALIGN = 64 };
 
-static ctl_cpu_session *own(ctl_session *s) { return (ctl_cpu_session *)(void *)s; /* its first member */ }
+static ctl_cpu_session *own(ctl_session *s) {
+    return (ctl_cpu_session *)(void *)s; /* its first member */
+}
 
-bool ctl_cpu_supports_bf16(void) { return ctl_lanes_choose() == &ctl_lanes_bf16; }
+bool ctl_cpu_supports_bf16(void) {
+    return ctl_lanes_choose() == &ctl_lanes_bf16;
+}
 
 void *ctl_cpu_at(const ctl_cpu_session *s, const ctl_operand *o) {
     if (ctl_operand_absent(o)) return NULL;
@@ -19,7 +24,8 @@ void *ctl_cpu_at(const ctl_cpu_session *s, const ctl_operand *o) {
 
 /* ---- preparing ---- */
 /* Fills what running needs (make), or only asks: then head is the caller's room for a head's sizes. */
-static ctl_status prepare(ctl_products *set, const ctl_task *task, int threads, bool make, ctl_prepared *p, size_t *bytes) {
+static ctl_status prepare(ctl_products *set, const ctl_task *task, int threads, bool make, ctl_prepared *p,
+                          size_t *bytes) {
     ctl_matmul_form form;
     ctl_status status = CTL_OK;
     *bytes = 0;
@@ -38,7 +44,8 @@ static ctl_status prepare(ctl_products *set, const ctl_task *task, int threads, 
         if (!ctl_attend_checks(task)) return CTL_ERR_INTERNAL;
         *bytes = ctl_attend_task_scratch(task, threads);
         return CTL_OK;
-    default: return CTL_OK;
+    default:
+        return CTL_OK;
     }
 }
 
@@ -64,23 +71,30 @@ static ctl_status prepare_list(ctl_cpu_session *s, ctl_program_entry entry) {
     for (size_t i = 0; i < list->n; i++) {
         const ctl_task *task = &list->at[i];
         ctl_prepared *p = &s->prepared[entry][i];
-        if (task->kind == TASK_HEAD && !(p->head = ctl_alloc(s->common.allocator, sizeof *p->head))) return CTL_ERR_MEMORY;
+        if (task->kind == TASK_HEAD && !(p->head = ctl_alloc(s->common.allocator, sizeof *p->head)))
+            return CTL_ERR_MEMORY;
         ctl_status status = prepare(s->products, task, s->common.threads, true, p, &bytes);
         if (status == CTL_ERR_MEMORY) return status;
         if (task->kind == TASK_ROWS && task->kernel < s->common.program->nkernels)
-            bytes = ctl_cpu_rows_scratch(s->common.program->kernels[task->kernel].scratch_bytes, s->common.threads);
-        size_t room = ctl_operand_absent(&task->scratch) ? 0 : (size_t)task->scratch.rows * (size_t)task->scratch.stride;
+            bytes = ctl_cpu_rows_scratch(s->common.program->kernels[task->kernel].scratch_bytes,
+                                         s->common.threads);
+        size_t room = ctl_operand_absent(&task->scratch)
+                          ? 0
+                          : (size_t)task->scratch.rows * (size_t)task->scratch.stride;
         if (!status && bytes <= room) continue;
         ctl_session_say(&s->common, "E0901", "report it, with the specification",
                         status ? "task '%s' cannot run here (it wants %zu bytes of scratch, and has %zu)"
-                               : "task '%s' wants %zu bytes of scratch, and has %zu", task->name, bytes, room);
+                               : "task '%s' wants %zu bytes of scratch, and has %zu",
+                        task->name, bytes, room);
         return status ? status : CTL_ERR_INTERNAL;
     }
     return CTL_OK;
 }
 
 /* ---- a session's life ---- */
-static size_t held_bytes(const ctl_program *p, int region) { return p->region_bytes[region] + ALIGN; }
+static size_t held_bytes(const ctl_program *p, int region) {
+    return p->region_bytes[region] + ALIGN;
+}
 
 static void close_session(ctl_session *session) {
     ctl_cpu_session *s = own(session);
@@ -98,7 +112,8 @@ static void close_session(ctl_session *session) {
     ctl_free(allocator, s, sizeof *s);
 }
 
-static ctl_status open_session(const ctl_program *program, const ctl_session_options *options, ctl_session **out) {
+static ctl_status open_session(const ctl_program *program, const ctl_session_options *options,
+                               ctl_session **out) {
     const ctl_allocator *allocator = ctl_allocator_or_default(options ? options->allocator : NULL);
     ctl_cpu_session *s = ctl_alloc(allocator, sizeof *s);
     if (!s) return CTL_ERR_MEMORY;
@@ -113,32 +128,45 @@ static ctl_status open_session(const ctl_program *program, const ctl_session_opt
         s->held[r] = program->region_bytes[r] > SIZE_MAX - ALIGN
                          ? NULL
                          : allocator->resize(allocator->ctx, NULL, 0, held_bytes(program, r));
-        if (!s->held[r]) status = CTL_ERR_MEMORY;
-        else s->region[r] = s->held[r] + (ALIGN - (uintptr_t)s->held[r] % ALIGN) % ALIGN;
+        if (!s->held[r])
+            status = CTL_ERR_MEMORY;
+        else
+            s->region[r] = s->held[r] + (ALIGN - (uintptr_t)s->held[r] % ALIGN) % ALIGN;
     }
     if (!status) {
         status = ctl_products_open(allocator, s->common.threads, &s->products);
         if (status == CTL_ERR_UNSUPPORTED) status = CTL_OK; /* our own tiles do all */
     }
     for (int e = 0; e < RUN_COUNT && !status; e++) status = prepare_list(s, (ctl_program_entry)e);
-    if (status) close_session(&s->common);
-    else *out = &s->common;
+    if (status)
+        close_session(&s->common);
+    else
+        *out = &s->common;
     return status;
 }
 
-static void *address(ctl_session *s, const ctl_operand *operand) { return ctl_cpu_at(own(s), operand); }
+static void *address(ctl_session *s, const ctl_operand *operand) {
+    return ctl_cpu_at(own(s), operand);
+}
 
 /* ---- running ---- */
 static ctl_status run_task(ctl_cpu_session *s, const ctl_task *task, const ctl_prepared *p) {
     switch (task->kind) {
-    case TASK_ROWS: return ctl_run_rows(s, task);
-    case TASK_MATMUL: return ctl_run_matmul(s, task, p);
+    case TASK_ROWS:
+        return ctl_run_rows(s, task);
+    case TASK_MATMUL:
+        return ctl_run_matmul(s, task, p);
     case TASK_ATTEND:
-    case TASK_ATTEND_GRAD: return ctl_run_attend(s, task);
-    case TASK_HEAD: return ctl_run_head(s, task, p);
-    case TASK_SCATTER: return ctl_run_scatter(s, task);
-    case TASK_FOLD: return ctl_run_fold(s, task);
-    case TASK_TRANSPOSE: return ctl_run_transpose(s, task);
+    case TASK_ATTEND_GRAD:
+        return ctl_run_attend(s, task);
+    case TASK_HEAD:
+        return ctl_run_head(s, task, p);
+    case TASK_SCATTER:
+        return ctl_run_scatter(s, task);
+    case TASK_FOLD:
+        return ctl_run_fold(s, task);
+    case TASK_TRANSPOSE:
+        return ctl_run_transpose(s, task);
     }
     return CTL_ERR_INTERNAL;
 }
@@ -159,7 +187,8 @@ static ctl_status run(ctl_session *session, ctl_program_entry entry) {
         ctl_status status = run_task(s, task, &s->prepared[entry][i]);
         if (seconds) seconds[i] += now(s->clock) - begin;
         if (status == CTL_ERR_INTERNAL || status == CTL_ERR_UNSUPPORTED)
-            ctl_session_say(session, "E0901", "report it, with the specification", "task '%s' failed", task->name);
+            ctl_session_say(session, "E0901", "report it, with the specification", "task '%s' failed",
+                            task->name);
         if (status) return status;
     }
     return CTL_OK;

@@ -1,6 +1,6 @@
-/* finish: what follows a product row by row: the epilogue of a matrix product, and softmax-cross-entropy on a row of logits.
- * For the lanes_*.c files. Both take their f32 operations in the order of the contract; nothing is fused here that the
- * contract (program.h) does not fuse. */
+/* finish: what follows a product row by row: the epilogue of a matrix product, and softmax-cross-entropy on a
+ * row of logits. For the lanes_*.c files. Both take their f32 operations in the order of the contract;
+ * nothing is fused here that the contract (program.h) does not fuse. */
 #ifndef CTL_CPU_FINISH_H
 #define CTL_CPU_FINISH_H
 
@@ -35,7 +35,8 @@ INLINE lanes exponentials(const float *x, int64_t n, float most) {
     return e;
 }
 
-/* A row is in the cache after its first reading, so exponentials are made twice rather than written and read. */
+/* A row is in the cache after its first reading, so exponentials are made twice rather than written and read.
+ */
 static float finish_cross_entropy(float *x, int64_t n, int64_t label, float scale, void *d, bool bf16) {
     lanes top = splat(-INFINITY), sums = splat(0);
     int64_t j = 0;
@@ -50,14 +51,17 @@ static float finish_cross_entropy(float *x, int64_t n, int64_t label, float scal
     for (j = 0; j < n; j += LANES) sums += exponentials(x + j, n - j, most);
     const float sum = sum_lanes(sums), loss = logf(sum) + most - at_label;
     if (!d) return loss;
-    /* (softmax - 1) * scale at the label, softmax * scale elsewhere. d may be x: reading keeps ahead of writing. */
+    /* (softmax - 1) * scale at the label, softmax * scale elsewhere. d may be x: reading keeps ahead of
+     * writing. */
     const float one[1] = {at_label};
     const lanes at = exponentials(one, 1, most);
     const float special = (at[0] / sum - 1.0f) * scale;
     for (j = 0; j < n; j += LANES)
         store_real(d, j, bf16, exponentials(x + j, n - j, most) / splat(sum) * splat(scale), n - j);
-    if (bf16) ((uint16_t *)d)[label] = ctl_f32_to_bf16(special);
-    else ((float *)d)[label] = special;
+    if (bf16)
+        ((uint16_t *)d)[label] = ctl_f32_to_bf16(special);
+    else
+        ((float *)d)[label] = special;
     return loss;
 }
 

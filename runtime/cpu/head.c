@@ -1,6 +1,6 @@
-/* head: a linear map to classes and its softmax-cross-entropy, a chunk of rows at a time, so that no more than a chunk of
- * logits ever exists. The gradient of a chunk's logits takes their place: f32 over f32, or bf16 rows at the begin of
- * the f32 rows. Losses of rows are kept and summed in their order at the end. */
+/* head: a linear map to classes and its softmax-cross-entropy, a chunk of rows at a time, so that no more
+ * than a chunk of logits ever exists. The gradient of a chunk's logits takes their place: f32 over f32, or
+ * bf16 rows at the begin of the f32 rows. Losses of rows are kept and summed in their order at the end. */
 #include <omp.h>
 
 #include "runtime/cpu/cpu.h"
@@ -15,11 +15,14 @@ int64_t ctl_cpu_head_chunk(int64_t rows, int64_t vocab) {
     return chunk < rows ? chunk : rows;
 }
 
-static size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
+static size_t aligned(size_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
 
 static bool is_whole(const ctl_task *t) {
     if (t->noperands < OPERANDS || t->chunk < 1) return false;
-    const ctl_operand *x = &t->operands[X], *w = &t->operands[W], *dx = &t->operands[DX], *dw = &t->operands[DW];
+    const ctl_operand *x = &t->operands[X], *w = &t->operands[W], *dx = &t->operands[DX],
+                      *dw = &t->operands[DW];
     return x->cols == w->cols && x->dtype == w->dtype && t->operands[LABELS].dtype == CTL_I32 &&
            t->operands[LABELS].rows == x->rows && t->operands[NORMALISER].dtype == CTL_F32 &&
            t->operands[LOSS].dtype == CTL_F32 &&
@@ -33,35 +36,61 @@ static void grow(size_t *most, const ctl_matmul *m) {
 
 ctl_status ctl_head_prepare(ctl_products *set, const ctl_task *t, int threads, bool make, ctl_head *h) {
     if (!is_whole(t)) return CTL_ERR_INTERNAL;
-    const ctl_operand *x = &t->operands[X], *w = &t->operands[W], *dx = &t->operands[DX], *dw = &t->operands[DW];
-    *h = (ctl_head){.rows = x->rows, .chunk = t->chunk < x->rows ? t->chunk : x->rows, .vocab = w->rows, .cols = x->cols,
-                    .operands = x->dtype, .wants_dx = !ctl_operand_absent(dx), .wants_dw = !ctl_operand_absent(dw)};
+    const ctl_operand *x = &t->operands[X], *w = &t->operands[W], *dx = &t->operands[DX],
+                      *dw = &t->operands[DW];
+    *h = (ctl_head){.rows = x->rows,
+                    .chunk = t->chunk < x->rows ? t->chunk : x->rows,
+                    .vocab = w->rows,
+                    .cols = x->cols,
+                    .operands = x->dtype,
+                    .wants_dx = !ctl_operand_absent(dx),
+                    .wants_dw = !ctl_operand_absent(dw)};
     const int64_t d_stride = h->operands == CTL_BF16 ? 2 * h->vocab : h->vocab;
     size_t most = 0, logits;
     ctl_status status = CTL_OK;
     for (int last = 0; last < 2 && !status; last++) {
         const int64_t n = last ? h->rows - (h->rows - 1) / h->chunk * h->chunk : h->chunk;
-        ctl_matmul_form f = {.m = n, .n = h->vocab, .k = h->cols, .lda = x->stride, .ldb = w->stride, .ldc = h->vocab,
-                             .operands = h->operands, .c = CTL_F32, .transpose_b = true};
+        ctl_matmul_form f = {.m = n,
+                             .n = h->vocab,
+                             .k = h->cols,
+                             .lda = x->stride,
+                             .ldb = w->stride,
+                             .ldc = h->vocab,
+                             .operands = h->operands,
+                             .c = CTL_F32,
+                             .transpose_b = true};
         status = ctl_matmul_prepare(set, &f, make, &h->logits[last]);
         grow(&most, &h->logits[last]);
         if (h->wants_dx && !status) {
-            f = (ctl_matmul_form){.m = n, .n = h->cols, .k = h->vocab, .lda = d_stride, .ldb = w->stride,
-                                  .ldc = dx->stride, .operands = h->operands, .c = dx->dtype};
+            f = (ctl_matmul_form){.m = n,
+                                  .n = h->cols,
+                                  .k = h->vocab,
+                                  .lda = d_stride,
+                                  .ldb = w->stride,
+                                  .ldc = dx->stride,
+                                  .operands = h->operands,
+                                  .c = dx->dtype};
             status = ctl_matmul_prepare(set, &f, make, &h->dx[last]);
             grow(&most, &h->dx[last]);
         }
         for (int later = 0; later < 2 && h->wants_dw && !status; later++) {
-            f = (ctl_matmul_form){.m = h->vocab, .n = h->cols, .k = n, .lda = d_stride, .ldb = x->stride,
-                                  .ldc = dw->stride, .operands = h->operands, .c = CTL_F32, .transpose_a = true,
+            f = (ctl_matmul_form){.m = h->vocab,
+                                  .n = h->cols,
+                                  .k = n,
+                                  .lda = d_stride,
+                                  .ldb = x->stride,
+                                  .ldc = dw->stride,
+                                  .operands = h->operands,
+                                  .c = CTL_F32,
+                                  .transpose_a = true,
                                   .accumulate = later || t->accumulate};
             status = ctl_matmul_prepare(set, &f, make, &h->dw[last][later]);
             grow(&most, &h->dw[last][later]);
         }
     }
     if (status) return status;
-    if (!ctl_mul_size((size_t)h->chunk, (size_t)h->vocab, &logits) || !ctl_mul_size(logits, sizeof(float), &logits) ||
-        logits > SIZE_MAX / 4)
+    if (!ctl_mul_size((size_t)h->chunk, (size_t)h->vocab, &logits) ||
+        !ctl_mul_size(logits, sizeof(float), &logits) || logits > SIZE_MAX / 4)
         return CTL_ERR_INTERNAL;
     h->logits_bytes = aligned(logits);
     h->losses_bytes = aligned((size_t)h->rows * sizeof(float));
@@ -73,9 +102,10 @@ static bool check_labels(ctl_cpu_session *s, const ctl_task *t, const ctl_head *
     for (int64_t i = 0; i < h->rows; i++) {
         int32_t label = labels[i * t->operands[LABELS].stride];
         if (label == IGNORED || (label >= 0 && label < h->vocab)) continue;
-        ctl_session_say(&s->common, "E0804", "labels are 0 .. classes - 1, or -100 for a row that does not count",
-                        "%s: label %d of row %lld is not one of %lld classes", t->name, (int)label, (long long)i,
-                        (long long)h->vocab);
+        ctl_session_say(&s->common, "E0804",
+                        "labels are 0 .. classes - 1, or -100 for a row that does not count",
+                        "%s: label %d of row %lld is not one of %lld classes", t->name, (int)label,
+                        (long long)i, (long long)h->vocab);
         return false;
     }
     return true;
@@ -98,8 +128,9 @@ ctl_status ctl_run_head(ctl_cpu_session *s, const ctl_task *t, const ctl_prepare
         const bool last = first + h->chunk >= h->rows, wants_d = h->wants_dx || h->wants_dw;
         const int64_t n = last ? h->rows - first : h->chunk;
         const char *rows = x + (size_t)(first * o[X].stride) * size;
-        ctl_status status = ctl_matmul_run(&h->logits[last], s->lanes, threads,
-                                           &(ctl_matmul_data){.a = rows, .b = w, .c = logits, .scratch = scratch});
+        ctl_status status =
+            ctl_matmul_run(&h->logits[last], s->lanes, threads,
+                           &(ctl_matmul_data){.a = rows, .b = w, .c = logits, .scratch = scratch});
         if (status) return status;
 #pragma omp parallel for num_threads(threads) schedule(static)
         for (int64_t i = 0; i < n; i++) {
@@ -107,8 +138,10 @@ ctl_status ctl_run_head(ctl_cpu_session *s, const ctl_task *t, const ctl_prepare
             float *row = logits + i * h->vocab;
             losses[first + i] = 0;
             if (label != IGNORED)
-                losses[first + i] = s->lanes->cross_entropy(row, h->vocab, label, normaliser, wants_d ? row : NULL, size == 2);
-            else if (wants_d) memset(row, 0, (size_t)h->vocab * size);
+                losses[first + i] = s->lanes->cross_entropy(row, h->vocab, label, normaliser,
+                                                            wants_d ? row : NULL, size == 2);
+            else if (wants_d)
+                memset(row, 0, (size_t)h->vocab * size);
         }
         if (h->wants_dx) {
             ctl_matmul_data d = {.a = logits, .b = w, .scratch = scratch};

@@ -1,19 +1,24 @@
-/* rows: tasks that move or sum rows: compiled row kernels, scatter, fold, transpose. Row kernels are divided by rows, at
- * multiples of a chunk where they sum columns; scatter by columns, so that each sum has one owner and the order of rows. */
+/* rows: tasks that move or sum rows: compiled row kernels, scatter, fold, transpose. Row kernels are divided
+ * by rows, at multiples of a chunk where they sum columns; scatter by columns, so that each sum has one owner
+ * and the order of rows. */
 #include <omp.h>
 
 #include "base/dtype.h"
 #include "runtime/cpu/tasks.h"
 
-static bool is_bf16(const ctl_operand *o) { return o->dtype == CTL_BF16; }
+static bool is_bf16(const ctl_operand *o) {
+    return o->dtype == CTL_BF16;
+}
 
 /* Indices are read by kernels unchecked. */
-static bool check_index(ctl_cpu_session *s, const ctl_task *t, const int32_t *index, int64_t stride, int64_t n, int64_t rows) {
+static bool check_index(ctl_cpu_session *s, const ctl_task *t, const int32_t *index, int64_t stride,
+                        int64_t n, int64_t rows) {
     for (int64_t i = 0; i < n; i++) {
         const int32_t id = index[i * stride];
         if (id >= 0 && id < rows) continue;
         ctl_session_say(&s->common, "E0804", "ids are numbers of rows of the table that they select from",
-                        "%s: id %d of row %lld is not one of %lld rows", t->name, (int)id, (long long)i, (long long)rows);
+                        "%s: id %d of row %lld is not one of %lld rows", t->name, (int)id, (long long)i,
+                        (long long)rows);
         return false;
     }
     return true;
@@ -40,10 +45,14 @@ ctl_status ctl_run_rows(ctl_cpu_session *s, const ctl_task *t) {
     ctl_status status = make_args(s, t, args);
     if (status) return status;
     /* A space with fewer rows than there are tokens (sequences) counts its own rows in the batch. */
-    const int64_t row0 = !t->weights && program->tokens > 0 ? s->common.first_row / program->tokens * t->rows +
-                                                   s->common.first_row % program->tokens * t->rows / program->tokens
-                                             : 0;
-    const ctl_rows_call call = {.args = args, .sites = t->sites, .seed = s->common.seed, .row0 = row0,
+    const int64_t row0 = !t->weights && program->tokens > 0
+                             ? s->common.first_row / program->tokens * t->rows +
+                                   s->common.first_row % program->tokens * t->rows / program->tokens
+                             : 0;
+    const ctl_rows_call call = {.args = args,
+                                .sites = t->sites,
+                                .seed = s->common.seed,
+                                .row0 = row0,
                                 .step = (uint32_t)s->common.step};
     const int64_t unit = kernel->sums_columns ? CTL_ROW_CHUNK : 1, units = (t->rows + unit - 1) / unit;
     const size_t scratch_each = (kernel->scratch_bytes + 63) / 64 * 64;
@@ -110,8 +119,10 @@ ctl_status ctl_run_fold(ctl_cpu_session *s, const ctl_task *t) {
 
 enum { TURN = 32 }; /* a square that fits the first level of the cache */
 
-static void turn_square(const char *from, char *to, const ctl_operand *a, const ctl_operand *out, int64_t i, int64_t j) {
-    const int64_t rows = a->rows - i < TURN ? a->rows - i : TURN, cols = a->cols - j < TURN ? a->cols - j : TURN;
+static void turn_square(const char *from, char *to, const ctl_operand *a, const ctl_operand *out, int64_t i,
+                        int64_t j) {
+    const int64_t rows = a->rows - i < TURN ? a->rows - i : TURN,
+                  cols = a->cols - j < TURN ? a->cols - j : TURN;
     for (int64_t c = 0; c < cols; c++)
         for (int64_t r = 0; r < rows; r++) {
             const int64_t at = (i + r) * a->stride + j + c, put = (j + c) * out->stride + i + r;
@@ -121,8 +132,10 @@ static void turn_square(const char *from, char *to, const ctl_operand *a, const 
             }
             float x = is_bf16(a) ? ctl_bf16_to_f32(((const uint16_t *)(const void *)from)[at])
                                  : ((const float *)(const void *)from)[at];
-            if (is_bf16(out)) ((uint16_t *)(void *)to)[put] = ctl_f32_to_bf16(x);
-            else ((float *)(void *)to)[put] = x;
+            if (is_bf16(out))
+                ((uint16_t *)(void *)to)[put] = ctl_f32_to_bf16(x);
+            else
+                ((float *)(void *)to)[put] = x;
         }
 }
 

@@ -1,7 +1,7 @@
-/* tile: products of tiles that lie in the cache, for the lanes_*.c files. c[m, n] (+)= a[m, k] b[k, n] in f32, n a multiple
- * of 16, k counted in dwords (lanes.h). A register block of up to 6 rows and 4 vectors of columns runs over the whole
- * of k; a's dwords are broadcast from where they lie, b's rows are loaded. The sum's order is fixed: along k, from +0, and
- * the old c is added last. */
+/* tile: products of tiles that lie in the cache, for the lanes_*.c files. c[m, n] (+)= a[m, k] b[k, n] in
+ * f32, n a multiple of 16, k counted in dwords (lanes.h). A register block of up to 6 rows and 4 vectors of
+ * columns runs over the whole of k; a's dwords are broadcast from where they lie, b's rows are loaded. The
+ * sum's order is fixed: along k, from +0, and the old c is added last. */
 #ifndef CTL_CPU_TILE_H
 #define CTL_CPU_TILE_H
 
@@ -18,16 +18,16 @@ typedef struct tile {
     const char *a;
     int64_t a_row, a_step; /* bytes from a row to the next, from a dword along k to the next */
     const uint32_t *b;
-    int64_t b_stride;      /* dwords */
+    int64_t b_stride; /* dwords */
     float *c;
     int64_t c_stride;
     bool add;
 } tile;
 
-INLINE void tile_block(const tile *t, int64_t i, int64_t j, const int rows, const int vectors, const bool pairs) {
+INLINE void tile_block(const tile *t, int64_t i, int64_t j, const int rows, const int vectors,
+                       const bool pairs) {
     lanes sum[6][4];
-    UNROLL for (int r = 0; r < rows; r++)
-        UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = splat(0);
+    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < vectors; v++) sum[r][v] = splat(0);
     const char *a = t->a + i * t->a_row;
     const uint32_t *b = t->b + j;
     for (int64_t k = 0; k < t->k; k++, a += t->a_step, b += t->b_stride) {
@@ -37,28 +37,38 @@ INLINE void tile_block(const tile *t, int64_t i, int64_t j, const int rows, cons
             uint32_t dword;
             memcpy(&dword, a + r * t->a_row, sizeof dword);
             words left = splat_word(dword);
-            UNROLL for (int v = 0; v < vectors; v++)
-                sum[r][v] = pairs ? fused_pairs(left, right[v], sum[r][v])
-                                  : fused(as_lanes(left), as_lanes(right[v]), sum[r][v]);
+            UNROLL for (int v = 0; v < vectors; v++) sum[r][v] =
+                pairs ? fused_pairs(left, right[v], sum[r][v])
+                      : fused(as_lanes(left), as_lanes(right[v]), sum[r][v]);
         }
     }
-    UNROLL for (int r = 0; r < rows; r++)
-        UNROLL for (int v = 0; v < vectors; v++) {
-            float *c = t->c + (i + r) * t->c_stride + j + v * LANES;
-            store(c, t->add ? sum[r][v] + load(c) : sum[r][v]);
-        }
+    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int v = 0; v < vectors; v++) {
+        float *c = t->c + (i + r) * t->c_stride + j + v * LANES;
+        store(c, t->add ? sum[r][v] + load(c) : sum[r][v]);
+    }
 }
 
 INLINE void tile_columns(const tile *t, int64_t j, const int vectors, const bool pairs) {
     int64_t i = 0;
     for (; i + 6 <= t->m; i += 6) tile_block(t, i, j, 6, vectors, pairs);
     switch (t->m - i) {
-    case 5: tile_block(t, i, j, 5, vectors, pairs); break;
-    case 4: tile_block(t, i, j, 4, vectors, pairs); break;
-    case 3: tile_block(t, i, j, 3, vectors, pairs); break;
-    case 2: tile_block(t, i, j, 2, vectors, pairs); break;
-    case 1: tile_block(t, i, j, 1, vectors, pairs); break;
-    default: break;
+    case 5:
+        tile_block(t, i, j, 5, vectors, pairs);
+        break;
+    case 4:
+        tile_block(t, i, j, 4, vectors, pairs);
+        break;
+    case 3:
+        tile_block(t, i, j, 3, vectors, pairs);
+        break;
+    case 2:
+        tile_block(t, i, j, 2, vectors, pairs);
+        break;
+    case 1:
+        tile_block(t, i, j, 1, vectors, pairs);
+        break;
+    default:
+        break;
     }
 }
 
@@ -67,10 +77,17 @@ INLINE void tile_run(const tile *t, const bool pairs) {
     int64_t j = 0;
     for (; j + 4 * LANES <= t->n; j += 4 * LANES) tile_columns(t, j, 4, pairs);
     switch ((t->n - j) / LANES) {
-    case 3: tile_columns(t, j, 3, pairs); break;
-    case 2: tile_columns(t, j, 2, pairs); break;
-    case 1: tile_columns(t, j, 1, pairs); break;
-    default: break;
+    case 3:
+        tile_columns(t, j, 3, pairs);
+        break;
+    case 2:
+        tile_columns(t, j, 2, pairs);
+        break;
+    case 1:
+        tile_columns(t, j, 1, pairs);
+        break;
+    default:
+        break;
     }
 }
 #else /* 16 registers of 8 lanes, or fewer */
@@ -79,11 +96,17 @@ INLINE void tile_run(const tile *t, const bool pairs) {
 }
 #endif
 
-static __attribute__((noinline)) void tile_f32(const tile *t) { tile_run(t, false); }
-static __attribute__((noinline)) void tile_pairs(const tile *t) { tile_run(t, true); }
+static __attribute__((noinline)) void tile_f32(const tile *t) {
+    tile_run(t, false);
+}
+static __attribute__((noinline)) void tile_pairs(const tile *t) {
+    tile_run(t, true);
+}
 INLINE void tile_product(const tile *t, bool pairs) {
-    if (pairs) tile_pairs(t);
-    else tile_f32(t);
+    if (pairs)
+        tile_pairs(t);
+    else
+        tile_f32(t);
 }
 
 #endif

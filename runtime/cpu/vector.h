@@ -1,7 +1,8 @@
-/* vector: 16 lanes of f32, by the compilers' vector types; every arithmetic operation is the IEEE one, lane by lane. For
- * lanes_*.c alone, each of which is compiled for another instruction set: the compiler splits 16 lanes as needed. Two
- * operations are written with intrinsics where there are any: the fused multiply-add, and the product of bf16 pairs.
- * Vectors are passed between inlined functions only, so their calling convention (-Wpsabi) does not matter. */
+/* vector: 16 lanes of f32, by the compilers' vector types; every arithmetic operation is the IEEE one, lane
+ * by lane. For lanes_*.c alone, each of which is compiled for another instruction set: the compiler splits 16
+ * lanes as needed. Two operations are written with intrinsics where there are any: the fused multiply-add,
+ * and the product of bf16 pairs. Vectors are passed between inlined functions only, so their calling
+ * convention (-Wpsabi) does not matter. */
 #ifndef CTL_CPU_VECTOR_H
 #define CTL_CPU_VECTOR_H
 
@@ -24,23 +25,37 @@ typedef uint16_t halves __attribute__((vector_size(32)));
 #define INLINE static inline __attribute__((always_inline))
 enum { LANES = 16 };
 
-INLINE lanes splat(float x) { return x - (lanes){0}; }
-INLINE words splat_word(uint32_t x) { return x - (words){0}; }
+INLINE lanes splat(float x) {
+    return x - (lanes){0};
+}
+INLINE words splat_word(uint32_t x) {
+    return x - (words){0};
+}
 INLINE lanes load(const float *p) {
     lanes v;
     memcpy(&v, p, sizeof v);
     return v;
 }
-INLINE void store(float *p, lanes v) { memcpy(p, &v, sizeof v); }
+INLINE void store(float *p, lanes v) {
+    memcpy(p, &v, sizeof v);
+}
 INLINE words load_words(const uint32_t *p) {
     words v;
     memcpy(&v, p, sizeof v);
     return v;
 }
-INLINE void store_words(uint32_t *p, words v) { memcpy(p, &v, sizeof v); }
-INLINE words as_words(lanes v) { return (words)v; }
-INLINE lanes as_lanes(words v) { return (lanes)v; }
-INLINE lanes select(ints mask, lanes a, lanes b) { return as_lanes(((words)mask & as_words(a)) | (~(words)mask & as_words(b))); }
+INLINE void store_words(uint32_t *p, words v) {
+    memcpy(p, &v, sizeof v);
+}
+INLINE words as_words(lanes v) {
+    return (words)v;
+}
+INLINE lanes as_lanes(words v) {
+    return (lanes)v;
+}
+INLINE lanes select(ints mask, lanes a, lanes b) {
+    return as_lanes(((words)mask & as_words(a)) | (~(words)mask & as_words(b)));
+}
 INLINE lanes larger(lanes a, lanes b) {
 #if defined(__AVX512F__)
     return (lanes)_mm512_max_ps((__m512)a, (__m512)b);
@@ -53,7 +68,10 @@ INLINE lanes fused(lanes a, lanes b, lanes c) { /* a * b + c, rounded once where
 #if defined(__AVX512F__)
     return (lanes)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
 #elif defined(__FMA__)
-    union { lanes v; __m256 h[2]; } x = {a}, y = {b}, z = {c};
+    union {
+        lanes v;
+        __m256 h[2];
+    } x = {a}, y = {b}, z = {c};
     z.h[0] = _mm256_fmadd_ps(x.h[0], y.h[0], z.h[0]);
     z.h[1] = _mm256_fmadd_ps(x.h[1], y.h[1], z.h[1]);
     return z.v;
@@ -73,8 +91,8 @@ INLINE lanes fused_pairs(words a, words b, lanes c) {
 }
 
 /* ---- bf16 ---- */
-/* Rounded to nearest even, as bits in the high halves (the low halves are not cleared). NaN stays NaN when its payload has
- * the form that arithmetic gives it; values from outside go through round_any. */
+/* Rounded to nearest even, as bits in the high halves (the low halves are not cleared). NaN stays NaN when
+ * its payload has the form that arithmetic gives it; values from outside go through round_any. */
 INLINE words round_high(lanes v) {
     words u = as_words(v);
     return u + 0x7fffu + (u >> 16 & 1u);
@@ -89,11 +107,19 @@ INLINE words round_any(lanes v) {
 #define CTL_MASKS 0
 #endif
 #if CTL_MASKS
-INLINE halves narrow(words high) { return (halves)_mm512_cvtepi32_epi16((__m512i)(high >> 16)); }
-INLINE words widen(halves h) { return (words)_mm512_cvtepu16_epi32((__m256i)h); }
+INLINE halves narrow(words high) {
+    return (halves)_mm512_cvtepi32_epi16((__m512i)(high >> 16));
+}
+INLINE words widen(halves h) {
+    return (words)_mm512_cvtepu16_epi32((__m256i)h);
+}
 #else
-INLINE halves narrow(words high) { return __builtin_convertvector(high >> 16, halves); }
-INLINE words widen(halves h) { return __builtin_convertvector(h, words); }
+INLINE halves narrow(words high) {
+    return __builtin_convertvector(high >> 16, halves);
+}
+INLINE words widen(halves h) {
+    return __builtin_convertvector(h, words);
+}
 #endif
 INLINE words load_halves(const uint16_t *p) { /* each in the low half of a word */
     halves h;
@@ -103,9 +129,15 @@ INLINE words load_halves(const uint16_t *p) { /* each in the low half of a word 
 
 /* ---- the ends of rows: n elements, more than a vector holds counting as all ---- */
 #if CTL_MASKS
-INLINE uint32_t first_lanes(int64_t n) { return _bzhi_u32(UINT32_MAX, (unsigned)(n > 32 ? 32 : n)); }
-INLINE lanes load_n(const float *p, int64_t n) { return (lanes)_mm512_maskz_loadu_ps((__mmask16)first_lanes(n), p); }
-INLINE void store_n(float *p, lanes v, int64_t n) { _mm512_mask_storeu_ps(p, (__mmask16)first_lanes(n), (__m512)v); }
+INLINE uint32_t first_lanes(int64_t n) {
+    return _bzhi_u32(UINT32_MAX, (unsigned)(n > 32 ? 32 : n));
+}
+INLINE lanes load_n(const float *p, int64_t n) {
+    return (lanes)_mm512_maskz_loadu_ps((__mmask16)first_lanes(n), p);
+}
+INLINE void store_n(float *p, lanes v, int64_t n) {
+    _mm512_mask_storeu_ps(p, (__mmask16)first_lanes(n), (__m512)v);
+}
 INLINE words load_halves_n(const uint16_t *p, int64_t n) {
     return widen((halves)_mm256_maskz_loadu_epi16((__mmask16)first_lanes(n), p));
 }
@@ -123,8 +155,10 @@ INLINE lanes load_n(const float *p, int64_t n) {
     return v;
 }
 INLINE void store_n(float *p, lanes v, int64_t n) {
-    if (n >= LANES) store(p, v);
-    else memcpy(p, &v, (size_t)n * sizeof *p);
+    if (n >= LANES)
+        store(p, v);
+    else
+        memcpy(p, &v, (size_t)n * sizeof *p);
 }
 INLINE words load_halves_n(const uint16_t *p, int64_t n) {
     if (n >= LANES) return load_halves(p);
@@ -133,13 +167,17 @@ INLINE words load_halves_n(const uint16_t *p, int64_t n) {
     return widen(h);
 }
 INLINE void store_halves_n(uint16_t *p, halves h, int64_t n) {
-    if (n >= LANES) memcpy(p, &h, sizeof h);
-    else memcpy(p, &h, (size_t)n * sizeof *p);
+    if (n >= LANES)
+        memcpy(p, &h, sizeof h);
+    else
+        memcpy(p, &h, (size_t)n * sizeof *p);
 }
 INLINE words load_pairs_n(const uint16_t *p, int64_t n) {
     words v = {0};
-    if (n >= 2 * LANES) memcpy(&v, p, sizeof v);
-    else memcpy(&v, p, (size_t)n * sizeof *p);
+    if (n >= 2 * LANES)
+        memcpy(&v, p, sizeof v);
+    else
+        memcpy(&v, p, (size_t)n * sizeof *p);
     return v;
 }
 #endif
@@ -148,8 +186,10 @@ INLINE lanes load_real(const void *p, int64_t at, bool bf16, int64_t n) {
     return load_n((const float *)p + at, n);
 }
 INLINE void store_real(void *p, int64_t at, bool bf16, lanes v, int64_t n) {
-    if (bf16) store_halves_n((uint16_t *)p + at, narrow(round_any(v)), n);
-    else store_n((float *)p + at, v, n);
+    if (bf16)
+        store_halves_n((uint16_t *)p + at, narrow(round_any(v)), n);
+    else
+        store_n((float *)p + at, v, n);
 }
 
 /* ---- reductions: a fixed tree ---- */
@@ -161,13 +201,14 @@ INLINE float sum_lanes(lanes v) {
     return v[0];
 }
 
-/* Two values as the dwords of pairs: first low. Rounded as by round_high, or by the machine, which also flushes
- * numbers below 2^-126 to 0. */
+/* Two values as the dwords of pairs: first low. Rounded as by round_high, or by the machine, which also
+ * flushes numbers below 2^-126 to 0. */
 INLINE words pair(lanes first, lanes second) {
 #if defined(__AVX512BF16__)
-    const __m512i interleaved = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5,
-                                                 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    return (words)_mm512_permutexvar_epi16(interleaved, (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first));
+    const __m512i interleaved = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8,
+                                                 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return (words)_mm512_permutexvar_epi16(interleaved,
+                                           (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first));
 #else
     return round_high(first) >> 16 | (round_high(second) & 0xffff0000u);
 #endif
@@ -181,9 +222,9 @@ INLINE halves narrow_lanes(lanes v) { /* the same bits as pair's */
 }
 
 /* ---- 2^x ---- */
-/* x = n + f with n whole and |f| <= 1/2: 2^f by the polynomial of degree 6 that meets it at the Chebyshev nodes (relative
- * error 3e-9), times 2^n. Exact 0 from -200 down, and where it has no scaling instruction from -125 down; NaN stays NaN; x
- * must be below 127.5. */
+/* x = n + f with n whole and |f| <= 1/2: 2^f by the polynomial of degree 6 that meets it at the Chebyshev
+ * nodes (relative error 3e-9), times 2^n. Exact 0 from -200 down, and where it has no scaling instruction
+ * from -125 down; NaN stays NaN; x must be below 127.5. */
 INLINE lanes exp2_polynomial(lanes f) {
     lanes p = splat(0.0001546144469646172f);
     p = fused(p, f, splat(0.0013400428177419153f));
@@ -207,7 +248,8 @@ INLINE lanes exp2_lanes(lanes x) {
 }
 
 /* ---- the natural logarithm of numbers above 2^-126 ---- */
-/* x = m 2^e with m in [sqrt(1/2), sqrt(2)); log m = 2 artanh((m - 1) / (m + 1)) by its series up to the ninth power. */
+/* x = m 2^e with m in [sqrt(1/2), sqrt(2)); log m = 2 artanh((m - 1) / (m + 1)) by its series up to the ninth
+ * power. */
 INLINE lanes log_lanes(lanes x) {
     words shifted = as_words(x) - 0x3f3504f3u; /* the bits of sqrt(1/2) */
     lanes e = __builtin_convertvector((ints)shifted >> 23, lanes);
