@@ -227,11 +227,13 @@ static void take_epilogue(ctl_grouping *u, ctl_node_id product, const ctl_node_i
     v->result[0] = end;
 }
 
-/* Results of fused tasks, rounded by the task where only a cast reads them. */
+/* Results of fused tasks, rounded by the task where only a cast reads them; but the head sums its weight's gradient over
+ * chunks of rows, in f32. */
 static void take_result(ctl_grouping *u, ctl_node_id task, uint32_t which, ctl_node_id id,
                         const ctl_node_id *sole) {
     ctl_node_id end = id;
-    if (u->value[id].uses == 1 && sole[id] != CTL_NONE && rounds(u, sole[id])) {
+    bool summed = at(u, task)->op == OP_HEAD && which == 2;
+    if (!summed && u->value[id].uses == 1 && sole[id] != CTL_NONE && rounds(u, sole[id])) {
         end = sole[id];
         absorb(u, task, id, end);
     }
