@@ -299,8 +299,9 @@ static void test_operations(void **state) {
         }
         if (!present[ops[k].op] && !vanishes(ops[k].op)) fail_msg("no final graph has %s", ctl_op_name(ops[k].op));
     }
-    bench_run(&b);
+    size_t wrong = bench_run(&b);
     bench_close(&b);
+    assert_int_equal(wrong, 0);
 }
 
 int main(void) {
