@@ -8,6 +8,7 @@ typedef struct overlay {
     ctl_lowering *l;
     const int8_t *timeline_of;
     uint32_t *now_in; /* of each buffer: the one that it has become */
+    bool *kept;       /* of each buffer: the host reads it after the last task, which is no use that ends there */
     ctl_map known;    /* answers by (kernel, operand, result) */
 } overlay;
 
@@ -54,13 +55,22 @@ static void overlay_task(overlay *o, const ctl_task *t, int32_t now) {
             if ((t->writes >> from & 1) || !alone_in_buffer(o, t, from)) continue;
             uint32_t operand = find(o, t->operands[from].buffer);
             ctl_buffer *a = &o->l->buffers.at[operand], *b = &o->l->buffers.at[result];
-            if (a->last != now || o->timeline_of[operand] != o->timeline_of[result]) continue;
+            if (o->kept[operand] || a->last != now || o->timeline_of[operand] != o->timeline_of[result]) continue;
             if (!same_shape(&t->operands[from], &t->operands[to]) || !kernel_allows(o, t, from, to)) continue;
             a->last = b->last;
             b->first = b->last = -1, b->bytes = 0;
             o->now_in[result] = operand;
+            o->kept[operand] = o->kept[result];
             break;
         }
+    }
+}
+
+static void note_kept(overlay *o) {
+    for (size_t k = 0; k < o->l->hosts.noutputs; k++) {
+        const ctl_program_output *out = &o->l->hosts.outputs[k];
+        if (out->forward.buffer != UINT32_MAX) o->kept[out->forward.buffer] = true;
+        if (out->evaluate.buffer != UINT32_MAX) o->kept[out->evaluate.buffer] = true;
     }
 }
 
@@ -68,6 +78,8 @@ void ctl_lower_overlay(ctl_lowering *l, const int8_t *timeline_of) {
     overlay o = {.l = l, .timeline_of = timeline_of, .known = {.arena = l->arena}};
     o.now_in = CTL_NEW_ARRAY(l->arena, uint32_t, l->buffers.n);
     for (uint32_t k = 0; k < l->buffers.n; k++) o.now_in[k] = k;
+    o.kept = CTL_NEW_ARRAY(l->arena, bool, l->buffers.n);
+    note_kept(&o);
     for (int list = 0; list < RUN_COUNT; list++) {
         int32_t base = list == RUN_BACKWARD ? (int32_t)l->run[RUN_FORWARD].n : 0;
         for (size_t k = 0; k < l->run[list].n; k++)
