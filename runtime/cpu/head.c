@@ -9,9 +9,10 @@
 enum { X, W, LABELS, NORMALISER, LOSS, DX, DW, OPERANDS, IGNORED = -100 };
 
 int64_t ctl_cpu_head_chunk(int64_t rows, int64_t vocab) {
-    const int64_t logits = 1 << 21; /* 8 MiB */
-    int64_t chunk = logits / (vocab > 0 ? vocab : 1) / 64 * 64;
-    if (chunk < 128) chunk = 128; /* fewer rows would cost products their rate */
+    const int64_t small = 1 << 21, most = 1 << 24; /* logits: 8 and 64 MiB */
+    int64_t chunk = small / (vocab > 0 ? vocab : 1) / 64 * 64;
+    /* Products of 256 rows run an eighth faster than of 128, and those an eighth faster than of 64. */
+    if (chunk < 256) chunk = vocab <= most / 256 ? 256 : 128;
     return chunk < rows ? chunk : rows;
 }
 
