@@ -230,6 +230,9 @@ static void plant(bench *b, uint64_t seed) {
     bench_add(b, name, seed % 2 ? CTL_BF16 : CTL_F32, NULL);
 }
 
+/* Seeds that found defects; what those were stands in test_backend_edges.c. */
+static const uint64_t once_wrong[] = {109, 627, 820, 1194, 1202};
+
 static void test_random_graphs(void **state) {
     (void)state;
     const char *only = getenv("CTL_TEST_SEED");
@@ -238,6 +241,7 @@ static void test_random_graphs(void **state) {
     for (int begin = 0; begin < most; begin += 2 * GRAPHS) { /* no more code at once than memory likes */
         bench b;
         bench_open(&b);
+        for (size_t k = 0; k < CTL_COUNT(once_wrong) && !begin && !only; k++) plant(&b, once_wrong[k]);
         for (int k = begin; k < begin + 2 * GRAPHS && k < most; k++)
             if (!only || k == 0) plant(&b, only ? strtoull(only, NULL, 10) : (uint64_t)k);
         if (b.trials.n) wrong += bench_run(&b);

@@ -7,7 +7,7 @@
 #include "runtime/program.h"
 
 /* SUM and ROWMAX have the lanes of rowprog.h under every compute: column j goes to lane j mod 16, lanes meet
- * in a tree. */
+ * in a tree. What MAX, MIN and ROWMAX make of NaN is written there too. */
 enum { LANES = 16 };
 
 static double row_sum(const ctl_reference *r, const double *x, int64_t cols) {
@@ -19,9 +19,9 @@ static double row_sum(const ctl_reference *r, const double *x, int64_t cols) {
 }
 
 static double row_max(const double *x, int64_t cols) {
-    double most = x[0];
-    for (int64_t j = 1; j < cols; j++)
-        if (x[j] > most || isnan(x[j])) most = x[j];
+    double most = -INFINITY;
+    for (int64_t j = 0; j < cols; j++)
+        if (x[j] > most) most = x[j];
     return most;
 }
 
@@ -77,8 +77,8 @@ static double apply(const ctl_reference *r, const ctl_node *n, double a, double 
     case OP_DIV: return a / b;
     case OP_MOD: return modulo(r, a, b);
     case OP_POW: return pow(a, b);
-    case OP_MAX: return a > b || isnan(a) ? a : b;
-    case OP_MIN: return a < b || isnan(a) ? a : b;
+    case OP_MAX: return a > b ? a : b;
+    case OP_MIN: return a < b ? a : b;
     case OP_LT: return a < b;
     case OP_LE: return a <= b;
     case OP_EQ: return a == b;
