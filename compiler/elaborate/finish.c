@@ -151,7 +151,7 @@ ctl_graph *ctl_finish(ctl_elab *e, ctl_instance *root) {
     out->sequence = draft->sequence, out->drop_sites = draft->drop_sites;
     for (size_t k = 0; k < draft->params.n; k++) {
         ctl_param p = draft->params.at[k];
-        p.node = CTL_NONE;
+        p.node = CTL_NONE; /* one that nothing uses keeps its place in the list: files may hold it */
         CTL_PUSH(e->arena, &out->params, p);
     }
     for (size_t k = 0; k < draft->inputs.n; k++) {
@@ -192,8 +192,12 @@ ctl_graph *ctl_finish(ctl_elab *e, ctl_instance *root) {
     }
     for (size_t k = 0; k < out->params.n; k++) {
         ctl_param *p = &out->params.at[k];
-        if (p->init == INIT_VALUE) p->init_node = finish_value(&f, p->init_node);
-        /* A parameter that nothing uses keeps its place in the list: files may hold it. */
+        if (p->init != INIT_VALUE) continue;
+        p->init_node = finish_value(&f, p->init_node);
+        if (p->init_node == CTL_NONE || out->at[p->init_node].rate == RATE_LOAD) continue;
+        ctl_error(e->sink, CTL_E0304, p->span, "begin from frozen weights, or from numbers",
+                  "`%s` would begin from weights that are themselves trained", p->name);
+        return NULL; /* the other instances would say the same */
     }
     return out;
 }

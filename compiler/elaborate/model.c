@@ -3,17 +3,22 @@
 
 static const ctl_decl *choose_tune(ctl_elab *e, const ctl_loaded *main) {
     const ctl_decl *found = NULL, *unnamed = NULL;
-    size_t n = 0;
+    size_t n = 0, nameless = 0;
     ctl_text names = {.arena = e->arena};
     for (size_t k = 0; k < main->ast->ndecls; k++) {
         const ctl_decl *d = main->ast->decls[k];
         if (d->kind != DECL_TUNE) continue;
         n++;
         if (d->name) ctl_text_add(&names, "%s%s", names.n ? ", " : "", d->name);
-        else unnamed = d;
+        else unnamed = d, nameless++;
         if (e->options->tune ? d->name && strcmp(d->name, e->options->tune) == 0 : true) found = d;
     }
     if (!e->options->tune && n > 1) found = unnamed;
+    if (nameless > 1) {
+        ctl_error(e->sink, CTL_E0501, unnamed->span, "name them: `tune NAME = MODEL ..`", "the spec has %zu tune blocks without a name",
+                  nameless);
+        return NULL;
+    }
     if (found) return found;
     if (n == 0)
         ctl_error(e->sink, CTL_E0501, main->ast->ndecls ? main->ast->decls[main->ast->ndecls - 1]->span : CTL_NO_SPAN,
@@ -27,9 +32,8 @@ static const ctl_decl *choose_tune(ctl_elab *e, const ctl_loaded *main) {
     return NULL;
 }
 
-static const ctl_decl *find_model(ctl_elab *e, const ctl_loaded *main, const ctl_path *path) {
-    const ctl_loaded *where;
-    const ctl_decl *model = ctl_find_decl(e, main, path, DECL_MODEL, &where);
+static const ctl_decl *find_model(ctl_elab *e, const ctl_loaded *main, const ctl_path *path, const ctl_loaded **where) {
+    const ctl_decl *model = ctl_find_decl(e, main, path, DECL_MODEL, where);
     if (model) return model;
     const char *best = NULL, *text = ctl_path_text(e->arena, path);
     int least = 4;
@@ -46,7 +50,8 @@ static const ctl_decl *find_model(ctl_elab *e, const ctl_loaded *main, const ctl
 }
 
 static ctl_instance *build(ctl_elab *e, const ctl_loaded *main, const ctl_decl *tune) {
-    const ctl_decl *model = find_model(e, main, &tune->target);
+    const ctl_loaded *home, *where; /* of the model's line, and of its net */
+    const ctl_decl *model = find_model(e, main, &tune->target, &home);
     if (!model) return NULL;
     if (model->value->kind != EXPR_CALL) {
         ctl_error(e->sink, CTL_E0501, model->span, "`model NAME = NET(; ..)`", "a model is a call of a net");
@@ -56,8 +61,8 @@ static ctl_instance *build(ctl_elab *e, const ctl_loaded *main, const ctl_decl *
     e->module = main;
     ctl_read_settings(e, tune, model->value);
     if (e->sink->errors) return NULL;
-    const ctl_loaded *where;
-    const ctl_decl *net = ctl_find_decl(e, main, &model->value->path, DECL_NET, &where);
+    e->module = home;
+    const ctl_decl *net = ctl_find_decl(e, home, &model->value->path, DECL_NET, &where);
     if (!net || net->kind != DECL_NET) {
         ctl_error(e->sink, CTL_E0203, model->value->path.span, NULL, "no net is called `%s`",
                   ctl_path_text(e->arena, &model->value->path));

@@ -3,6 +3,24 @@
 #include "compiler/elaborate/internal.h"
 #include "compiler/syntax/stdlib.h"
 
+static void enter_names(ctl_elab *e, ctl_map *names, const ctl_parameter *list, size_t n) {
+    for (size_t k = 0; k < n; k++) {
+        const ctl_parameter *twin = ctl_map_get(names, list[k].name);
+        if (twin) {
+            ctl_error(e->sink, CTL_E0202, list[k].span, "give one of the two another name", "`%s` is declared twice", list[k].name);
+            ctl_note(e->sink, twin->span, "the first declaration is here");
+        } else ctl_map_put(names, list[k].name, (void *)&list[k]);
+    }
+}
+
+/* Inputs and parameters are names of one body; a result may be an input. */
+static void check_signature(ctl_elab *e, const ctl_decl *d) {
+    ctl_map names = {.arena = e->arena}, results = {.arena = e->arena};
+    enter_names(e, &names, d->inputs, d->ninputs);
+    enter_names(e, &names, d->params, d->nparams);
+    enter_names(e, &results, d->outputs, d->noutputs);
+}
+
 static void enter_decls(ctl_elab *e, ctl_loaded *m) {
     m->decls.arena = e->arena;
     for (size_t k = 0; k < m->ast->ndecls; k++) {
@@ -13,6 +31,7 @@ static void enter_decls(ctl_elab *e, ctl_loaded *m) {
             if (import) CTL_PUSH(e->arena, &m->imports, import);
             continue;
         }
+        check_signature(e, d);
         if (!d->name) continue;
         const ctl_decl *twin = ctl_map_get(&m->decls, d->name);
         if (twin) {

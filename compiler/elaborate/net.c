@@ -6,13 +6,17 @@ static const ctl_value failed = {.kind = VALUE_ERROR};
 /* ---- finding what a call names ---- */
 static const ctl_decl *decl_in(const ctl_loaded *module, const char *name) { return ctl_map_get(&module->decls, name); }
 
+static bool fits(const ctl_decl *d, ctl_decl_kind kind) {
+    return d->kind == kind || (kind == DECL_NET && d->kind == DECL_FN);
+}
+
 const ctl_decl *ctl_find_decl(ctl_elab *e, const ctl_loaded *module, const ctl_path *path, ctl_decl_kind kind,
                               const ctl_loaded **where) {
     const ctl_decl *found = NULL;
     *where = module;
     if (path->n == 1 && path->seg[0].kind == SEG_NAME) {
         found = decl_in(module, path->seg[0].name);
-        if (!found && strcmp(module->name, "nn") != 0) {
+        if ((!found || !fits(found, kind)) && strcmp(module->name, "nn") != 0) { /* a control linear hides no net linear */
             ctl_loaded *nn = ctl_load_module(e, "nn", path->span);
             if (nn && (found = decl_in(nn, path->seg[0].name))) *where = nn;
         }
@@ -23,9 +27,7 @@ const ctl_decl *ctl_find_decl(ctl_elab *e, const ctl_loaded *module, const ctl_p
                 found = decl_in(*where, path->seg[1].name);
             }
     }
-    if (!found) return NULL;
-    bool fits = found->kind == kind || (kind == DECL_NET && found->kind == DECL_FN);
-    return fits ? found : NULL;
+    return found && fits(found, kind) ? found : NULL;
 }
 
 static void unknown_callee(ctl_elab *e, const ctl_expr *call) {
@@ -374,24 +376,29 @@ static void run_weight(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s) {
         }
     }
     for (size_t k = 0; k < s->npaths; k++) {
+        ctl_param param = {.rows = dims[0], .cols = dims[1], .ndims = s->ndims, .trained = e->control != NULL,
+                           .made_by_control = e->control != NULL, .grad = CTL_NONE, .span = s->paths[k].span};
+        weight_init(e, scope, s->init, &param); /* before the weight has its name: it does not begin from itself */
         ctl_entity *entity = ctl_declare(e, scope, NULL, &s->paths[k], ENTITY_WEIGHT);
         if (!entity) continue;
         ctl_entity *twin = ctl_map_get(&e->weight_paths, entity->path);
         if (twin) {
-            const ctl_entity *first = twin;
+            /* What the user can change is the call that the weight comes with, unless it is the control's own. */
+            const ctl_entity *first = twin->parent;
             while (first->parent && first->kind != ENTITY_INSTANCE) first = first->parent;
-            bool own = e->making && !e->making->labelled; /* then the call is what the user can label */
+            const ctl_scope *body = scope;
+            while (body->iteration && body->parent) body = body->parent;
+            bool own = e->making && e->making->outer && body->names == e->making->entity;
             ctl_error(e->sink, CTL_E0214, own ? e->making->entity->span : s->paths[k].span,
-                      "label one of the two: `name: net(..)`", "two weights would be called `%s`", entity->path);
+                      own && e->making->labelled ? "give one of the two another label; in a loop, an index: `name[i]: net(..)`"
+                                                 : "label one of the two: `name: net(..)`",
+                      "two weights would be called `%s`", entity->path);
             ctl_note(e->sink, own ? first->span : twin->span, "the first comes from here");
             if (e->making) e->making->broken = true;
             return;
         }
         ctl_map_put(&e->weight_paths, entity->path, entity);
-        ctl_param param = {.name = entity->path, .rows = dims[0], .cols = dims[1], .ndims = s->ndims,
-                           .trained = e->control != NULL, .made_by_control = e->control != NULL, .grad = CTL_NONE,
-                           .span = s->paths[k].span};
-        weight_init(e, scope, s->init, &param);
+        param.name = entity->path;
         CTL_PUSH(e->arena, &e->draft->params, param);
         size_t number = e->draft->params.n - 1;
         ctl_node_id id = ctl_emit(e, s->paths[k].span, OP_PARAM, 0, NULL, (int64_t)number, 0, 0).node;
@@ -411,7 +418,10 @@ static void run_value(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s) {
 static void run_for(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s) {
     int64_t lo, hi;
     if (!ctl_eval_int(e, scope, s->lo, "a loop's begin", &lo) || !ctl_eval_int(e, scope, s->hi, "a loop's end", &hi)) return;
-    if (e->depth >= CTL_MOST_NESTED) return;
+    if (e->depth >= CTL_MOST_NESTED) {
+        ctl_error(e->sink, CTL_E0219, s->span, NULL, "loops and nets are nested more than %d deep", CTL_MOST_NESTED);
+        return;
+    }
     e->depth++;
     for (int64_t i = lo; i < hi && e->steps < CTL_MOST_STEPS; i++) {
         int before = e->sink->errors;

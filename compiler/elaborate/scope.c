@@ -119,7 +119,7 @@ ctl_entity *ctl_resolve(ctl_elab *e, ctl_scope *scope, const ctl_path *path, siz
 
 const char *ctl_nearest(ctl_elab *e, ctl_scope *scope, const char *name) {
     const char *best = NULL;
-    int least = 3;
+    int least = strlen(name) < 3 ? (int)strlen(name) : 3; /* no name is near when every letter differs */
     for (const ctl_scope *s = scope; s; s = s->parent)
         for (size_t i = 0; i < s->names->order.n; i++) {
             int d = ctl_edit_distance(name, s->names->order.at[i]->name, least - 1);
@@ -198,6 +198,11 @@ ctl_entity *ctl_declare(ctl_elab *e, ctl_scope *scope, ctl_entity *root, const c
     for (size_t i = 0; i < path->n; i++) {
         const char *key = segment_key(e, scope, &path->seg[i]);
         if (!key) return NULL;
+        if (key[0] == '[' && key[1] == '-') {
+            ctl_error(e->sink, CTL_E0205, path->seg[i].span, NULL, "an index is a whole number from 0; nothing can be called `%s%s`",
+                      at->name, key);
+            return NULL;
+        }
         bool is_last = i + 1 == path->n;
         ctl_entity *child = ctl_entity_child(at, key);
         if (child && is_last) {

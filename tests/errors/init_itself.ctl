@@ -1,0 +1,12 @@
+net t(x: d, target: d; d) -> y, loss {
+    weight w : [d] init w
+    y <- x * w
+    loss <- mse(y, target)
+}
+control c() on t {
+    train **
+}
+model m = t(; d = 4)
+tune m with c() {
+    tokens 2 x 4
+}
