@@ -6,8 +6,8 @@
  * Repeats go down: a MAP, REDUCE or view of columns whose operands all repeat rows as often (or have one row)
  * is done once a row and then repeated, so rope's tables are computed once a token, not once a head.
  *
- * Rules keep the bits of real numbers but for the sign of a zero, constants, which are folded in double, and
- * quotients by what has a reciprocal already. */
+ * Rules keep the bits of real numbers but for the sign of a zero, constants, which are folded in double,
+ * quotients by what has a reciprocal already, and powers with known exponents. */
 #include <math.h>
 
 #include "compiler/passes/rewrite.h"
@@ -133,6 +133,26 @@ static ctl_node_id fold_quotient(ctl_rewrite *r, const ctl_node *n) {
     return found == CTL_NONE ? CTL_NONE : make2(r, n, OP_MUL, n->in[0], found);
 }
 
+/* A whole power is a product, of negative numbers too; a half is a root. CTL_NONE where b is no such number. */
+static ctl_node_id fold_power(ctl_rewrite *r, const ctl_node *n) {
+    enum { MOST_POWER = 1024 };
+    ctl_node_id a = n->in[0], product = CTL_NONE;
+    if (!is_op(r, n->in[1], OP_CONST)) return CTL_NONE;
+    double b = get(r, n->in[1])->f;
+    if (b == 1) return itself(r, a);
+    if (b == 0.5) return make1(r, n, OP_SQRT, a, 0, 0);
+    if (b == -0.5) return make1(r, n, OP_RSQRT, a, 0, 0);
+    if (b == 0) return make2(r, n, OP_EQ, a, a); /* ones, of a's shape */
+    if (b != floor(b) || fabs(b) > MOST_POWER) return CTL_NONE;
+    for (int times = (int)fabs(b); times; times /= 2) { /* a is squared as often as times is halved */
+        if (times % 2) product = product == CTL_NONE ? a : make2(r, n, OP_MUL, product, a);
+        if (times > 1) a = make2(r, n, OP_MUL, a, a);
+    }
+    if (b > 0) return product;
+    ctl_node one = {.op = OP_CONST, .f = 1, .span = n->span, .path = n->path};
+    return make2(r, n, OP_DIV, ctl_rewrite_node(r, &one), product);
+}
+
 static ctl_node_id fold_map(ctl_rewrite *r, const ctl_node *n) {
     ctl_node_id a = n->in[0], b = n->nin > 1 ? n->in[1] : CTL_NONE;
     switch (n->op) {
@@ -155,7 +175,7 @@ static ctl_node_id fold_map(ctl_rewrite *r, const ctl_node *n) {
         if (is_const(r, b, -1)) return make1(r, n, OP_NEG, a, 0, 0);
         return CTL_NONE;
     case OP_DIV: return is_const(r, b, 1) ? itself(r, a) : fold_quotient(r, n);
-    case OP_POW: return is_const(r, b, 1) ? itself(r, a) : CTL_NONE;
+    case OP_POW: return fold_power(r, n);
     case OP_DROP: return n->f == 0 ? itself(r, a) : CTL_NONE;
     case OP_STATE: return is_op(r, a, OP_STATE) ? a : CTL_NONE;
     case OP_CAST:
