@@ -226,6 +226,10 @@ static ctl_value loss(call_args *c, bool entropy) {
                   ctl_shape_text(c->e, x), ctl_shape_text(c->e, y));
         return failed;
     }
+    if (a->space == SPACE_NONE) { /* every micro-step of a batch would add it anew */
+        ctl_error(c->e->sink, CTL_E0303, c->span, NULL, "mse compares values of rows; %s is of weights", ctl_shape_text(c->e, x));
+        return failed;
+    }
     ctl_node_id before = (ctl_node_id)c->e->draft->n;
     ctl_node_id v = entropy ? ctl_build_cross_entropy(c->e->draft, x, x, y) : ctl_build_mse(c->e->draft, x, x, y);
     for (ctl_node_id k = before; k < c->e->draft->n; k++) c->e->draft->at[k].span = c->span;

@@ -42,8 +42,8 @@ ctl_node_id ctl_build_mse(ctl_graph *g, ctl_node_id like, ctl_node_id y, ctl_nod
     if (y == CTL_NONE || target == CTL_NONE) return CTL_NONE;
     ctl_node_id error = CTL_B2(g, like, OP_SUB, y, target);
     ctl_node_id rows = CTL_B1(g, like, OP_SUM, CTL_B2(g, like, OP_MUL, error, error));
-    ctl_node_id mean =
-        CTL_B2(g, like, OP_DIV, CTL_B1(g, like, OP_COLSUM, rows), ctl_build_const(g, (double)g->at[y].cols));
+    double columns = (double)g->at[y].cols * g->at[y].split; /* of a row of the space: the normaliser counts those */
+    ctl_node_id mean = CTL_B2(g, like, OP_DIV, CTL_B1(g, like, OP_COLSUM, rows), ctl_build_const(g, columns));
     return CTL_B2(g, like, OP_MUL, mean, build_leaf(g, OP_NORMALISER, 1, 1));
 }
 
