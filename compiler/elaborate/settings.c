@@ -126,6 +126,7 @@ static void set_argument(ctl_elab *e, ctl_expr *call, const char *name, ctl_valu
 }
 
 static void apply_set(ctl_elab *e, const ctl_decl *tune, ctl_expr *model_call, const char *setting) {
+    static const char digits[] = "0123456789";
     const char *eq = strchr(setting, '=');
     if (!eq || eq == setting || !eq[1]) {
         ctl_error(e->sink, CTL_E0506, CTL_NO_SPAN, "--set lr=1e-4", "`--set %s` is not key=value", setting);
@@ -135,11 +136,10 @@ static void apply_set(ctl_elab *e, const ctl_decl *tune, ctl_expr *model_call, c
     ctl_value v = parse_value(text);
     const char *dot = strrchr(key, '.');
     if (strcmp(key, "tokens") == 0) {
-        char *end;
-        double a = strtod(text, &end), b = 0;
-        if (*end == 'x') b = strtod(end + 1, &end);
-        if (*end || !set_tokens(e, a, b, CTL_NO_SPAN))
-            if (*end) ctl_error(e->sink, CTL_E0506, CTL_NO_SPAN, "--set tokens=16x1024, --set tokens=16384", "`--set %s`: tokens are AxB or N", setting);
+        size_t n = strspn(text, digits), m = text[n] == 'x' ? strspn(text + n + 1, digits) : 0;
+        bool whole = n && !text[n], pair = n && m && !text[n + 1 + m];
+        if (whole || pair) set_tokens(e, strtod(ctl_strndup(e->arena, text, n), NULL), pair ? strtod(text + n + 1, NULL) : 0, CTL_NO_SPAN);
+        else ctl_error(e->sink, CTL_E0506, CTL_NO_SPAN, "--set tokens=16x1024, --set tokens=16384", "`--set %s`: tokens are AxB or N", setting);
     } else if (strcmp(key, "compute") == 0) {
         set_compute(e, text, CTL_NO_SPAN);
     } else if (strcmp(key, "memory") == 0) {
