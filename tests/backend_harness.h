@@ -39,6 +39,7 @@ typedef struct trial { /* one graph with its two programs */
     ctl_dtype compute;
     double normaliser;
     bool ignore_all; /* no label counts */
+    ctl_op op;       /* of tests of one operation */
     ctl_program *program[2]; /* fused, unfused */
     const ctl_rowprog *const *rows[2];
 } trial;

@@ -67,27 +67,25 @@ static ctl_node_id apply(fixture *f, ctl_op op, uint32_t n, const ctl_node_id *i
 }
 
 /* Operand `which` is whole, the others are spread in every way; and all of them whole. */
-static void map_case(fixture *f, ctl_op op, uint32_t n, const shape *s) {
+static void map_case(fixture *f, ctl_op op, uint32_t n, const shape *s, int place) {
     const char *kind = kinds_of(op);
-    for (int place = 0; place < PLACES; place++) {
-        ctl_node_id in[3];
-        for (uint32_t k = 0; k < n; k++) in[k] = whole(f, s, place, kind[k]);
-        result_of(f, apply(f, op, n, in));
-        for (uint32_t which = 0; n > 1 && which < n; which++) {
-            for (int spread = 0; spread < 3; spread++) {
-                for (uint32_t k = 0; k < n; k++)
-                    in[k] = k == which   ? whole(f, s, place, kind[k])
-                            : spread == 0 ? row(f, s, place, kind[k])
-                            : spread == 1 ? column(f, place, kind[k])
-                                          : scalar(f, place, kind[k]);
-                result_of(f, apply(f, op, n, in));
+    ctl_node_id in[3] = {0};
+    for (uint32_t k = 0; k < n; k++) in[k] = whole(f, s, place, kind[k]);
+    result_of(f, apply(f, op, n, in));
+    for (uint32_t which = 0; n > 1 && which < n; which++) {
+        for (int spread = 0; spread < 3; spread++) {
+            for (uint32_t k = 0; k < n; k++) {
+                if (k == which) in[k] = whole(f, s, place, kind[k]);
+                else if (spread == 0) in[k] = row(f, s, place, kind[k]);
+                else in[k] = spread == 1 ? column(f, place, kind[k]) : scalar(f, place, kind[k]);
             }
+            result_of(f, apply(f, op, n, in));
         }
-        for (uint32_t k = 0; n > 1 && k < n; k++) in[k] = k ? row(f, s, place, kind[k]) : column(f, place, kind[k]);
-        if (n > 1) result_of(f, apply(f, op, n, in)); /* nothing whole */
-        in[0] = row(f, s, place, kind[0]);
-        if (n == 1) result_of(f, apply(f, op, 1, in));
     }
+    for (uint32_t k = 0; n > 1 && k < n; k++) in[k] = k ? row(f, s, place, kind[k]) : column(f, place, kind[k]);
+    if (n > 1) result_of(f, apply(f, op, n, in)); /* nothing whole */
+    in[0] = row(f, s, place, kind[0]);
+    if (n == 1) result_of(f, apply(f, op, 1, in));
 }
 
 /* ---- the others, one function an operation or two ---- */
@@ -111,47 +109,45 @@ static void leaf_case(fixture *f, ctl_op op, const shape *s) {
     result_of(f, op == OP_EYE ? one(f, OP_SIN, leaf) : mul(f, one(f, OP_SIN, leaf), x));
 }
 
-static void reduce_case(fixture *f, ctl_op op, const shape *s) {
-    for (int place = 0; place < PLACES; place++) {
-        char kind = op == OP_ROWMAX ? 'g' : 'x';
-        ctl_node_id x = whole(f, s, place, kind), y = one(f, op, x);
-        result_of(f, y);
-        result_of(f, mul(f, one(f, OP_TANH, y), x)); /* read back along the row, or by every row */
-        result_of(f, one(f, op, row(f, s, place, kind)));
-    }
+static void reduce_case(fixture *f, ctl_op op, const shape *s, int place) {
+    char kind = op == OP_ROWMAX ? 'g' : 'x';
+    ctl_node_id x = whole(f, s, place, kind), y = one(f, op, x);
+    result_of(f, y);
+    result_of(f, mul(f, one(f, OP_TANH, y), x)); /* read back along the row, or by every row */
+    result_of(f, one(f, op, row(f, s, place, kind)));
 }
 
-static void view_case(fixture *f, ctl_op op, const shape *s) {
+static void view_case(fixture *f, ctl_op op, const shape *s, int place) {
     int64_t c = s->cols;
-    for (int place = 0; place < PLACES; place++) {
-        ctl_node_id x = place == SPLIT ? fx_with(f, OP_SPLIT, rows_of(f, 'x', 12 * c), 2 * c, 0)
-                        : place == ROWS ? rows_of(f, 'x', 2 * c) : leaf_param(f, 'x', 6, 2 * c, place == UPDATE);
-        ctl_node_id fresh = one(f, OP_TANH, x), y = CTL_NONE, z = CTL_NONE; /* of what is stored, and of what is computed */
-        switch (op) {
-        case OP_SPLIT: y = fx_with(f, op, x, c, 0), z = fx_with(f, op, fresh, c, 0); break;
-        case OP_JOIN:
-            if (place == ROWS) x = fx_with(f, OP_SPLIT, x, c, 0), fresh = one(f, OP_TANH, x);
-            y = fx_with(f, op, x, place == ROWS ? 2 * c : 4 * c, 0), z = fx_with(f, op, fresh, place == ROWS ? 2 * c : 12 * c, 0);
-            break;
-        case OP_REPEAT: y = fx_with(f, op, x, 3, 0), z = fx_with(f, op, fresh, 2, 0); break;
-        case OP_COLUMNS: y = fx_with(f, op, x, c / 2, c / 2 + c), z = fx_with(f, op, fresh, 2 * c - 1, 2 * c); break;
-        case OP_CAT:
-            y = cat(f, 3, (const ctl_node_id[]){fresh, fx_with(f, OP_COLUMNS, x, 0, 1), x});
-            z = cat(f, 2, (const ctl_node_id[]){leaf_param(f, 'x', 1, c, place == UPDATE), x});
-            break;
-        default: /* TRANSPOSE, STACK */
-            if (place < LOAD) continue;
-            if (op == OP_TRANSPOSE) y = one(f, op, x), z = one(f, op, fresh);
-            if (op == OP_STACK) {
-                y = ctl_build(f->g, CTL_NONE, op, 2, (const ctl_node_id[]){x, fresh}, NULL, 0);
-                ctl_node_id w = ctl_build(f->g, CTL_NONE, op, 3, (const ctl_node_id[]){leaf_param(f, 'w', 5, 2 * c, false), x, leaf_param(f, 'w', 1, 2 * c, true)}, NULL, 0);
-                z = fx_matmul(f, rows_of(f, 'x', 2 * c), false, w, true);
-            }
-            if (op == OP_TRANSPOSE) result_of(f, one(f, op, leaf_param(f, 'x', 1, c, place == UPDATE)));
+    ctl_node_id x;
+    if (place == SPLIT) x = fx_with(f, OP_SPLIT, rows_of(f, 'x', 12 * c), 2 * c, 0);
+    else x = place == ROWS ? rows_of(f, 'x', 2 * c) : leaf_param(f, 'x', 6, 2 * c, place == UPDATE);
+    ctl_node_id fresh = one(f, OP_TANH, x), y = CTL_NONE, z = CTL_NONE; /* of what is stored, and of what is computed */
+    switch (op) {
+    case OP_SPLIT: y = fx_with(f, op, x, c, 0), z = fx_with(f, op, fresh, c, 0); break;
+    case OP_JOIN:
+        if (place == ROWS) x = fx_with(f, OP_SPLIT, x, c, 0), fresh = one(f, OP_TANH, x);
+        y = fx_with(f, op, x, place == ROWS ? 2 * c : 4 * c, 0), z = fx_with(f, op, fresh, place == ROWS ? 2 * c : 12 * c, 0);
+        break;
+    case OP_REPEAT: y = fx_with(f, op, x, 3, 0), z = fx_with(f, op, fresh, 2, 0); break;
+    case OP_COLUMNS: y = fx_with(f, op, x, c / 2, c / 2 + c), z = fx_with(f, op, fresh, 2 * c - 1, 2 * c); break;
+    case OP_CAT:
+        y = cat(f, 3, (const ctl_node_id[]){fresh, fx_with(f, OP_COLUMNS, x, 0, 1), x});
+        z = cat(f, 2, (const ctl_node_id[]){leaf_param(f, 'x', 1, c, place == UPDATE), x});
+        break;
+    default: /* TRANSPOSE, STACK */
+        if (place < LOAD) return;
+        if (op == OP_TRANSPOSE) y = one(f, op, x), z = one(f, op, fresh);
+        if (op == OP_STACK) {
+            y = ctl_build(f->g, CTL_NONE, op, 2, (const ctl_node_id[]){x, fresh}, NULL, 0);
+            ctl_node_id in[] = {leaf_param(f, 'w', 5, 2 * c, false), x, leaf_param(f, 'w', 1, 2 * c, true)};
+            ctl_node_id w = ctl_build(f->g, CTL_NONE, op, 3, in, NULL, 0);
+            z = fx_matmul(f, rows_of(f, 'x', 2 * c), false, w, true);
         }
-        result_of(f, y), result_of(f, z);
-        result_of(f, mul(f, one(f, OP_SIN, y), number(f, 3)));
+        if (op == OP_TRANSPOSE) result_of(f, one(f, op, leaf_param(f, 'x', 1, c, place == UPDATE)));
     }
+    result_of(f, y), result_of(f, z);
+    result_of(f, mul(f, one(f, OP_SIN, y), number(f, 3)));
 }
 
 static void row_map_case(fixture *f, ctl_op op, const shape *s) {
@@ -235,19 +231,28 @@ static void head_case(fixture *f, const shape *s) {
     }
 }
 
-static void cast_case(fixture *f, const shape *s) {
-    map_case(f, OP_CAST, 1, s);
-    for (int place = 0; place < PLACES; place++) {
-        ctl_node_id narrow = ctl_build_cast(f->g, CTL_NONE, whole(f, s, place, 'x'), CTL_BF16);
-        result_of(f, mul(f, ctl_build_cast(f->g, CTL_NONE, narrow, CTL_REAL), number(f, 3)));
+static void cast_case(fixture *f, const shape *s, int place) {
+    map_case(f, OP_CAST, 1, s, place);
+    ctl_node_id narrow = ctl_build_cast(f->g, CTL_NONE, whole(f, s, place, 'x'), CTL_BF16);
+    result_of(f, mul(f, ctl_build_cast(f->g, CTL_NONE, narrow, CTL_REAL), number(f, 3)));
+}
+
+/* Whether the operation is tried in every place by itself. */
+static bool has_places(ctl_op op) {
+    switch (ctl_op_class_of(op)) {
+    case CLASS_MAP: return op != OP_TOREAL && op != OP_TOINT;
+    case CLASS_REDUCE:
+    case CLASS_COLUMN: return true;
+    case CLASS_VIEW: return op != OP_PART;
+    default: return false;
     }
 }
 
-static void build_case(fixture *f, ctl_op op, uint32_t inputs, const shape *s) {
+static void build_case(fixture *f, ctl_op op, uint32_t inputs, const shape *s, int place) {
     switch (op) {
     case OP_TOREAL:
     case OP_TOINT: integer_case(f, op, s); return;
-    case OP_CAST: cast_case(f, s); return;
+    case OP_CAST: cast_case(f, s, place); return;
     case OP_TAKE:
     case OP_SCATTER: row_map_case(f, op, s); return;
     case OP_MATMUL: product_case(f, s); return;
@@ -259,10 +264,10 @@ static void build_case(fixture *f, ctl_op op, uint32_t inputs, const shape *s) {
     }
     switch (ctl_op_class_of(op)) {
     case CLASS_LEAF: leaf_case(f, op, s); return;
-    case CLASS_MAP: map_case(f, op, inputs, s); return;
+    case CLASS_MAP: map_case(f, op, inputs, s, place); return;
     case CLASS_REDUCE:
-    case CLASS_COLUMN: reduce_case(f, op, s); return;
-    case CLASS_VIEW: view_case(f, op, s); return;
+    case CLASS_COLUMN: reduce_case(f, op, s, place); return;
+    case CLASS_VIEW: view_case(f, op, s, place); return;
     default: fail_msg("no case for %s", ctl_op_name(op));
     }
 }
@@ -286,16 +291,18 @@ static void test_operations(void **state) {
     bench_open(&b);
     for (size_t k = 0; k < CTL_COUNT(ops); k++) {
         bool present[OP_COUNT] = {0};
-        for (size_t j = 0; j < 2 * CTL_COUNT(shapes); j++) {
-            size_t which = j / 2;
+        size_t places = has_places(ops[k].op) ? PLACES : 1, variants = 2 * places * CTL_COUNT(shapes);
+        for (size_t j = 0; j < variants; j++) {
+            size_t which = j / 2 % CTL_COUNT(shapes), place = j / 2 / CTL_COUNT(shapes);
             const shape *s = &shapes[which];
             ctl_dtype compute = j % 2 ? CTL_BF16 : CTL_F32;
-            if (!all && which != (compute == CTL_F32 ? k : 3 * k + 2) % CTL_COUNT(shapes)) continue;
+            if (!all && which != ((compute == CTL_F32 ? 1 : 3) * k + 3 * place) % CTL_COUNT(shapes)) continue;
             char name[100];
-            snprintf(name, sizeof name, "%s, %lld x %lld, %s", ctl_op_name(ops[k].op), (long long)s->rows, (long long)s->cols, ctl_dtype_name(compute));
+            snprintf(name, sizeof name, "%s (%zu), %lld x %lld, %s", ctl_op_name(ops[k].op), place, (long long)s->rows,
+                     (long long)s->cols, ctl_dtype_name(compute));
             fixture *f = bench_graph(&b, s->rows, 0);
-            build_case(f, ops[k].op, ops[k].inputs, s);
-            bench_add(&b, name, compute, present);
+            build_case(f, ops[k].op, ops[k].inputs, s, (int)place);
+            if (f->g->loss != CTL_NONE) bench_add(&b, name, compute, present); /* tokens are not turned or stacked */
         }
         if (!present[ops[k].op] && !vanishes(ops[k].op)) fail_msg("no final graph has %s", ctl_op_name(ops[k].op));
     }
