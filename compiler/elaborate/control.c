@@ -189,26 +189,35 @@ static void run_tilde(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s, const ct
                   "no product uses the weight `%s`", entity->path);
 }
 
+/* The weight below `prefix` whose name is nearest to text, without the prefix; NULL when none is near. */
+static const char *nearest_weight(const ctl_elab *e, const char *prefix, const char *text) {
+    const char *best = NULL;
+    int least = 6;
+    size_t n = strlen(prefix);
+    for (size_t p = 0; p < e->draft->params.n; p++) {
+        const char *name = e->draft->params.at[p].name;
+        if (n && (strncmp(name, prefix, n) != 0 || name[n] != '.')) continue;
+        const char *shown = name + (n ? n + 1 : 0);
+        int d = ctl_edit_distance(text, shown, least - 1);
+        if (d < least) least = d, best = shown;
+    }
+    return best;
+}
+
 static void run_train(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s) {
     const char *prefix = e->making ? e->making->entity->path : "";
     for (size_t k = 0; k < s->npaths; k++) {
         size_t matched = 0;
-        const char *best = NULL;
-        int least = 6;
-        const char *text = ctl_path_text(e->arena, &s->paths[k]);
         for (size_t p = 0; p < e->draft->params.n; p++) {
             ctl_param *param = &e->draft->params.at[p];
-            if (ctl_path_matches(e, scope, &s->paths[k], prefix, param->name)) {
-                param->trained = s->kind == STMT_TRAIN;
-                matched++;
-            }
-            const char *shown = param->name + (prefix[0] && strncmp(param->name, prefix, strlen(prefix)) == 0 ? strlen(prefix) + 1 : 0);
-            int d = ctl_edit_distance(text, shown, least - 1);
-            if (d < least) least = d, best = shown;
+            if (!ctl_path_matches(e, scope, &s->paths[k], prefix, param->name)) continue;
+            param->trained = s->kind == STMT_TRAIN;
+            matched++;
         }
-        if (!matched)
-            ctl_error(e->sink, CTL_E0216, s->paths[k].span, best ? ctl_format(e->arena, "did you mean `%s`?", best) : NULL,
-                      "`%s` matches no weight", text);
+        if (matched) continue;
+        const char *text = ctl_path_text(e->arena, &s->paths[k]), *near = nearest_weight(e, prefix, text);
+        ctl_error(e->sink, CTL_E0216, s->paths[k].span, near ? ctl_format(e->arena, "did you mean `%s`?", near) : NULL,
+                  "`%s` matches no weight", text);
     }
 }
 
