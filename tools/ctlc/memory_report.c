@@ -2,6 +2,7 @@
 #include "tools/ctlc/memory_report.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/base.h"
 
@@ -41,23 +42,45 @@ static void find_timelines(const ctl_program *p, uint8_t *timeline) {
         }
 }
 
-/* Bytes of step buffers of b's timeline that are alive when b is born; by kind where `by_use` is given. */
-static size_t live_at(const ctl_program *p, const uint8_t *timeline, size_t b, size_t *by_use) {
-    size_t sum = 0;
+/* The most bytes of step buffers of one timeline that are alive at a time; *when: the first such time. `change`
+ * has room for each time, and one more: bytes that begin there less those that have ended. */
+static size_t most_alive(const ctl_program *p, const uint8_t *timeline, int which, int64_t *change, size_t times,
+                         int32_t *when) {
+    size_t alive = 0, most = 0;
+    memset(change, 0, (times + 1) * sizeof *change);
     for (size_t i = 0; i < p->nbuffers; i++) {
-        const ctl_buffer *other = &p->buffers[i];
-        if (other->region != REGION_STEP || timeline[i] != timeline[b]) continue;
-        if (other->first > p->buffers[b].first || other->last < p->buffers[b].first) continue;
-        sum += other->bytes;
-        if (by_use) by_use[other->use] += other->bytes;
+        const ctl_buffer *b = &p->buffers[i];
+        if (b->region != REGION_STEP || timeline[i] != which || b->first < 0) continue;
+        change[b->first] += (int64_t)b->bytes;
+        change[b->last + 1] -= (int64_t)b->bytes;
     }
-    return sum;
+    for (size_t t = 0; t < times; t++) {
+        alive += (size_t)change[t];
+        if (alive > most) most = alive, *when = (int32_t)t;
+    }
+    return most;
+}
+
+static void add_alive(const ctl_program *p, const uint8_t *timeline, int which, int32_t when, size_t *by_use) {
+    for (size_t i = 0; i < p->nbuffers; i++) {
+        const ctl_buffer *b = &p->buffers[i];
+        if (b->region == REGION_STEP && timeline[i] == which && b->first <= when && b->last >= when)
+            by_use[b->use] += b->bytes;
+    }
 }
 
 bool memory_report_make(const ctl_program *p, memory_report *out) {
     *out = (memory_report){.arena = p->region_bytes[REGION_STEP]};
+    size_t times = 1;
+    for (size_t i = 0; i < p->nbuffers; i++)
+        if (p->buffers[i].last >= 0 && (size_t)p->buffers[i].last >= times) times = (size_t)p->buffers[i].last + 1;
     uint8_t *timeline = malloc(p->nbuffers + 1);
-    if (!timeline) return false;
+    int64_t *change = malloc((times + 1) * sizeof *change);
+    if (!timeline || !change) {
+        free(timeline);
+        free(change);
+        return false;
+    }
     find_timelines(p, timeline);
     for (int r = 0; r < REGION_COUNT; r++) out->total += p->region_bytes[r];
     for (size_t i = 0; i < p->nparams; i++) {
@@ -65,18 +88,17 @@ bool memory_report_make(const ctl_program *p, memory_report *out) {
         out->parameters += n;
         if (p->params[i].trained) out->trained += n;
     }
-    size_t worst = p->nbuffers;
-    for (size_t i = 0; i < p->nbuffers; i++) {
-        const ctl_buffer *b = &p->buffers[i];
-        if (b->region != REGION_STEP) {
-            out->by_use[b->use] += b->bytes;
-            continue;
-        }
-        /* The most is alive when some buffer is born. */
-        size_t live = live_at(p, timeline, i, NULL);
-        if (live > out->step_live) out->step_live = live, worst = i;
+    for (size_t i = 0; i < p->nbuffers; i++)
+        if (p->buffers[i].region != REGION_STEP) out->by_use[p->buffers[i].use] += p->buffers[i].bytes;
+    int worst = RUN_FORWARD;
+    int32_t worst_time = 0;
+    for (int run = 0; run < RUN_COUNT; run++) {
+        int32_t when = 0;
+        size_t alive = most_alive(p, timeline, run, change, times, &when);
+        if (alive > out->step_live) out->step_live = alive, worst = run, worst_time = when;
     }
-    if (worst < p->nbuffers) live_at(p, timeline, worst, out->by_use);
+    add_alive(p, timeline, worst, worst_time, out->by_use);
     free(timeline);
+    free(change);
     return true;
 }
