@@ -4,7 +4,7 @@
  * computed ones the last bit could decide. CTL_TEST_LONG in the environment draws many more, CTL_TEST_SEED just one. */
 #include "tests/backend_harness.h"
 
-enum { TABLE = 6, CLASSES = 11, MOST_VALUES = 200, GRAPHS = 90, MANY_GRAPHS = 1500 };
+enum { TABLE = 6, CLASSES = 11, MOST_VALUES = 200, GRAPHS = 200, MANY_GRAPHS = 3000 };
 
 typedef struct sower {
     fixture *f;
@@ -238,11 +238,11 @@ static void test_random_graphs(void **state) {
     const char *only = getenv("CTL_TEST_SEED");
     const int most = getenv("CTL_TEST_LONG") ? MANY_GRAPHS : GRAPHS;
     size_t wrong = 0;
-    for (int begin = 0; begin < most; begin += 2 * GRAPHS) { /* no more code at once than memory likes */
+    for (int begin = 0; begin < most; begin += GRAPHS) { /* no more code at once than memory likes */
         bench b;
         bench_open(&b);
         for (size_t k = 0; k < CTL_COUNT(once_wrong) && !begin && !only; k++) plant(&b, once_wrong[k]);
-        for (int k = begin; k < begin + 2 * GRAPHS && k < most; k++)
+        for (int k = begin; k < begin + GRAPHS && k < most; k++)
             if (!only || k == 0) plant(&b, only ? strtoull(only, NULL, 10) : (uint64_t)k);
         if (b.trials.n) wrong += bench_run(&b);
         bench_close(&b);
