@@ -11,19 +11,8 @@
 #include <unistd.h>
 
 #include "runtime/checkpoint.h"
+#include "tests/folder.h"
 
-static char folder[64];
-static int make_folder(void **state) {
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/ctl_checkpoint_XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-static int remove_folder(void **state) {
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
-}
 static char path_text[4][300];
 static const char *in_folder(int slot, const char *name) {
     snprintf(path_text[slot], sizeof path_text[slot], "%s/%s", folder, name);

@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "tests/meter.h"
 #include "train/data.h"
+#include "tests/folder.h"
 
 /* ---- helpers ---- */
 static uint32_t rnd(uint64_t *state) {
@@ -34,18 +35,6 @@ static void hear(void *ctx, const ctl_diagnostic *d) {
 }
 
 static const ctl_voice SILENT = {0};
-static char folder[64];
-static int make_folder(void **state) {
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/ctl_data_XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-static int remove_folder(void **state) {
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
-}
 static const char *write_file(const char *name, const char *text, size_t size) {
     static char path[512];
     snprintf(path, sizeof path, "%s/%s", folder, name);

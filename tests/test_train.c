@@ -18,6 +18,7 @@
 #include "tests/meter.h"
 #include "train/loop.h"
 #include "train/schedule.h"
+#include "tests/folder.h"
 
 /* ---- the engine ---- */
 enum { V = 258, MOST_ROWS = 512 };
@@ -237,18 +238,6 @@ static ctl_status try(const trial *t, heard *h, ctl_train_result *result) {
     return status;
 }
 
-static char folder[64];
-static int make_folder(void **state) {
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/ctl_train_XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-static int remove_folder(void **state) {
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
-}
 static const char *fresh_out(const char *name) {
     static char path[4][160];
     static int next;
