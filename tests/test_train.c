@@ -336,7 +336,7 @@ static void test_resume(void **state) {
     static float whole_table[V * V], parts_table[V * V];
     for (int packed = 0; packed < 2; packed++) {
         heard whole, first, second;
-        ctl_train_result r;
+        ctl_train_result r, uninterrupted;
         const char *out_whole = fresh_out("whole"), *out_parts = fresh_out("parts");
         trial t = {.tokens = 48,
                    .sequence = packed ? 0 : 16,
@@ -344,7 +344,7 @@ static void test_resume(void **state) {
                    .out = out_whole,
                    .table = whole_table};
         t.settings.accumulate = 2;
-        assert_int_equal(try(&t, &whole, &r), CTL_OK);
+        assert_int_equal(try(&t, &whole, &uninterrupted), CTL_OK);
         t.out = out_parts, t.table = parts_table, t.stop_after = 7;
         assert_int_equal(try(&t, &first, &r), CTL_INTERRUPTED);
         assert_int_equal(r.last, 7);
@@ -353,6 +353,8 @@ static void test_resume(void **state) {
         assert_int_equal(second.resumed, 1);
         assert_int_equal(r.first, 7);
         assert_int_equal(r.last, 20);
+        r.before.seconds = uninterrupted.before.seconds; /* the evaluation before the first step is not forgotten */
+        assert_memory_equal(&r.before, &uninterrupted.before, sizeof r.before);
         for (int i = 1; i <= 20; i++) {
             const double *part = i <= 7 ? &first.losses[i] : &second.losses[i];
             assert_memory_equal(part, &whole.losses[i], sizeof(double));

@@ -98,7 +98,8 @@ static ctl_status one_step(loop *l, ctl_progress *p) {
         ctl_say(l->o->voice, CTL_ERROR, "E0608",
                 "a lower lr, a longer warmup or a smaller clip often helps; --resume goes on from the last "
                 "checkpoint",
-                "the loss of step %" PRId64 " is not finite (%g); nothing was updated", step, p->loss);
+                "the loss of step %" PRId64 " is not finite (%g); nothing was updated", step,
+                isnan(p->loss) ? NAN : p->loss); /* without the sign that some processors give it */
         return CTL_ERR_NUMERIC;
     }
     const ctl_optimizer_step update = {.sgd = strcmp(set->optimizer, "sgd") == 0,
@@ -152,7 +153,9 @@ static ctl_status begin(loop *l) {
     if (o->out) status = ctl_log_open(&l->log, l->log_path, l->state.log_size, o->voice);
     if (status != CTL_OK) return status;
     if (found && o->resumed) o->resumed(o->ctx, l->state.step);
-    return o->held_out && !found ? evaluate(l, &l->result->before) : CTL_OK;
+    if (o->held_out && !found) status = evaluate(l, &l->state.before);
+    l->result->before = l->state.before;
+    return status;
 }
 
 static void measure(loop *l, ctl_progress *p, double began) {

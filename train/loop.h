@@ -58,7 +58,7 @@ typedef struct ctl_train_options {
 typedef struct ctl_train_result {
     int64_t first, last;          /* steps done before this call, and after it */
     double loss;                  /* of the last step; NaN where none was done */
-    ctl_evaluation before, after; /* counted 0 where none was made */
+    ctl_evaluation before, after; /* before the first step, of a resumed run too; counted 0 where none was made */
     double seconds;               /* spent in steps, without evaluations and checkpoints */
     int64_t tokens;               /* rows of those steps */
 } ctl_train_result;

@@ -1,10 +1,11 @@
 /* run_state: a flat JSON object in the checkpoint's text. Integers above 2^53 (fingerprint, seed) are written
- * in hex, as strings, since JSON's readers may keep doubles. What must agree for a run to go on bit for bit
- * is in `same`. */
+ * in hex, as strings, since JSON's readers may keep doubles; so are doubles, which come back bit for bit. What must
+ * agree for a run to go on bit for bit is in `same`. */
 #include "train/run_state.h"
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "runtime/checkpoint.h"
@@ -17,7 +18,15 @@ static const struct {
 } fields[] = {
     {"tokens", offsetof(ctl_train_state, tokens)},     {"epoch", offsetof(ctl_train_state, place.epoch)},
     {"item", offsetof(ctl_train_state, place.item)},   {"offset", offsetof(ctl_train_state, place.offset)},
-    {"log_size", offsetof(ctl_train_state, log_size)},
+    {"log_size", offsetof(ctl_train_state, log_size)}, {"before_counted", offsetof(ctl_train_state, before.counted)},
+};
+static const struct {
+    const char *key;
+    size_t at;
+} numbers[] = {
+    {"before_loss", offsetof(ctl_train_state, before.loss)},
+    {"before_perplexity", offsetof(ctl_train_state, before.perplexity)},
+    {"before_bits_per_byte", offsetof(ctl_train_state, before.bits_per_byte)},
 };
 
 /* What the run must have in common with its checkpoint, one word for each. */
@@ -42,6 +51,10 @@ ctl_status ctl_train_state_save(ctl_session *s, const ctl_train_options *o, cons
     for (size_t i = 0; i < CTL_COUNT(fields); i++) {
         const int64_t *at = (const void *)((const char *)state + fields[i].at);
         ctl_string_add(&text, "\"%s\": %" PRId64 ", ", fields[i].key, *at);
+    }
+    for (size_t i = 0; i < CTL_COUNT(numbers); i++) {
+        const double *at = (const void *)((const char *)state + numbers[i].at);
+        ctl_string_add(&text, "\"%s\": \"%a\", ", numbers[i].key, *at);
     }
     for (size_t i = 0; i < SAME; i++)
         ctl_string_add(&text, "\"%s\": \"%s\"%s", same_keys[i], words[i], i + 1 < SAME ? ", " : "}");
@@ -84,6 +97,12 @@ static ctl_status parse(const ctl_train_options *o, const json_t *object, ctl_tr
         int64_t *at = (void *)((char *)state + fields[i].at);
         if (!json_is_integer(value) || json_integer_value(value) < 0) return damaged(o);
         *at = json_integer_value(value);
+    }
+    for (size_t i = 0; i < CTL_COUNT(numbers); i++) {
+        const char *value = json_string_value(json_object_get(object, numbers[i].key));
+        double *at = (void *)((char *)state + numbers[i].at);
+        char *end;
+        if (!value || (*at = strtod(value, &end), end == value || *end)) return damaged(o);
     }
     return ctl_loader_go(o->data, state->place) == CTL_OK ? CTL_OK : damaged(o);
 }

@@ -5,10 +5,11 @@
 #include "train/loop.h"
 
 typedef struct ctl_train_state {
-    int64_t step;     /* steps done */
-    int64_t tokens;   /* rows of all of them */
-    ctl_cursor place; /* of the data: where the next step begins */
-    int64_t log_size; /* bytes of log.jsonl that belong to those steps */
+    int64_t step;          /* steps done */
+    int64_t tokens;        /* rows of all of them */
+    ctl_cursor place;      /* of the data: where the next step begins */
+    int64_t log_size;      /* bytes of log.jsonl that belong to those steps */
+    ctl_evaluation before; /* before the first step, without its seconds; counted 0 where none was made */
 } ctl_train_state;
 
 /* Into o->out. */
