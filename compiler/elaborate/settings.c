@@ -46,14 +46,16 @@ static void set_option(ctl_elab *e, const option *o, ctl_value v, ctl_span span)
     else memcpy(at, &v.number, sizeof(double));
 }
 
-static void unknown_option(ctl_elab *e, const char *name, ctl_span span, const char *what) {
+#define OPTION_NAMES "lr, beta1, beta2, eps, weight_decay, momentum, clip, warmup, steps, accumulate, seed, schedule"
+/* `known`: the hint where no name is near. */
+static void unknown_option(ctl_elab *e, const char *name, ctl_span span, const char *what, const char *known) {
     const char *best = NULL;
     int least = 4;
     for (size_t i = 0; i < CTL_COUNT(options); i++) {
         int d = ctl_edit_distance(name, options[i].name, least - 1);
         if (d < least) least = d, best = options[i].name;
     }
-    ctl_error(e->sink, CTL_E0502, span, best ? ctl_format(e->arena, "did you mean `%s`?", best) : NULL, "%s `%s`", what, name);
+    ctl_error(e->sink, CTL_E0502, span, best ? ctl_format(e->arena, "did you mean `%s`?", best) : known, "%s `%s`", what, name);
 }
 
 static bool set_tokens(ctl_elab *e, double a, double b, ctl_span span) { /* a sequences of b tokens; b = 0: a packed */
@@ -95,7 +97,7 @@ static void optimizer(ctl_elab *e, const ctl_expr *call) {
     for (size_t k = 0; k < call->nnamed; k++) {
         const ctl_named_arg *a = &call->named[k];
         const option *o = find_option(a->name);
-        if (!o) unknown_option(e, a->name, a->span, ctl_format(e->arena, "`%s` has no parameter", name));
+        if (!o) unknown_option(e, a->name, a->span, ctl_format(e->arena, "`%s` has no parameter", name), OPTION_NAMES);
         else if (a->value) set_option(e, o, ctl_eval(e, scope, a->value), a->span);
     }
 }
@@ -177,7 +179,9 @@ static void apply_set(ctl_elab *e, const ctl_decl *tune, ctl_expr *model_call, c
     } else {
         const option *o = find_option(key);
         if (o) set_option(e, o, v, CTL_NO_SPAN);
-        else unknown_option(e, key, CTL_NO_SPAN, "--set knows no setting");
+        else
+            unknown_option(e, key, CTL_NO_SPAN, "--set knows no setting",
+                           "tokens, compute, store, memory, optimizer, " OPTION_NAMES ", model.PARAMETER, CONTROL.PARAMETER");
     }
 }
 
