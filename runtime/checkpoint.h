@@ -33,4 +33,8 @@ ctl_status ctl_checkpoint_save(ctl_session *s, const char *out, const ctl_checkp
 ctl_status ctl_checkpoint_load(ctl_session *s, const char *out, ctl_checkpoint *c, bool *found);
 void ctl_checkpoint_free(const ctl_session *s, ctl_checkpoint *c);
 
+/* Of all that is neither trained nor made by a control, as it is stored: what a checkpoint does not hold, and what its
+ * numbers mean nothing without. Reads every weight once. */
+uint64_t ctl_session_frozen_hash(ctl_session *s);
+
 #endif

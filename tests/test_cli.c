@@ -255,10 +255,55 @@ static void test_train_adapter(void **state) {
     says("low holds a run already");
 }
 
+static char *read_text(const char *name) { /* the caller frees it */
+    char path[256], *text = calloc(1, 1 << 16);
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    assert_non_null(text);
+    assert_true(fread(text, 1, (1 << 16) - 1, f) > 0);
+    fclose(f);
+    return text;
+}
+
+/* A script may always give --resume: a run that is finished stays as it is. A run that was trained over other frozen
+ * weights is another run. */
+static void test_finished(void **state) {
+    (void)state;
+    const char *const train = "train small.ctl --tune low --data text.txt --eval-data text.txt --out low --resume";
+    char *was = read_text("low/result.json");
+    for (int steps = 10; steps >= 3; steps -= 7) {
+        assert_int_equal(ctlc("%s --weights base --steps %d", train, steps), 0);
+        says("is finished");
+        char *is = read_text("low/result.json");
+        assert_string_equal(is, was);
+        free(is);
+    }
+    free(was);
+    assert_int_equal(ctlc("%s --steps 20", train), 1);
+    says("error[E0606]");
+    says("frozen weights");
+    assert_int_equal(ctlc("%s --weights base --steps 12", train), 0);
+    says("going on after step 10 of 12");
+    assert_int_equal(ctlc("runs low/checkpoint-12 low"), 0);
+    says("no finished run");
+    says("low  ");
+    assert_int_equal(ctlc("runs nowhere low"), 4);
+    says("low  ");
+}
+
 static void test_train_errors(void **state) {
     (void)state;
     assert_int_equal(ctlc("train small.ctl --tune low --data nowhere.txt --out none"), 4);
     says("nowhere.txt");
+    write_file("bare.ctl", "import llama\n"
+                           "model m = llama.causal_lm(; vocab = 258, dim = 16, depth = 1, heads = 2, "
+                           "kv_heads = 2, ffn = 24, theta = 10000.0)\n"
+                           "tune bare = m {\n    tokens 2 x 16\n}\n");
+    assert_int_equal(ctlc("train bare.ctl --data text.txt --out none"), 1);
+    says("error[E0609]: nothing is trained");
+    assert_int_equal(ctlc("plan small.ctl --tune low --set learnrate=1"), 1);
+    says("hint: tokens, compute, store, memory, optimizer, lr, beta1");
     write_file("bad.json", "[{\"instruction\": \"x\"}]");
     assert_int_equal(ctlc("train small.ctl --tune low --data bad.json --out none"), 1);
     says("bad.json: entry 1: there is no \"output\"");
@@ -391,6 +436,7 @@ int main(void) {
         cmocka_unit_test(test_check),
         cmocka_unit_test(test_plan),
         cmocka_unit_test(test_train_adapter),
+        cmocka_unit_test(test_finished),
         cmocka_unit_test(test_train_errors),
         cmocka_unit_test(test_full_output),
         cmocka_unit_test(test_interrupt),

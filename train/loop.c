@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "runtime/checkpoint.h"
 #include "train/feed.h"
 #include "train/log.h"
 #include "train/run_state.h"
@@ -26,8 +27,16 @@ typedef struct loop {
 } loop;
 
 /* ---- checks and memory ---- */
-static ctl_status check(const ctl_train_options *o) {
+static ctl_status check(const ctl_program *program, const ctl_train_options *o) {
     const ctl_settings *s = &o->settings;
+    bool trains = false;
+    for (size_t i = 0; i < program->nparams; i++) trains |= program->params[i].trained;
+    if (!trains) {
+        ctl_say(o->voice, CTL_ERROR, "E0609",
+                "a tune block names its controls (`tune m with tuning.double()`), and each must find a place to attach to",
+                "nothing is trained");
+        return CTL_ERR_INPUT;
+    }
     const char *wrong = s->steps < 1                       ? "steps must be 1 or more"
                         : s->accumulate < 1                ? "accumulate must be 1 or more"
                         : !(s->lr >= 0) || isinf(s->lr)    ? "lr must be a number, 0 or more"
@@ -146,6 +155,7 @@ static ctl_status begin(loop *l) {
     const ctl_train_options *o = l->o;
     ctl_status status = CTL_OK;
     bool found = false;
+    if (o->out) l->state.weights = ctl_session_frozen_hash(l->s);
     if (o->out)
         status = o->resume ? ctl_train_state_load(l->s, o, &l->state, &found) : ctl_train_state_absent(o);
     if (status != CTL_OK) return status;
@@ -208,7 +218,7 @@ ctl_status ctl_train(ctl_session *s, const ctl_program *program, const ctl_train
     options.allocator = ctl_allocator_or_default(o->allocator);
     loop l = {.s = s, .program = program, .o = &options, .result = result, .log = {.fd = -1}, .saved = -1};
     ctl_status status = ctl_train_accepts(program, o->voice);
-    if (status == CTL_OK) status = check(&options);
+    if (status == CTL_OK) status = check(program, &options);
     if (status != CTL_OK) return status;
     status = prepare(&l);
     if (status == CTL_ERR_MEMORY)

@@ -30,10 +30,14 @@ static const struct {
 };
 
 /* What the run must have in common with its checkpoint, one word for each. */
-enum { SAME = 6, WORD = 24 };
-static const char *const same_keys[SAME] = {"data",           "rows",       "sequence",
-                                            "loss_on_output", "accumulate", "order_seed"};
-static void same(const ctl_train_options *o, char words[SAME][WORD]) {
+enum { SAME = 7, WORD = 24 };
+static const struct {
+    const char *key, *another; /* what is said of another one, where the word is a hash */
+} same_keys[SAME] = {
+    {"data", "its data is another"}, {"rows", NULL},       {"sequence", NULL}, {"loss_on_output", NULL},
+    {"accumulate", NULL},            {"order_seed", NULL}, {"weights", "its frozen weights are others (--weights, --seed)"},
+};
+static void same(const ctl_train_options *o, uint64_t weights, char words[SAME][WORD]) {
     const ctl_packing *p = ctl_loader_packing(o->data);
     snprintf(words[0], WORD, "%016" PRIx64, o->fingerprint);
     snprintf(words[1], WORD, "%" PRId64, p->rows);
@@ -41,12 +45,13 @@ static void same(const ctl_train_options *o, char words[SAME][WORD]) {
     snprintf(words[3], WORD, "%d", p->loss_on_output);
     snprintf(words[4], WORD, "%" PRId64, o->settings.accumulate);
     snprintf(words[5], WORD, "%016" PRIx64, p->seed);
+    snprintf(words[6], WORD, "%016" PRIx64, weights);
 }
 
 ctl_status ctl_train_state_save(ctl_session *s, const ctl_train_options *o, const ctl_train_state *state) {
     char words[SAME][WORD];
     ctl_string text = {.allocator = o->allocator};
-    same(o, words);
+    same(o, state->weights, words);
     ctl_string_add(&text, "{");
     for (size_t i = 0; i < CTL_COUNT(fields); i++) {
         const int64_t *at = (const void *)((const char *)state + fields[i].at);
@@ -57,7 +62,7 @@ ctl_status ctl_train_state_save(ctl_session *s, const ctl_train_options *o, cons
         ctl_string_add(&text, "\"%s\": \"%a\", ", numbers[i].key, *at);
     }
     for (size_t i = 0; i < SAME; i++)
-        ctl_string_add(&text, "\"%s\": \"%s\"%s", same_keys[i], words[i], i + 1 < SAME ? ", " : "}");
+        ctl_string_add(&text, "\"%s\": \"%s\"%s", same_keys[i].key, words[i], i + 1 < SAME ? ", " : "}");
     ctl_string_put(&text, "", 1);
     ctl_status status = CTL_ERR_MEMORY;
     if (!text.failed) {
@@ -71,10 +76,13 @@ ctl_status ctl_train_state_save(ctl_session *s, const ctl_train_options *o, cons
     return status;
 }
 
-static ctl_status refuse(const ctl_train_options *o, const char *key, const char *was, const char *is) {
-    ctl_say(o->voice, CTL_ERROR, "E0606",
-            "the same command goes on bit for bit; begin anew in another folder",
-            "%s: the run in it cannot go on: its %s was %s, now it is %s", o->out, key, was, is);
+static ctl_status refuse(const ctl_train_options *o, size_t what, const char *was, const char *is) {
+    const char *hint = "the same command goes on bit for bit; begin anew in another folder";
+    if (same_keys[what].another)
+        ctl_say(o->voice, CTL_ERROR, "E0606", hint, "%s: the run in it cannot go on: %s", o->out, same_keys[what].another);
+    else
+        ctl_say(o->voice, CTL_ERROR, "E0606", hint, "%s: the run in it cannot go on: its %s was %s, now it is %s", o->out,
+                same_keys[what].key, was, is);
     return CTL_ERR_INPUT;
 }
 
@@ -86,11 +94,11 @@ static ctl_status damaged(const ctl_train_options *o) {
 
 static ctl_status parse(const ctl_train_options *o, const json_t *object, ctl_train_state *state) {
     char words[SAME][WORD];
-    same(o, words);
+    same(o, state->weights, words);
     for (size_t i = 0; i < SAME; i++) {
-        const char *word = json_string_value(json_object_get(object, same_keys[i]));
+        const char *word = json_string_value(json_object_get(object, same_keys[i].key));
         if (!word) return damaged(o);
-        if (strcmp(word, words[i]) != 0) return refuse(o, same_keys[i], word, words[i]);
+        if (strcmp(word, words[i]) != 0) return refuse(o, i, word, words[i]);
     }
     for (size_t i = 0; i < CTL_COUNT(fields); i++) {
         const json_t *value = json_object_get(object, fields[i].key);
@@ -110,7 +118,7 @@ static ctl_status parse(const ctl_train_options *o, const json_t *object, ctl_tr
 ctl_status ctl_train_state_load(ctl_session *s, const ctl_train_options *o, ctl_train_state *state,
                                 bool *found) {
     ctl_checkpoint c = {0};
-    ctl_train_state read = {0};
+    ctl_train_state read = {.weights = state->weights};
     ctl_status status = ctl_checkpoint_load(s, o->out, &c, found);
     if (status != CTL_OK || !*found) return status;
     json_error_t error;

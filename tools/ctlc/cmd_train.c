@@ -82,8 +82,9 @@ static void evaluated(void *ctx, const ctl_evaluation *e) {
 }
 static void resumed(void *ctx, int64_t step) {
     run *r = ctx;
-    progress_note(&r->progress, "going on after step %lld of %lld", (long long)step,
-                  (long long)r->settings.steps);
+    progress_note(&r->progress, step < r->settings.steps ? "going on after step %lld of %lld"
+                                                         : "the run is finished: it has done %lld of %lld steps",
+                  (long long)step, (long long)r->settings.steps);
 }
 static void said(void *ctx, const ctl_diagnostic *d) {
     run *r = ctx;
@@ -226,6 +227,8 @@ static ctl_status whole_run(run *r) {
     if (status != CTL_OK) return status;
     catch_signals();
     status = train(r);
+    /* A run that was finished before keeps its results: this call measured no step. */
+    if (status == CTL_OK && r->result.first == r->result.last && run_result_exists(r->o->out)) return CTL_OK;
     if (status == CTL_OK) status = save(r);
     if (status == CTL_OK) status = report(r);
     return status;
@@ -251,8 +254,11 @@ static int train_spec(const train_options *o, const char *spec) {
     ctl_status status = whole_run(&r);
     progress_end(&r.progress);
     if (status == CTL_INTERRUPTED) {
-        fprintf(stderr, "stopped after step %lld; the same command with --resume goes on\n",
-                (long long)r.result.last);
+        if (r.result.last)
+            fprintf(stderr, "stopped after step %lld; the same command with --resume goes on\n",
+                    (long long)r.result.last);
+        else
+            fprintf(stderr, "stopped before the first step; nothing is saved\n");
     } else if (status != CTL_OK) {
         tool_explain(&r.speaker, status);
     }

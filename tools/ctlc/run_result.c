@@ -2,6 +2,7 @@
 #include "tools/ctlc/run_result.h"
 
 #include <jansson.h>
+#include <unistd.h>
 
 #include "runtime/files.h"
 
@@ -69,6 +70,13 @@ static ctl_status parse(const char *path, const char *text, size_t n, run_result
     ctl_say(voice, CTL_ERROR, "E0602", NULL, "%s: not the result of a run: there is no \"%s\"", path,
             missing);
     return CTL_ERR_INPUT;
+}
+
+bool run_result_exists(const char *out) {
+    char *path = path_of(out);
+    const bool there = path && access(path, F_OK) == 0;
+    ctl_string_free(&ctl_malloc_allocator, path);
+    return there;
 }
 
 ctl_status run_result_read(const char *out, run_result *r, ctl_voice voice) {

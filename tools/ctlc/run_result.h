@@ -13,6 +13,7 @@ typedef struct run_result {
     int64_t planned, allocated,
         resident; /* bytes: the plan's peak, what the session allocated, most of the process */
 } run_result;
+bool run_result_exists(const char *out);
 ctl_status run_result_write(const char *out, const run_result *r, ctl_voice voice);
 ctl_status run_result_read(const char *out, run_result *r, ctl_voice voice);
 
