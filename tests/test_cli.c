@@ -170,8 +170,11 @@ static void test_check(void **state) {
     says("nowhere.ctl");
     assert_int_equal(ctlc("check small.ctl --tune low --dump after:elaborate"), 0);
     says("# after elaborate\n");
+    assert_int_equal(ctlc("check small.ctl --tune low --dump after:save"), 0); /* the last pass over the graph */
+    says("# after save\n");
     assert_int_equal(ctlc("check small.ctl --tune low --time-passes"), 0);
     says("elaborate ");
+    says("emit ");
 }
 
 /* ---- plan ---- */

@@ -8,17 +8,24 @@
 typedef struct option {
     const char *name;
     size_t offset;
-    enum { KIND_DOUBLE, KIND_INT, KIND_SCHEDULE } kind;
+    enum { KIND_DOUBLE, KIND_BELOW, KIND_INT, KIND_SCHEDULE } kind; /* BELOW: `most` itself is too much */
     double least, most;
+    const char *only; /* the optimizer that has it; NULL: both */
 } option;
 #define FIELD(name) offsetof(ctl_settings, name)
 static const option options[] = {
-    {"lr", FIELD(lr), KIND_DOUBLE, 0, 1e6}, {"beta1", FIELD(beta1), KIND_DOUBLE, 0, 1}, {"beta2", FIELD(beta2), KIND_DOUBLE, 0, 1},
-    {"eps", FIELD(eps), KIND_DOUBLE, 0, 1}, {"weight_decay", FIELD(weight_decay), KIND_DOUBLE, 0, 1e6},
-    {"momentum", FIELD(momentum), KIND_DOUBLE, 0, 1}, {"clip", FIELD(clip), KIND_DOUBLE, 0, 1e30},
-    {"warmup", FIELD(warmup), KIND_INT, 0, 1e15}, {"steps", FIELD(steps), KIND_INT, 0, 1e15},
-    {"accumulate", FIELD(accumulate), KIND_INT, 1, 1e9}, {"seed", FIELD(seed), KIND_INT, 0, 9e15},
-    {"schedule", FIELD(schedule), KIND_SCHEDULE, 0, 0},
+    {"lr", FIELD(lr), KIND_DOUBLE, 0, 1e6, NULL},
+    {"beta1", FIELD(beta1), KIND_BELOW, 0, 1, "adamw"},
+    {"beta2", FIELD(beta2), KIND_BELOW, 0, 1, "adamw"},
+    {"eps", FIELD(eps), KIND_DOUBLE, 0, 1, "adamw"},
+    {"weight_decay", FIELD(weight_decay), KIND_DOUBLE, 0, 1e6, NULL},
+    {"momentum", FIELD(momentum), KIND_BELOW, 0, 1, "sgd"},
+    {"clip", FIELD(clip), KIND_DOUBLE, 0, 1e30, NULL},
+    {"warmup", FIELD(warmup), KIND_INT, 0, 1e15, NULL},
+    {"steps", FIELD(steps), KIND_INT, 0, 1e15, NULL},
+    {"accumulate", FIELD(accumulate), KIND_INT, 1, 1e9, NULL},
+    {"seed", FIELD(seed), KIND_INT, 0, 9e15, NULL},
+    {"schedule", FIELD(schedule), KIND_SCHEDULE, 0, 0, NULL},
 };
 
 static const option *find_option(const char *name) {
@@ -37,9 +44,9 @@ static void set_option(ctl_elab *e, const option *o, ctl_value v, ctl_span span)
         return;
     }
     if (v.kind != VALUE_NUMBER || !(v.number >= o->least && v.number <= o->most) ||
-        (o->kind == KIND_INT && v.number != floor(v.number))) {
-        ctl_error(e->sink, CTL_E0503, span, NULL, "`%s` is a %snumber from %g to %g", o->name,
-                  o->kind == KIND_INT ? "whole " : "", o->least, o->most);
+        (o->kind == KIND_INT && v.number != floor(v.number)) || (o->kind == KIND_BELOW && v.number == o->most)) {
+        ctl_error(e->sink, CTL_E0503, span, NULL, "`%s` is a %snumber from %g to %s%g", o->name,
+                  o->kind == KIND_INT ? "whole " : "", o->least, o->kind == KIND_BELOW ? "less than " : "", o->most);
         return;
     }
     if (o->kind == KIND_INT) memcpy(at, &(int64_t){(int64_t)v.number}, sizeof(int64_t));
@@ -97,7 +104,15 @@ static void optimizer(ctl_elab *e, const ctl_expr *call) {
     for (size_t k = 0; k < call->nnamed; k++) {
         const ctl_named_arg *a = &call->named[k];
         const option *o = find_option(a->name);
-        if (!o) unknown_option(e, a->name, a->span, ctl_format(e->arena, "`%s` has no parameter", name), OPTION_NAMES);
+        bool twice = false;
+        for (size_t before = 0; before < k; before++) twice |= strcmp(call->named[before].name, a->name) == 0;
+        if (!o)
+            unknown_option(e, a->name, a->span, ctl_format(e->arena, "`%s` has no parameter", name), OPTION_NAMES);
+        else if (o->only && strcmp(o->only, name) != 0)
+            ctl_error(e->sink, CTL_E0502, a->span, ctl_format(e->arena, "`%s` is %s's", a->name, o->only),
+                      "`%s` has no parameter `%s`", name, a->name);
+        else if (twice)
+            ctl_error(e->sink, CTL_E0207, a->span, NULL, "`%s` is given twice", a->name);
         else if (a->value) set_option(e, o, ctl_eval(e, scope, a->value), a->span);
     }
 }

@@ -1,0 +1,6 @@
+import llama, tuning, control
+model m = llama.causal_lm(; vocab = 258, dim = 16, depth = 2, heads = 2, kv_heads = 1, ffn = 32, theta = 10000.0)
+tune m {
+    tokens 2 x 2
+    sgd(; lr = 0.1, beta1 = 0.3)
+}
