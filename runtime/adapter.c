@@ -72,7 +72,7 @@ static ctl_status check_config(ctl_session *s, const char *path, const char *tex
         else if (!source || strcmp(source, mine) != 0)
             ctl_say(ctl_session_voice(s), CTL_WARNING, "E0709",
                     "compare control_source in that file with your own",
-                    "'%s': the adapter was trained with another control", path);
+                    "'%s': the adapter was trained with another spec, or another text of it", path);
         json_decref(again);
         ctl_string_drop(&ours);
     }

@@ -307,6 +307,8 @@ static void test_train_errors(void **state) {
     says("error[E0609]: nothing is trained");
     assert_int_equal(ctlc("plan small.ctl --tune low --set learnrate=1"), 1);
     says("hint: tokens, compute, store, memory, optimizer, lr, beta1");
+    assert_int_equal(ctlc("plan small.ctl --tune low --set model.eps=nan"), 1);
+    says("parameters are numbers");
     write_file("bad.json", "[{\"instruction\": \"x\"}]");
     assert_int_equal(ctlc("train small.ctl --tune low --data bad.json --out none"), 1);
     says("bad.json: entry 1: there is no \"output\"");

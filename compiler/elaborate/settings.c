@@ -121,7 +121,7 @@ static void optimizer(ctl_elab *e, const ctl_expr *call) {
 static ctl_value parse_value(const char *text) {
     char *end;
     double x = strtod(text, &end);
-    if (*text && *end == 0) return ctl_number(x);
+    if (*text && *end == 0 && isfinite(x)) return ctl_number(x);
     if (strcmp(text, "true") == 0) return ctl_number(1);
     if (strcmp(text, "false") == 0) return ctl_number(0);
     return (ctl_value){.kind = VALUE_WORD, .word = text};

@@ -50,7 +50,7 @@ int cmd_eval(int argc, char **argv) {
         {"data", "PATH", OPT_LIST, &o.data.data,
          "texts: a file, a folder, .json or .jsonl; may be given often"},
         {"weights", "PATH", OPT_LIST, &o.weights, "the model's safetensors, or their folder"},
-        {"adapter", "DIR", OPT_TEXT, &o.adapter, "what `ctlc train` made: its folder"},
+        {"adapter", "DIR", OPT_TEXT, &o.adapter, "the adapter that `ctlc train` made: its folder (a whole model\nthat it made is given to --weights)"},
         {"loss", "WHICH", OPT_TEXT, &o.data.loss, "all (the default), or output: prompts do not count"},
         {"batches", "N", OPT_COUNT, &o.batches, "at most so many batches; 0: all"},
         {"json", NULL, OPT_FLAG, &o.json, "one JSON object on standard output"},
