@@ -150,6 +150,7 @@ static void run_series(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s, const c
         return;
     }
     CTL_PUSH(e->arena, &state->series, result);
+    CTL_PUSH(e->arena, &e->lines, (ctl_edge){result, s->span, e->control});
 }
 
 static void run_tilde(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s, const ctl_path *path) {
@@ -182,6 +183,7 @@ static void run_tilde(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s, const ct
         }
         while (e->replaced.n < e->draft->n) CTL_PUSH(e->arena, &e->replaced, CTL_NONE);
         e->replaced.at[use.product] = result;
+        CTL_PUSH(e->arena, &e->lines, (ctl_edge){use.product, s->span, e->control});
         changed++;
     }
     if (!changed && e->sink->errors == 0)

@@ -25,6 +25,7 @@ typedef struct ctl_elaborate_options {
     /* Reads an imported file beside the spec: text in the arena, or NULL. Absent: only the standard library. */
     const char *(*read)(void *ctx, const char *module, size_t *size, const char **name);
     void *read_ctx;
+    struct ctl_network **network; /* where to put the states and edges as they are written (network.h); or NULL */
 } ctl_elaborate_options;
 
 /* Source number `file` of the sink is the spec. NULL when errors were reported. */

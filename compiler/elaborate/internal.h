@@ -73,6 +73,7 @@ typedef struct ctl_loaded { /* an opened module */
 typedef struct ctl_edge {
     ctl_node_id node;
     ctl_span span;
+    const char *control; /* whose line added it to a state that was there; NULL: the model's own */
 } ctl_edge;
 typedef struct ctl_state { /* side table of a STATE node of the draft */
     CTL_VEC(ctl_edge) edges;
@@ -95,6 +96,7 @@ struct ctl_elab {
     CTL_VEC(ctl_state *) states;       /* by node; NULL where the node is no state */
     CTL_VEC(ctl_node_id) replaced;     /* by node; CTL_NONE, or what stands for a product since `~` */
     CTL_VEC(ctl_weight_use) uses;
+    CTL_VEC(ctl_edge) lines;           /* of `~` by the product it replaced, of `=>` by its result: for network.c */
     CTL_VEC(ctl_instance *) instances; /* all, in order of creation */
     ctl_map weight_paths;              /* path -> ctl_entity of the weight */
     const ctl_loaded *module;          /* whose text runs */
@@ -174,5 +176,8 @@ void ctl_read_settings(ctl_elab *e, const ctl_decl *tune, ctl_expr *model_call);
 
 /* ---- finish.c ---- */
 ctl_graph *ctl_finish(ctl_elab *e, ctl_instance *root);
+
+/* ---- network.c ---- */
+struct ctl_network *ctl_network_read(ctl_elab *e, ctl_instance *root);
 
 #endif

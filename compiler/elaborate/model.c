@@ -90,5 +90,6 @@ ctl_graph *ctl_elaborate(ctl_arena *arena, ctl_sink *sink, uint32_t file, const 
     const ctl_source *source = &sink->sources.at[file];
     spec->description = source->text;
     ctl_graph *g = ctl_finish(e, root);
+    if (options->network && sink->errors == 0) *options->network = ctl_network_read(e, root);
     return sink->errors ? NULL : g;
 }
