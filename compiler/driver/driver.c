@@ -12,10 +12,12 @@
 static void pass_elaborate(ctl_unit *u) {
     ctl_elaborate_options options = {.tune = u->options->tune, .set = u->options->set, .nset = u->options->nset,
                                      .outputs = u->options->outputs, .noutputs = u->options->noutputs,
-                                     .read = u->directory ? ctl_unit_read_module : NULL, .read_ctx = u};
+                                     .read = u->directory ? ctl_unit_read_module : NULL, .read_ctx = u,
+                                     .network = u->options->network ? &u->network : NULL};
     u->graph = ctl_elaborate(u->arena, &u->sink, u->main_file, &options, &u->spec);
     if (!u->graph) u->status = CTL_ERR_INPUT;
     else ctl_unit_settle(u);
+    if (u->status == CTL_OK && u->network) ctl_unit_show(u);
 }
 static void pass_simplify(ctl_unit *u) { ctl_pass_simplify(u->graph, &u->graph); }
 static void pass_differentiate(ctl_unit *u) {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "compiler/reference/reference.h"
+#include "compiler/show/show.h"
 #ifdef CTL_HAVE_CPU
 #include "compiler/emit/emit.h"
 #include "runtime/cpu/cpu.h"
@@ -48,6 +49,22 @@ void ctl_unit_settle(ctl_unit *u) {
         u->status = CTL_ERR_UNSUPPORTED;
     }
 #endif
+}
+
+void ctl_unit_show(ctl_unit *u) {
+    const char *unfold = u->options->unfold;
+    ctl_text text = {.arena = u->arena};
+    if (unfold && !ctl_show_finds(u->network, unfold, &text)) {
+        ctl_error(&u->sink, CTL_E0216, CTL_NO_SPAN,
+                  text.n ? ctl_format(u->arena, "there are: %s", text.at) : "nothing in this network is repeated",
+                  "no repeated part of the network is called `%s`", unfold);
+        u->status = CTL_ERR_INPUT;
+        return;
+    }
+    text.n = 0;
+    if (u->options->network == CTLC_NETWORK_DOT) ctl_show_dot(u->network, unfold, &text);
+    else ctl_show_text(u->network, unfold, &text);
+    if (u->options->dump) u->options->dump(u->options->dump_ctx, "network", text.at, text.n);
 }
 
 void ctl_unit_drop(ctl_unit *u) {

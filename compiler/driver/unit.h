@@ -17,6 +17,7 @@ typedef struct ctl_unit {
     ctl_spec spec;
     ctl_dtype compute;
     int threads;
+    struct ctl_network *network; /* states and edges as written; NULL unless asked for */
     ctl_graph *graph;
     const ctl_rowprog *const *rows; /* after lowering: a row program a kernel */
     ctl_program *program;           /* not in the arena */
@@ -29,6 +30,8 @@ const char *ctl_unit_read_file(ctl_unit *u, const char *path, size_t *size);
 const char *ctl_unit_read_module(void *unit, const char *module, size_t *size, const char **shown);
 /* Chooses the compute dtype; refuses what the engine does not have. */
 void ctl_unit_settle(ctl_unit *u);
+/* Hands the network to options->dump as text or DOT. */
+void ctl_unit_show(ctl_unit *u);
 void ctl_unit_lower(ctl_unit *u);
 void ctl_unit_emit(ctl_unit *u);
 void ctl_unit_reference(ctl_unit *u);

@@ -68,7 +68,7 @@ ctl_value ctl_state_new(ctl_elab *e, ctl_span span, const char *path, ctl_node_i
     grow_side_tables(e);
     ctl_state *s = CTL_NEW(e->arena, ctl_state);
     s->path = path, s->raw_of = CTL_NONE;
-    CTL_PUSH(e->arena, &s->edges, (ctl_edge){first, span});
+    CTL_PUSH(e->arena, &s->edges, (ctl_edge){first, span, NULL});
     e->states.at[v.node] = s;
     return v;
 }
@@ -84,7 +84,7 @@ void ctl_state_edge(ctl_elab *e, ctl_node_id state, ctl_node_id edge, ctl_span s
         ctl_note(e->sink, e->states.at[state]->edges.at[0].span, "the state's first edge, which gives it its shape, is here");
         return;
     }
-    CTL_PUSH(e->arena, &e->states.at[state]->edges, (ctl_edge){edge, span});
+    CTL_PUSH(e->arena, &e->states.at[state]->edges, (ctl_edge){edge, span, e->control});
 }
 
 /* ---- numbers while compiling ---- */

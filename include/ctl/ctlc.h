@@ -19,6 +19,9 @@ typedef void (*ctlc_time_fn)(void *ctx, const char *pass, double seconds);
 /* The text of the graph or the program after a pass. */
 typedef void (*ctlc_dump_fn)(void *ctx, const char *pass, const char *text, size_t size);
 
+/* The network of states and edges as the spec has it (compiler/show/show.h), instead of a program. */
+typedef enum ctlc_network { CTLC_NETWORK_NONE, CTLC_NETWORK_TEXT, CTLC_NETWORK_DOT } ctlc_network;
+
 typedef struct ctlc_options {
     const ctl_allocator *allocator; /* NULL: malloc */
     ctl_diagnostic_fn diagnostic;
@@ -38,6 +41,8 @@ typedef struct ctlc_options {
     const char *dump_after;  /* a pass's name, or NULL; "all" for every pass */
     ctlc_dump_fn dump;
     void *dump_ctx;
+    ctlc_network network;    /* goes to dump as of the pass "network"; with check_only nothing else is done */
+    const char *unfold;      /* which repeated part of the network is drawn in full ("layers.2"); NULL: the first */
     ctlc_time_fn time;
     void *time_ctx;
 } ctlc_options;

@@ -99,7 +99,10 @@ int tool_compile_spec(const char *command, const char *spec, const tool_compile 
                       .no_fuse = c->no_fuse,
                       .verify = c->verify,
                       .check_only = c->check_only,
-                      .dump = print_dump,
+                      .dump = c->print ? c->print : print_dump,
+                      .dump_ctx = c->print_ctx,
+                      .network = c->network,
+                      .unfold = c->unfold,
                       .time = c->time_passes ? print_time : NULL,
                       .time_ctx = &total};
     if (c->engine && strcmp(c->engine, "reference") == 0)

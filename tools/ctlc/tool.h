@@ -26,6 +26,7 @@ int cmd_train(int argc, char **argv);
 int cmd_eval(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
 int cmd_check(int argc, char **argv);
+int cmd_graph(int argc, char **argv);
 int cmd_runs(int argc, char **argv);
 
 /* Prints diagnostics to stderr as text, or to stdout as lines of JSON; counts errors. The ctx of
@@ -44,6 +45,10 @@ typedef struct tool_compile {
     text_list set;
     int64_t threads;
     bool no_fuse, verify, time_passes, check_only;
+    ctlc_network network; /* with it: what it looks like goes to print */
+    const char *unfold;
+    ctlc_dump_fn print; /* NULL: dumps go to standard output */
+    void *print_ctx;
 } tool_compile;
 /* The options above, for a command's table. */
 #define TOOL_COMPILE_OPTIONS(c)                                                                              \

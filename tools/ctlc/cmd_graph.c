@@ -1,0 +1,141 @@
+/* ctlc graph: the network of states and edges of a spec, as text, as Graphviz' DOT or drawn by it. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/base.h"
+#include "tools/ctlc/tool.h"
+
+typedef struct drawing {
+    char *text; /* NULL: no memory */
+    size_t n;
+} drawing;
+
+static void keep(void *ctx, const char *pass, const char *text, size_t size) {
+    drawing *d = ctx;
+    (void)pass;
+    d->text = malloc(size + 1);
+    if (!d->text) return;
+    memcpy(d->text, text, size);
+    d->n = size;
+}
+
+/* Runs `dot -Tsvg` with its output to `to`; no shell. */
+static int draw_svg(const drawing *d, FILE *to) {
+    int pipe_to[2];
+    fflush(to);
+    if (pipe(pipe_to) != 0) {
+        perror("ctlc graph: a pipe");
+        return EXIT_IO;
+    }
+    const pid_t child = fork();
+    if (child == 0) {
+        dup2(pipe_to[0], STDIN_FILENO);
+        dup2(fileno(to), STDOUT_FILENO);
+        close(pipe_to[0]), close(pipe_to[1]);
+        execlp("dot", "dot", "-Tsvg", (char *)NULL);
+        _exit(errno == ENOENT ? 127 : 126);
+    }
+    close(pipe_to[0]);
+    /* A drawer that is gone must not end us by a signal before we have said so. */
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, before;
+    sigaction(SIGPIPE, &ignore, &before);
+    for (size_t at = 0; child > 0 && at < d->n;) {
+        const ssize_t n = write(pipe_to[1], d->text + at, d->n - at);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) break; /* what ended it comes out below */
+        at += (size_t)n;
+    }
+    close(pipe_to[1]);
+    int status = 0;
+    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+    sigaction(SIGPIPE, &before, NULL);
+    if (child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0) return EXIT_DONE;
+    if (child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 127) {
+        fprintf(stderr, "ctlc graph: SVG is drawn by `dot`, which is not there: install the package graphviz, or "
+                        "take --format dot\n");
+        return EXIT_UNSUPPORTED;
+    }
+    fprintf(stderr, "ctlc graph: `dot` could not draw the network\n");
+    return EXIT_IO;
+}
+
+static int write_drawing(const drawing *d, bool svg, const char *path) {
+    FILE *to = path ? fopen(path, "w") : stdout;
+    int code = EXIT_DONE;
+    if (!to) {
+        fprintf(stderr, "ctlc graph: %s cannot be written: %s\n", path, strerror(errno));
+        return EXIT_IO;
+    }
+    if (svg) code = draw_svg(d, to);
+    else fwrite(d->text, 1, d->n, to);
+    if (!path) return code;
+    const bool failed = ferror(to) != 0;
+    if ((fclose(to) != 0 || failed) && code == EXIT_DONE) {
+        fprintf(stderr, "ctlc graph: %s cannot be written: %s\n", path, strerror(errno));
+        code = EXIT_IO;
+    }
+    if (code != EXIT_DONE) remove(path);
+    return code;
+}
+
+int cmd_graph(int argc, char **argv) {
+    tool_speaker speaker = {0};
+    drawing d = {0};
+    tool_compile c = {.check_only = true, .network = CTLC_NETWORK_TEXT, .print = keep, .print_ctx = &d};
+    const char *format = "text", *out = NULL;
+    const option options[] = {
+        {"format", "FORMAT", OPT_TEXT, &format, "text (the default), dot, or svg (by Graphviz' `dot`)"},
+        {"unfold", "PATH", OPT_TEXT, &c.unfold, "which of the repeated parts to show, e.g. layers.2; else the first"},
+        {"out", "FILE", OPT_TEXT, &out, "write to FILE instead of standard output"},
+        {"tune", "NAME", OPT_TEXT, &c.tune, "which tune block, where the spec has several"},
+        {"set", "KEY=VALUE", OPT_LIST, &c.set, "override a parameter: model.depth=2, CONTROL.rank=8"},
+    };
+    command_line line = {
+        .command = "graph",
+        .about =
+            "Shows a spec's network as its author sees it: states, each the sum of the edges into it, and what the\n"
+            "controls of the tune block do to it. A line is an edge; its mark says its kind:\n"
+            "\n"
+            "  .  no weights          an identity, or a function of states\n"
+            "  -  frozen weights      x @ W as loaded\n"
+            "  *  trained weights     the model's own, under `train`\n"
+            "  ~  on a weight         a control in the place of a product with it (LoRA)\n"
+            "  +  NEW                 an edge that a control added (parallel control)\n"
+            "  >  in series           what readers of the state see instead (adapters)\n"
+            "\n"
+            "Parts that repeat and are alike stand once. Names are those that a control writes on its left.\n",
+        .examples = "  ctlc graph my.ctl\n"
+                    "  ctlc graph my.ctl --unfold layers.31           # the last block instead of the first\n"
+                    "  ctlc graph my.ctl | grep '^+'                  # the new edges alone\n"
+                    "  ctlc graph my.ctl --format svg --out net.svg   # needs the package graphviz\n",
+        .options = options,
+        .noptions = CTL_COUNT(options),
+        .operand_name = "SPEC.ctl",
+        .most_operands = 1,
+    };
+    char long_out[] = "--out"; /* -o is what people type */
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "-o") == 0) argv[i] = long_out;
+    int code = options_parse(&line, argc, argv);
+    if (code) return code < 0 ? EXIT_DONE : code;
+    const bool svg = strcmp(format, "svg") == 0;
+    if (svg || strcmp(format, "dot") == 0) c.network = CTLC_NETWORK_DOT;
+    else if (strcmp(format, "text") != 0) {
+        fprintf(stderr, "ctlc graph: --format is text, dot or svg, not \"%s\"\n", format);
+        return EXIT_USAGE;
+    }
+    ctl_program *program;
+    code = tool_compile_spec("graph", line.operands.at[0], &c, &speaker, &program);
+    ctl_program_free(program);
+    if (code == EXIT_DONE && !d.text) {
+        fprintf(stderr, "ctlc graph: no memory\n");
+        code = EXIT_MEMORY;
+    }
+    if (code == EXIT_DONE) code = write_drawing(&d, svg, out);
+    free(d.text);
+    return code;
+}
