@@ -174,6 +174,11 @@ static ctl_status read_header(ctl_tensors *set, file *f) {
     ctl_place place = set->place;
     uint64_t length = 0;
     for (int i = 0; i < 8 && f->size >= 8; i++) length |= (uint64_t)f->map[i] << 8 * i;
+    if (f->size >= 8 && memcmp(f->map, "version ", 8) == 0) {
+        ctl_say(place.voice, CTL_ERROR, "E0702", "fetch the data itself: `git lfs pull`, or download the file",
+                "'%s' is a Git LFS pointer, not the file that it stands for", f->path);
+        return CTL_ERR_INPUT;
+    }
     if (f->size < 8 || length > f->size - 8 || length > MOST_HEADER) {
         const char *what = f->size < 8            ? "is too short to have a header"
                            : length > MOST_HEADER ? "says that its header has more than 100 MB"
@@ -272,7 +277,14 @@ static ctl_status add_shards(ctl_tensors *set, const char *directory, const char
         bool have = false;
         for (size_t i = 0; i < set->nfiles && !have; i++) have = ends_with(set->files[i].path, shard);
         if (have) continue;
-        ctl_status status = add_file(set, ctl_string_format(set->place.allocator, "%s/%s", directory, shard));
+        char *path = ctl_string_format(set->place.allocator, "%s/%s", directory, shard);
+        if (path && access(path, F_OK) != 0) {
+            ctl_say(set->place.voice, CTL_ERROR, "E0701", "fetch all files of the checkpoint",
+                    "'%s' says that '%.200s' is in '%s', which is not there", index, tensor, shard);
+            ctl_string_free(set->place.allocator, path);
+            return CTL_ERR_IO;
+        }
+        ctl_status status = add_file(set, path);
         if (status != CTL_OK) return status;
     }
     return CTL_OK;
@@ -331,7 +343,8 @@ static ctl_status open_directory(ctl_tensors *set, const char *path, const char 
         status = open_index(set, path, index);
     } else if (status == CTL_OK) {
         ctl_say(set->place.voice, CTL_ERROR, "E0701",
-                "name the directory that has them, or a .safetensors file; other formats must be converted",
+                "name the directory that has them, or a .safetensors file; other formats (pytorch_model.bin) must be "
+                "converted",
                 "the directory '%s' has neither %s nor model.safetensors.index.json", path, single);
         status = CTL_ERR_INPUT;
     }
