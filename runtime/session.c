@@ -19,7 +19,7 @@ size_t ctl_program_param_count(const ctl_program *program) {
 
 ctl_tensor_info ctl_program_param_at(const ctl_program *program, size_t i) {
     const ctl_program_param *p = &program->params[i];
-    return (ctl_tensor_info){p->name, p->rows, p->cols, p->ndims, p->trained, p->made_by_control};
+    return (ctl_tensor_info){p->name, p->rows, p->cols, p->ndims, p->trained, p->made_by_control, p->flat};
 }
 
 ctl_memory ctl_program_memory(const ctl_program *program) {

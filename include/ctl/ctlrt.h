@@ -25,6 +25,7 @@ typedef struct ctl_tensor_info {
     int64_t rows, cols;
     int ndims;        /* in files: 1 means [cols] */
     bool trained, made_by_control;
+    size_t flat;      /* trained: its first element in the arrays of ctl_session_flat, row-major from there */
 } ctl_tensor_info;
 size_t ctl_program_param_count(const ctl_program *program);
 ctl_tensor_info ctl_program_param_at(const ctl_program *program, size_t i);
@@ -74,7 +75,8 @@ ctl_status ctl_session_evaluate(ctl_session *s); /* dropout off; keeps no state 
 /* After forward or evaluate, before the optimizer or another run: a named output ("loss", "logits") as f64 values, row-major. evaluated: of the evaluate entry. */
 ctl_status ctl_session_output(ctl_session *s, const char *name, bool evaluated, double *out, size_t count);
 
-/* The flat arrays of everything trained, in the order of parameters; elements are f64 for the f64 executor, else f32. */
+/* The flat arrays of everything trained; elements are f64 for the f64 executor, else f32. A parameter begins at
+ * ctl_tensor_info.flat: between parameters there may be elements of none, which stay zero. */
 typedef struct ctl_flat {
     ctl_dtype dtype;
     size_t count;
