@@ -91,7 +91,9 @@ typedef enum ctl_task_kind {
     TASK_ATTEND,      /* 0 q, 1 k, 2 v, 3 o, 4 lse (f32 [rows, heads]); 5 positions, 6 lengths (i32 [rows, 1]) */
     TASK_ATTEND_GRAD, /* 0 q, 1 k, 2 v, 3 o, 4 lse, 5 do, 6 dq, 7 dk, 8 dv, 9 positions, 10 lengths */
     TASK_HEAD,        /* linear + cross-entropy by chunks of rows: 0 x, 1 w [vocab, c], 2 labels i32, 3 normaliser,
-                         4 loss f32 [1, 1], 5 dx or absent, 6 dw f32 (added to where `accumulate`) or absent */
+                         4 loss f32 [1, 1], 5 dx or absent, 6 dw f32 (added to where `accumulate`) or absent; where
+                         there is an eighth, 7 f32 [rows, 2]: a row's loss, 0 where its label is -100, and the number of
+                         its largest logit, the first of equals */
     TASK_SCATTER,     /* 0 x [r, c], 1 ids i32, 2 out f32 [n, c]: out (+)= rows of x by id, in row order */
     TASK_FOLD,        /* 0 partial sums f32 [chunks, c], 1 out f32 [1, c]: out (+)= their sum, in order */
     TASK_TRANSPOSE    /* 0 a [r, c], 1 out [c, r]; converts the dtype */

@@ -28,6 +28,7 @@ static void pass_differentiate(ctl_unit *u) {
     if (!ctl_pass_differentiate(u->graph, &options, &u->graph, &u->sink)) u->status = CTL_ERR_INPUT;
 }
 static void pass_evaluate(ctl_unit *u) { ctl_pass_evaluate(u->graph, &u->graph); }
+static void pass_row_results(ctl_unit *u) { if (u->options->row_results) ctl_pass_row_results(u->graph, &u->graph); }
 static void pass_round(ctl_unit *u) { ctl_pass_round(u->graph, u->compute, &u->graph); }
 static void pass_products(ctl_unit *u) { ctl_pass_products(u->graph, &u->graph); }
 static void pass_save(ctl_unit *u) { ctl_pass_save(u->graph, &u->graph); }
@@ -45,6 +46,7 @@ static const pass passes[] = {
     {"simplify", pass_simplify, ALWAYS},           /* aliases, constants, common values, the loss's head */
     {"differentiate", pass_differentiate, ALWAYS}, /* backward nodes, only where a trainable is upstream */
     {"evaluate", pass_evaluate, ALWAYS},           /* a forward without dropout */
+    {"row_results", pass_row_results, ALWAYS},     /* of evaluate: each row's loss and predicted class */
     {"tidy", pass_simplify, ALWAYS},               /* what differentiation left over */
     {"round", pass_round, CPU_ONLY},               /* casts made explicit */
     {"products", pass_products, CPU_ONLY},         /* products that share an operand are one */
@@ -55,7 +57,7 @@ static const pass passes[] = {
 };
 
 const char *const *ctlc_passes(void) {
-    static const char *const names[] = {"elaborate", "simplify", "differentiate", "evaluate", "tidy", "round", "products",
+    static const char *const names[] = {"elaborate", "simplify", "differentiate", "evaluate", "row_results", "tidy", "round", "products",
                                         "save", "lower", "emit", NULL};
     return names;
 }

@@ -84,7 +84,7 @@ typedef struct ctl_input {
 
 typedef struct ctl_output {
     const char *name;
-    ctl_node_id node;     /* entry forward */
+    ctl_node_id node;     /* entry forward; CTL_NONE for one of evaluate alone */
     ctl_node_id evaluate; /* entry evaluate; CTL_NONE until that pass */
 } ctl_output;
 

@@ -228,6 +228,9 @@ static bool part(rules *r) {
         const ctl_node *like = k == 1 ? first : &r->g->at[a->in[1]];
         take_rows(n, like);
         n->cols = like->cols;
+    } else if (a->op == OP_HEAD && k == 3 && (a->i[0] & 4)) {
+        take_rows(n, first);
+        n->cols = 2;
     } else {
         return refuse(r, "%s has no part %lld", ctl_op_name((ctl_op)a->op), (long long)k);
     }
@@ -370,7 +373,7 @@ static bool head(rules *r) {
     if (x->space == SPACE_NONE || !same_rows(x, labels))
         return refuse(r, "head of %s with labels %s: one label for each row is needed", shape(r, x),
                       shape(r, labels));
-    if (n->i[0] & ~(int64_t)3)
+    if (n->i[0] & ~(int64_t)7)
         return refuse(r, "head: bits %lld ask for no known result", (long long)n->i[0]);
     weight(n, 1, 1);
     n->dtype = CTL_REAL;

@@ -126,10 +126,11 @@ static bool check_outputs(verifier *v) {
     const ctl_graph *g = v->g;
     for (size_t k = 0; k < g->outputs.n; k++) {
         const ctl_output *o = &g->outputs.at[k];
-        if (o->node >= g->n) return fault(v, "output %s is not in the graph", o->name);
+        const bool evaluated_alone = o->node == CTL_NONE && o->evaluate != CTL_NONE;
+        if (o->node >= g->n && !evaluated_alone) return fault(v, "output %s is not in the graph", o->name);
         if (!in_range(v, o->evaluate, "the evaluated value", o->name)) return false;
-        const ctl_node *n = &g->at[o->node];
-        if (n->rate == RATE_STEP && n->entry != ENTRY_FORWARD)
+        const ctl_node *n = &g->at[evaluated_alone ? o->evaluate : o->node];
+        if (!evaluated_alone && n->rate == RATE_STEP && n->entry != ENTRY_FORWARD)
             return fault(v, "output %s belongs to another entry than forward", o->name);
         if (o->evaluate == CTL_NONE) continue;
         const ctl_node *e = &g->at[o->evaluate];

@@ -38,7 +38,7 @@ typedef enum ctl_part {
     PART_PANEL
 } ctl_part;
 
-enum { CTL_FUSED_RESULTS = 3 };
+enum { CTL_FUSED_RESULTS = 4 };
 
 /* What grouping knows of a node. */
 typedef struct ctl_value {

@@ -452,7 +452,7 @@ void ctl_group_values(ctl_grouping *u) {
                          .sum_into = UINT32_MAX,
                          .bias = CTL_NONE,
                          .addend = CTL_NONE,
-                         .result = {CTL_NONE, CTL_NONE, CTL_NONE}};
+                         .result = {CTL_NONE, CTL_NONE, CTL_NONE, CTL_NONE}};
         v->same = is_identity(u, id) ? u->value[n->in[0]].same : id;
         sole[id] = CTL_NONE;
         for (uint32_t k = 0; live[id] && reads_memory((ctl_op)n->op) && k < n->nin; k++)

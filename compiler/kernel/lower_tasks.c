@@ -12,7 +12,7 @@ static uint64_t written_operands(const ctl_task *t) {
     case TASK_ATTEND_GRAD:
         return 7u << 6;
     case TASK_HEAD:
-        return 7u << 4;
+        return 15u << 4;
     case TASK_FOLD:
     case TASK_TRANSPOSE:
         return 1u << 1;
@@ -130,12 +130,13 @@ static void attention(ctl_lowering *l, ctl_task *t, const ctl_node *n, const ctl
 static void head(ctl_lowering *l, ctl_task *t, const ctl_node *n, const ctl_value *v) {
     ctl_operand *o = t->operands;
     t->kind = TASK_HEAD;
-    t->noperands = 7;
+    t->noperands = v->result[3] == CTL_NONE ? 7 : 8;
     for (int k = 0; k < 3; k++) o[k] = ctl_lower_operand(l, n->in[k]);
     o[3] = whole_buffer(l->normaliser, 1, CTL_F32);
     o[4] = ctl_lower_operand(l, v->result[0]);
     o[5] = v->result[1] == CTL_NONE ? CTL_NO_OPERAND : ctl_lower_operand(l, v->result[1]);
     o[6] = v->result[2] == CTL_NONE ? CTL_NO_OPERAND : ctl_lower_operand(l, v->result[2]);
+    if (v->result[3] != CTL_NONE) o[7] = ctl_lower_operand(l, v->result[3]);
     t->accumulate = v->result[2] != CTL_NONE && l->u->value[v->result[2]].sum_into != UINT32_MAX;
     t->chunk = l->target->head_chunk(o[0].rows, o[1].rows);
     int products = 1 + (o[5].buffer != UINT32_MAX) + (o[6].buffer != UINT32_MAX);

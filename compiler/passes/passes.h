@@ -22,6 +22,11 @@ bool ctl_pass_differentiate(const ctl_graph *in, const ctl_differentiate_options
 /* Appends entry evaluate, a forward of its own without dropout, and sets ctl_output.evaluate. */
 void ctl_pass_evaluate(const ctl_graph *in, ctl_graph **out);
 
+/* Adds the output CTL_ROW_RESULTS to entry evaluate, where the loss is a cross-entropy: [rows, 2], each row's
+ * loss (0 where its label is -100) and the class of its largest logit (the first of equals). */
+#define CTL_ROW_RESULTS "row results"
+void ctl_pass_row_results(const ctl_graph *in, ctl_graph **out);
+
 /* Makes rounding explicit. compute CTL_F32, CTL_F64: states and stops vanish. CTL_BF16: also a state over a
  * row space is a CAST to bf16; operands of products, attention and head are bf16 (frozen parameters are kept
  * so, trained ones have a copy of rate update); results of attention and the gradients that it and the head

@@ -130,10 +130,11 @@ static void make_outputs(maker *m, const ctl_graph *g, ctl_dtype real) {
     CTL_VEC(ctl_program_output) outputs = {0};
     for (size_t k = 0; k < g->outputs.n; k++) {
         const ctl_output *from = &g->outputs.at[k];
-        const ctl_node *n = &g->at[from->node];
+        const ctl_node *n = &g->at[from->node != CTL_NONE ? from->node : from->evaluate];
         ctl_program_output to = {.name = from->name, .evaluate = CTL_NO_OPERAND};
         to.forward = make_buffer(m, REGION_STEP, USE_TRANSIENT, n->rows, n->cols, real, to.name);
         if (from->evaluate != CTL_NONE) to.evaluate = to.forward;
+        if (from->node == CTL_NONE) to.forward = CTL_NO_OPERAND;
         CTL_PUSH(m->arena, &outputs, to);
     }
     for (size_t k = 0; k < g->inputs.n; k++) {
@@ -332,7 +333,8 @@ static ctl_status run(ctl_session *s, ctl_program_entry entry) {
         if (g->params.at[k].init == INIT_VALUE)
             put(s, &p->params[k].init_value, ref_value(r, g->params.at[k].init_node));
     for (size_t k = 0; k < g->outputs.n; k++) {
-        if (entry == RUN_FORWARD) put(s, &p->outputs[k].forward, ref_value(r, g->outputs.at[k].node));
+        if (entry == RUN_FORWARD && g->outputs.at[k].node != CTL_NONE)
+            put(s, &p->outputs[k].forward, ref_value(r, g->outputs.at[k].node));
         if (entry == RUN_EVALUATE && g->outputs.at[k].evaluate != CTL_NONE)
             put(s, &p->outputs[k].evaluate, ref_value(r, g->outputs.at[k].evaluate));
     }

@@ -167,12 +167,16 @@ ctl_status ref_attend(ctl_reference *r, ctl_node_id id) {
 
 /* ---- linear and cross-entropy ---- */
 static double row_loss(const ctl_reference *r, const double *x, const double *w, int64_t cols,
-                       int64_t classes, int64_t label, double *p) { /* p: the row's softmax on return */
+                       int64_t classes, int64_t label, double *p, /* the row's softmax on return */
+                       int64_t *predicted) {
     double most = -INFINITY, sum = 0;
     for (int64_t c = 0; c < classes; c++) {
         p[c] = ref_round(r, dot(x, w + c * cols, cols));
         if (p[c] > most || isnan(p[c])) most = p[c];
     }
+    *predicted = 0;
+    while (*predicted < classes - 1 && !(p[*predicted] >= most)) ++*predicted;
+    if (label == IGNORED_LABEL) return 0;
     double at_label = p[label];
     for (int64_t c = 0; c < classes; c++) {
         p[c] = ref_round(r, exp(p[c] - most));
@@ -188,7 +192,7 @@ ctl_status ref_head(ctl_reference *r, ctl_node_id id) {
     double *dx = n->i[0] & 1 ? ref_part(r, id, 1) : NULL, *dw = n->i[0] & 2 ? ref_part(r, id, 2) : NULL;
     int64_t cols = nx->cols, classes = nw->rows;
     size_t bytes = (size_t)classes * sizeof(double);
-    double *p = ctl_alloc(r->allocator, bytes), loss = 0;
+    double *p = ctl_alloc(r->allocator, bytes), loss = 0, *rows = n->i[0] & 4 ? ref_part(r, id, 3) : NULL;
     if (!p) return CTL_ERR_MEMORY;
     ref_data z = r->normaliser;
     double normaliser = ref_round(r, z.dtype == CTL_F64 ? *(const double *)z.at : *(const float *)z.at);
@@ -196,15 +200,17 @@ ctl_status ref_head(ctl_reference *r, ctl_node_id id) {
     if (dw) memset(dw, 0, (size_t)(classes * cols) * sizeof *dw);
     ctl_status status = CTL_OK;
     for (int64_t t = 0; t < nx->rows && status == CTL_OK; t++) {
-        if (labels[t] == IGNORED_LABEL) continue;
-        if (!(labels[t] >= 0 && labels[t] < (double)classes)) {
+        if (labels[t] == IGNORED_LABEL && !rows) continue;
+        if (labels[t] != IGNORED_LABEL && !(labels[t] >= 0 && labels[t] < (double)classes)) {
             status = ref_fail(r, "row %lld: label %g is not one of %lld classes", (long long)t, labels[t],
                               (long long)classes);
             break;
         }
-        int64_t label = (int64_t)labels[t];
-        loss += row_loss(r, x + t * cols, w, cols, classes, label, p);
-        if (!dx && !dw) continue;
+        int64_t label = (int64_t)labels[t], predicted;
+        const double row = row_loss(r, x + t * cols, w, cols, classes, label, p, &predicted);
+        loss += row;
+        if (rows) rows[2 * t] = row, rows[2 * t + 1] = (double)predicted;
+        if (label == IGNORED_LABEL || (!dx && !dw)) continue;
         p[label] = ref_round(r, p[label] - 1);
         for (int64_t c = 0; c < classes; c++) {
             double d = ref_operand(r, ref_round(r, p[c] * normaliser));

@@ -15,6 +15,7 @@ ctl_status ref_fail(ctl_reference *r, const char *fmt, ...) {
     return CTL_ERR_INPUT;
 }
 
+enum { MOST_PARTS = 4 };
 /* Elements of the k-th result of a node; 0: there is none. */
 static size_t part_size(const ctl_graph *g, const ctl_node *n, int64_t k) {
     const ctl_node *like = n;
@@ -23,6 +24,7 @@ static size_t part_size(const ctl_graph *g, const ctl_node *n, int64_t k) {
     case OP_ATTEND: return k == 1 ? (size_t)(n->rows * (n->cols / n->i[0])) : 0;
     case OP_ATTEND_GRAD: like = &g->at[n->in[k]]; break;
     case OP_HEAD:
+        if (k == 3) return n->i[0] & 4 ? (size_t)(2 * g->at[n->in[0]].rows) : 0;
         if (!(n->i[0] & k)) return 0;
         like = &g->at[n->in[k - 1]];
         break;
@@ -40,7 +42,7 @@ double *ref_part(const ctl_reference *r, ctl_node_id id, int64_t k) {
 bool ref_values_size(const ctl_graph *g, size_t *count) {
     size_t total = 0, bytes;
     for (size_t id = 0; id < g->n; id++)
-        for (int64_t k = 0; k < 3; k++)
+        for (int64_t k = 0; k < MOST_PARTS; k++)
             if (!ctl_add_size(total, part_size(g, &g->at[id], k), &total)) return false;
     *count = total;
     return ctl_mul_size(total, sizeof(double), &bytes);
@@ -77,7 +79,7 @@ ctl_status ref_open(const ctl_graph *g, ctl_dtype compute, const ctl_allocator *
     r->wanted = r->ready + g->n;
     for (size_t id = 0; id < g->n; id++) {
         r->offset[id + 1] = r->offset[id];
-        for (int64_t k = 0; k < 3; k++) r->offset[id + 1] += part_size(g, &g->at[id], k);
+        for (int64_t k = 0; k < MOST_PARTS; k++) r->offset[id + 1] += part_size(g, &g->at[id], k);
     }
     *out = r;
     return CTL_OK;

@@ -35,6 +35,8 @@ typedef struct ctlc_options {
     const char *const *outputs; /* outputs to keep beside the loss; without a loss all are kept */
     size_t noutputs;
     bool no_fuse;            /* one kernel an operation: same bits, slower */
+    bool row_results;        /* evaluate also gives "row results", where the loss is a cross-entropy: for each row its
+                                loss, and the class of its largest logit */
     bool input_gradients;    /* also d loss / d real inputs, as outputs named "d NAME" */
     bool check_only;         /* elaborate and check; *out stays NULL */
     bool verify;             /* run the verifier after every pass */

@@ -6,7 +6,7 @@
 #include "runtime/cpu/cpu.h"
 #include "runtime/cpu/tasks.h"
 
-enum { X, W, LABELS, NORMALISER, LOSS, DX, DW, OPERANDS, IGNORED = -100 };
+enum { X, W, LABELS, NORMALISER, LOSS, DX, DW, OPERANDS, ROW_RESULTS = OPERANDS, IGNORED = -100 };
 
 int64_t ctl_cpu_head_chunk(int64_t rows, int64_t vocab) {
     const int64_t small = 1 << 21, most = 1 << 24; /* logits: 8 and 64 MiB */
@@ -28,7 +28,10 @@ static bool is_whole(const ctl_task *t) {
            t->operands[LABELS].rows == x->rows && t->operands[NORMALISER].dtype == CTL_F32 &&
            t->operands[LOSS].dtype == CTL_F32 &&
            (ctl_operand_absent(dx) || (dx->rows == x->rows && dx->cols == x->cols)) &&
-           (ctl_operand_absent(dw) || (dw->rows == w->rows && dw->cols == w->cols && dw->dtype == CTL_F32));
+           (ctl_operand_absent(dw) || (dw->rows == w->rows && dw->cols == w->cols && dw->dtype == CTL_F32)) &&
+           (t->noperands == OPERANDS ||
+            (t->operands[ROW_RESULTS].rows == x->rows && t->operands[ROW_RESULTS].cols == 2 &&
+             t->operands[ROW_RESULTS].dtype == CTL_F32));
 }
 
 static void grow(size_t *most, const ctl_matmul *m) {
@@ -112,6 +115,13 @@ static bool check_labels(ctl_cpu_session *s, const ctl_task *t, const ctl_head *
     return true;
 }
 
+static int64_t largest(const float *row, int64_t n) {
+    int64_t at = 0;
+    for (int64_t j = 1; j < n; j++)
+        if (row[j] > row[at]) at = j;
+    return at;
+}
+
 ctl_status ctl_run_head(ctl_cpu_session *s, const ctl_task *t, const ctl_prepared *p) {
     const ctl_head *h = p->head;
     const int threads = s->common.threads;
@@ -121,6 +131,7 @@ ctl_status ctl_run_head(ctl_cpu_session *s, const ctl_task *t, const ctl_prepare
     const int32_t *labels = ctl_cpu_at(s, &o[LABELS]);
     const float normaliser = *(const float *)ctl_cpu_at(s, &o[NORMALISER]);
     char *dx = ctl_cpu_at(s, &o[DX]), *dw = ctl_cpu_at(s, &o[DW]), *scratch = ctl_cpu_at(s, &t->scratch);
+    float *results = t->noperands > ROW_RESULTS ? ctl_cpu_at(s, &o[ROW_RESULTS]) : NULL;
     float *logits = (float *)(void *)scratch, *losses = (float *)(void *)(scratch + h->logits_bytes);
     if (!check_labels(s, t, h, labels)) return CTL_ERR_INPUT;
     scratch += h->logits_bytes + h->losses_bytes;
@@ -136,13 +147,15 @@ ctl_status ctl_run_head(ctl_cpu_session *s, const ctl_task *t, const ctl_prepare
 #pragma omp parallel for num_threads(threads) schedule(static)
         for (int64_t i = 0; i < n; i++) {
             const int32_t label = labels[(first + i) * o[LABELS].stride];
-            float *row = logits + i * h->vocab;
+            float *row = logits + i * h->vocab, *result = results ? results + (first + i) * o[ROW_RESULTS].stride : NULL;
+            if (result) result[1] = (float)largest(row, h->vocab);
             losses[first + i] = 0;
             if (label != IGNORED)
                 losses[first + i] = s->lanes->cross_entropy(row, h->vocab, label, normaliser,
                                                             wants_d ? row : NULL, size == 2);
             else if (wants_d)
                 memset(row, 0, (size_t)h->vocab * size);
+            if (result) result[0] = losses[first + i];
         }
         if (h->wants_dx) {
             ctl_matmul_data d = {.a = logits, .b = w, .scratch = scratch};
