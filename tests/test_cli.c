@@ -17,40 +17,8 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "base/base.h"
+#include "tests/command.h"
 
-static char folder[64], output[1 << 16];
-
-static void write_file(const char *name, const char *text) {
-    char path[256];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs(text, f);
-    assert_int_equal(fclose(f), 0);
-}
-
-/* Runs `ctlc ARGUMENTS` in the folder; what it prints, both streams, is in `output`. Returns the exit code.
- */
-static int ctlc(const char *fmt, ...) CTL_PRINTF(1, 2);
-static int ctlc(const char *fmt, ...) {
-    char arguments[1024], command[2048];
-    va_list args;
-    va_start(args, fmt);
-    vsnprintf(arguments, sizeof arguments, fmt, args);
-    va_end(args);
-    snprintf(command, sizeof command, "cd '%s' && { '%s' %s; } 2>&1", folder, CTLC, arguments);
-    FILE *p = popen(command, "r");
-    assert_non_null(p);
-    size_t n = fread(output, 1, sizeof output - 1, p);
-    output[n] = 0;
-    int status = pclose(p);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
-static void says(const char *text) {
-    if (!strstr(output, text)) fail_msg("\"%s\" is not in:\n%s", text, output);
-}
 static bool exists(const char *name) {
     char path[256];
     snprintf(path, sizeof path, "%s/%s", folder, name);
@@ -76,10 +44,8 @@ static const char SPEC[] = "import llama, tuning\n"
                            "tune all = m with tuning.full() {\n"
                            "    tokens 2 x 16\n    adamw(; lr = 1e-2)\n}\n";
 
-static int make_folder(void **state) {
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/ctl_cli_XXXXXX");
-    if (!mkdtemp(folder)) return -1;
+static int make_inputs(void **state) {
+    if (make_folder(state)) return -1;
     write_file("small.ctl", SPEC);
     FILE *f;
     char path[256];
@@ -89,13 +55,6 @@ static int make_folder(void **state) {
         fprintf(f, "line %d: what is said here is said again, %d times over.\n", i, i * i);
     return fclose(f);
 }
-static int remove_folder(void **state) {
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
-}
-
 /* ---- help and usage ---- */
 static void test_help(void **state) {
     (void)state;
@@ -447,5 +406,5 @@ int main(void) {
         cmocka_unit_test(test_interrupt),
         cmocka_unit_test(test_second_interrupt),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, make_inputs, remove_folder);
 }

@@ -2,6 +2,16 @@
 #include "compiler/syntax/parser.h"
 #include "ctl_grammar.h"
 
+ctl_parser *ctl_parser_open(ctl_arena *arena, ctl_sink *sink, uint32_t file) {
+    const ctl_source *source = &sink->sources.at[file];
+    ctl_parser *p = CTL_NEW(arena, ctl_parser);
+    p->arena = arena, p->sink = sink, p->file = file, p->text = source->text, p->size = source->size;
+    p->held.kind = p->last.kind = p->before.kind = p->line.kind = -1;
+    p->held_value = CTL_NEW(arena, CTL_YYSTYPE);
+    ctl_scan_open(p);
+    return p;
+}
+
 ctl_ast_module *ctl_parse(ctl_arena *arena, ctl_sink *sink, uint32_t file, const char *name) {
     ctl_ast_module *module = CTL_NEW(arena, ctl_ast_module);
     module->name = name, module->file = file;
@@ -12,11 +22,7 @@ ctl_ast_module *ctl_parse(ctl_arena *arena, ctl_sink *sink, uint32_t file, const
                   "the source has %zu bytes; the most is %d", source->size, CTL_MOST_SOURCE);
         return module;
     }
-    ctl_parser *p = CTL_NEW(arena, ctl_parser);
-    p->arena = arena, p->sink = sink, p->file = file, p->text = source->text, p->size = source->size;
-    p->held.kind = p->last.kind = p->before.kind = p->line.kind = -1;
-    p->held_value = CTL_NEW(arena, CTL_YYSTYPE);
-    ctl_scan_open(p);
+    ctl_parser *p = ctl_parser_open(arena, sink, file);
     ctl_yyparse(p); /* its result says whether recovery came to the end; the sink has the errors */
     module->decls = p->decls.at, module->ndecls = p->decls.n;
     return module;

@@ -74,6 +74,9 @@ typedef struct ctl_parser {
     CTL_VEC(ctl_decl *) decls;
 } ctl_parser;
 
+/* At the beginning of source number `file` of the sink. */
+ctl_parser *ctl_parser_open(ctl_arena *arena, ctl_sink *sink, uint32_t file);
+
 /* ---- build.c ---- */
 ctl_expr *ctl_build_number(ctl_parser *p, ctl_span span, ctl_number number);
 ctl_expr *ctl_build_path_expr(ctl_parser *p, ctl_span span, ctl_segments *path);

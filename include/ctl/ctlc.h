@@ -55,6 +55,9 @@ ctl_status ctlc_compile_file(const char *path, const ctlc_options *options, ctl_
 /* The same for text in memory; name stands for the file in diagnostics. Imports: the standard library only. */
 ctl_status ctlc_compile_text(const char *name, const char *text, size_t size, const ctlc_options *options,
                              ctl_program **out);
+/* Formats a source (compiler/syntax/format.h): the text goes to options->dump as of the pass "format". Of the options, those
+ * on memory, diagnostics and dump count. A source with errors is refused; names are not looked up. */
+ctl_status ctlc_format_text(const char *name, const char *text, size_t size, const ctlc_options *options);
 /* Names of the passes in order, NULL-terminated, for --dump=after:PASS. */
 const char *const *ctlc_passes(void);
 const char *ctlc_version(void);

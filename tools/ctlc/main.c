@@ -16,6 +16,7 @@ static const struct {
     {"plan", cmd_plan, "what a spec will take, in bytes by kind, before anything runs"},
     {"check", cmd_check, "say what is wrong with a spec, as text or as JSON"},
     {"graph", cmd_graph, "draw the network of a spec: its states, its edges, and which of them are new"},
+    {"fmt", cmd_fmt, "format .ctl files, or say which are not formatted"},
     {"runs", cmd_runs, "a table of finished runs"},
 };
 
