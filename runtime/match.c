@@ -144,18 +144,23 @@ static bool is_copy(const ctl_match *m, size_t set, const ctl_tensor *t) {
 void ctl_match_say_unused(ctl_match *m, ctl_severity severity) {
     for (size_t k = 0; k < m->nsets; k++) {
         char names[600] = "";
+        const char *file = NULL;
         size_t n = 0, unused = 0, tensors = ctl_tensors_count(m->sets[k]);
+        bool several = false; /* shards: then their folder is named */
         for (size_t i = 0; i < tensors; i++) {
             const ctl_tensor *t = ctl_tensors_at(m->sets[k], i);
             if (m->used[k][i] || ctl_names_ignored(t->name) || is_copy(m, k, t)) continue;
             if (unused++ < 3)
                 n += (size_t)snprintf(names + n, sizeof names - n, "%s'%.150s'", n ? ", " : "", t->name);
+            several |= file && strcmp(file, t->file) != 0;
+            if (!file) file = t->file;
         }
         m->unused += unused;
         if (unused == 0) continue;
+        const char *slash = several ? strrchr(file, '/') : NULL;
         ctl_say(m->place.voice, severity, "E0706", NULL,
-                "%zu tensor%s of '%s' belong%s to no parameter: %s%s", unused, unused == 1 ? "" : "s",
-                ctl_tensors_at(m->sets[k], 0)->file, unused == 1 ? "s" : "", names,
+                "%zu tensor%s of '%.*s' belong%s to no parameter: %s%s", unused, unused == 1 ? "" : "s",
+                (int)(slash ? (size_t)(slash - file) : strlen(file)), file, unused == 1 ? "s" : "", names,
                 unused > 3 ? ", ..." : "");
     }
 }

@@ -11,7 +11,7 @@
 
 static char output[1 << 16]; /* of the latest command */
 
-static void write_file(const char *name, const char *text) {
+static inline void write_file(const char *name, const char *text) {
     char path[256];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     FILE *f = fopen(path, "w");
@@ -38,7 +38,20 @@ static int ctlc(const char *fmt, ...) {
     assert_true(WIFEXITED(status));
     return WEXITSTATUS(status);
 }
-static void says(const char *text) {
+static inline void says(const char *text) {
     if (!strstr(output, text)) fail_msg("\"%s\" is not in:\n%s", text, output);
+}
+
+/* The whole of a file in the folder; valid until the next call. */
+static inline const char *text_of(const char *name) {
+    static char text[1 << 16];
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "rb");
+    assert_non_null(f);
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    text[n] = 0;
+    return text;
 }
 #endif

@@ -17,6 +17,7 @@ static const struct {
     {"check", cmd_check, "say what is wrong with a spec, as text or as JSON"},
     {"graph", cmd_graph, "draw the network of a spec: its states, its edges, and which of them are new"},
     {"fmt", cmd_fmt, "format .ctl files, or say which are not formatted"},
+    {"import", cmd_import, "write a spec from the config.json of a Hugging Face checkpoint"},
     {"runs", cmd_runs, "a table of finished runs"},
 };
 

@@ -33,7 +33,8 @@ static void help(const command_line *line) {
     for (size_t i = 0; i < line->noptions; i++) {
         const option *o = &line->options[i];
         char left[64];
-        snprintf(left, sizeof left, "--%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
+        snprintf(left, sizeof left, "%s%s%s%s", o->name[1] ? "--" : "-", o->name, o->value ? " " : "",
+                 o->value ? o->value : "");
         printf("  %-24s ", left);
         for (const char *c = o->help; *c; c++) { /* further lines stand under the first */
             putchar(*c);
@@ -116,14 +117,14 @@ int options_parse(command_line *line, int argc, char **argv) {
         const char *name = word + (word[1] == '-' ? 2 : 1), *equals = strchr(name, '=');
         size_t n = equals ? (size_t)(equals - name) : strlen(name);
         const option *found = NULL;
-        for (size_t k = 0; k < line->noptions && word[1] == '-'; k++)
+        for (size_t k = 0; k < line->noptions && (word[1] == '-') != (n == 1); k++) /* one letter: one dash */
             if (strlen(line->options[k].name) == n && memcmp(line->options[k].name, name, n) == 0)
                 found = &line->options[k];
         if (!found) return unknown(line, name, n);
         const char *value = equals ? equals + 1 : NULL;
         if (found->kind == OPT_FLAG && value) return usage(line, "no value belongs to --", found->name);
         if (found->kind != OPT_FLAG && !value && i + 1 == argc)
-            return usage(line, "a value is missing after --", found->name);
+            return usage(line, "a value is missing after ", word);
         if (found->kind != OPT_FLAG && !value) value = argv[++i];
         if ((code = take(line, found, value))) return code;
     }

@@ -1,0 +1,226 @@
+/* `ctlc import`: a spec that compiles and fits its checkpoint, from both forms of config.json; every refusal
+ * with the key that asks for what there is not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "folder.h"
+#include "command.h"
+#include "hf_files.h"
+
+/* The LLaMA of hf_files.h. `more` are further keys, `without` one to leave out. */
+static void write_config(const char *name, const char *type, const char *more, const char *without) {
+    static const char *const keys[][2] = {
+        {"vocab_size", "24"},
+        {"hidden_size", "16"},
+        {"num_hidden_layers", "2"},
+        {"num_attention_heads", "4"},
+        {"num_key_value_heads", "2"},
+        {"intermediate_size", "20"},
+        {"rms_norm_eps", "1e-05"},
+        {"hidden_act", "\"silu\""},
+        {"bos_token_id", "1"},
+        {"eos_token_id", "2"},
+        {"max_position_embeddings", "64"},
+    };
+    char path[200], text[2000];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    mkdir(path, 0777);
+    int n = snprintf(text, sizeof text, "{\"model_type\": \"%s\", \"architectures\": [\"TestForCausalLM\"]",
+                     type);
+    for (size_t i = 0; i < CTL_COUNT(keys); i++)
+        if (!without || strcmp(without, keys[i][0]) != 0)
+            n += snprintf(text + n, sizeof text - (size_t)n, ", \"%s\": %s", keys[i][0], keys[i][1]);
+    snprintf(text + n, sizeof text - (size_t)n, "%s%s}", more[0] ? ", " : "", more);
+    hf_text(path, "config.json", text);
+}
+
+static void write_weights(const char *name, bool tied, bool biased) {
+    char path[200];
+    hf_checkpoint c;
+    hf_llama(&c, CTL_BF16, 2, tied, biased);
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    hf_write(&c, path, 2);
+}
+
+static void writes_a_ready_spec(void **state) {
+    (void)state;
+    write_config("llama", "llama",
+                 "\"rope_theta\": 10000.0, \"rope_scaling\": null, \"tie_word_embeddings\": false", NULL);
+    write_weights("llama", false, false);
+    assert_int_equal(ctlc("import llama -o llama.ctl --memory 2GiB"), 0);
+    assert_string_equal(
+        output,
+        "the weights fit: 21 tensors\nllama.ctl is written; `ctlc plan llama.ctl` tells what it takes\n");
+    assert_string_equal(
+        text_of("llama.ctl"),
+        "# TestForCausalLM, from llama/config.json. What it takes: `ctlc plan`. Its data: docs/training.md.\n"
+        "import llama, tuning\n\n"
+        "# The network with its sizes. Frozen; `--weights` reads it from the checkpoint's folder.\n"
+        "# Ids of its tokenizer: bos 1, eos 2.\n"
+        "model base = llama.causal_lm(; vocab = 24, dim = 16, depth = 2, heads = 4, ffn = 20, eps = 1e-05, "
+        "kv_heads = 2,\n"
+        "    theta = 10000.0)\n\n"
+        "# What is tuned: LoRA on the projections q, k, v, up and down.\n"
+        "# Others: dora, rslora, lora_fa, double, ud, mixture, houlsby, parallel_adapter, ia3, full "
+        "(--method NAME). Their "
+        "text is stdlib/tuning.ctl.\n"
+        "tune base with tuning.lora_qkvud(rank = 16, alpha = 32, p = 0.05) {\n"
+        "    tokens 4 x 64    # a micro-step: sequences x their length; `--set tokens=2x256` takes less\n"
+        "    compute bf16        # the type of products and of what is kept; sums and what is trained are "
+        "f32\n"
+        "    memory 2 GiB       # a plan that takes more is refused before anything runs\n"
+        "    adamw(; lr = 2e-4, warmup = 100, clip = 1.0)\n}\n");
+    assert_int_equal(ctlc("check llama.ctl"), 0);
+    assert_int_equal(ctlc("plan llama.ctl"), 0);
+    /* to standard output, with the machine's memory */
+    assert_int_equal(ctlc("import llama 2>/dev/null"), 0);
+    says("    memory ");
+    says("iB       # a plan");
+}
+
+static void every_method_compiles(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *text;
+    } methods[] = {{"lora", "tuning.lora_qkvud("},
+                   {"dora", "tuning.dora_qkvud("},
+                   {"rslora", "tuning.rslora("},
+                   {"lora_fa", "tuning.lora_fa("},
+                   {"double", "tuning.double("},
+                   {"ud", "tuning.ud("},
+                   {"mixture", "tuning.ud(rank = 64), tuning.lora_qkv("},
+                   {"houlsby", "tuning.houlsby("},
+                   {"parallel_adapter", "tuning.parallel_adapter("},
+                   {"ia3", "tuning.ia3()"},
+                   {"full", "tuning.full()"}};
+    write_config("methods", "llama", "", NULL);
+    for (size_t i = 0; i < CTL_COUNT(methods); i++) {
+        assert_int_equal(ctlc("import methods -o method.ctl --method %s", methods[i].name), 0);
+        says("'methods' has no safetensors: names and shapes were not compared\n");
+        if (!strstr(text_of("method.ctl"), methods[i].text))
+            fail_msg("%s: %s", methods[i].name, text_of("method.ctl"));
+        assert_int_equal(ctlc("check method.ctl"), 0);
+    }
+    assert_int_equal(ctlc("import methods --method lorra"), 1);
+    says("error[E0710]: no method for llama is called 'lorra'\n  hint: there are: lora, dora, rslora");
+    assert_int_equal(ctlc("import methods --memory lots"), 2);
+    says("--memory is a whole number and KiB, MiB, GiB, KB, MB or GB, not \"lots\"");
+}
+
+static void both_forms(void **state) {
+    (void)state;
+    static const struct {
+        const char *type, *more, *wants[3];
+    } cases[] = {
+        {"llama", "\"rope_theta\": 500000.0", {"theta = 500000.0)", "kv_heads = 2"}},
+        {"llama",
+         "\"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 1000000}",
+         {"theta = 1000000.0)"}},
+        {"llama", "\"head_dim\": 8, \"tie_word_embeddings\": true", {"head = 8", "tied = true"}},
+        {"llama",
+         "\"head_dim\": 4, \"rope_scaling\": {\"type\": \"default\"}",
+         {"kv_heads = 2,\n    theta = 10000.0)"}},
+        {"mistral", "\"sliding_window\": null", {"llama.causal_lm("}},
+        {"qwen2",
+         "\"use_sliding_window\": false, \"sliding_window\": 4096, \"layer_types\": [\"full_attention\", "
+         "\"full_attention\"]",
+         {"biased = true"}},
+    };
+    for (size_t i = 0; i < CTL_COUNT(cases); i++) {
+        write_config("form", cases[i].type, cases[i].more, NULL);
+        assert_int_equal(ctlc("import form -o form.ctl"), 0);
+        const char *text = text_of("form.ctl");
+        for (size_t k = 0; k < CTL_COUNT(cases[i].wants) && cases[i].wants[k]; k++)
+            if (!strstr(text, cases[i].wants[k])) fail_msg("\"%s\" is not in:\n%s", cases[i].wants[k], text);
+        assert_int_equal(ctlc("check form.ctl"), 0);
+    }
+    /* heads of keys that are not told are as many as the queries' */
+    write_config("form", "llama", "", "num_key_value_heads");
+    assert_int_equal(ctlc("import form -o form.ctl"), 0);
+    assert_non_null(strstr(text_of("form.ctl"), "kv_heads = 4"));
+}
+
+static void tells_what_does_not_fit(void **state) {
+    (void)state;
+    write_config("tied", "llama", "\"tie_word_embeddings\": false", NULL);
+    write_weights("tied", true, false);
+    assert_int_equal(ctlc("import tied -o tied.ctl"), 1);
+    says("error[E0704]: no file has the parameter 'lm_head.weight'\n  hint: a checkpoint without a head uses "
+         "its embedding: `tied = "
+         "true` in the model");
+    write_config("biased", "llama", "", NULL);
+    write_weights("biased", false, true);
+    assert_int_equal(ctlc("import biased -o biased.ctl"), 0); /* what is too much is a warning */
+    says("warning[E0706]: 6 tensors of 'biased' belong to no parameter: "
+         "'model.layers.0.self_attn.k_proj.bias', ");
+    says("the model's 21 tensors are there; look at the others\n");
+    write_config("small", "llama", "", NULL);
+    write_weights("small", false, false);
+    write_config("small", "llama", "\"head_dim\": 2", NULL);
+    assert_int_equal(ctlc("import small -o small.ctl"), 1);
+    says("tensor 'model.layers.0.self_attn.q_proj.weight' is [16, 16]; the parameter is [8, 16]");
+}
+
+static void refuses(void **state) {
+    (void)state;
+    static const struct {
+        const char *type, *more, *without, *message;
+    } cases[] = {
+        {"gpt_oss", "", NULL,
+         "error[E0710]: 'no/config.json': no net is known for the model_type 'gpt_oss'\n  hint: there are: "
+         "llama, "},
+        {"llama", "", "hidden_size",
+         "error[E0710]: 'no/config.json' has no `hidden_size`\n  hint: the nets need it"},
+        {"llama", "\"head_dim\": 0", NULL, "`head_dim` is 0, and must be a whole number from 1"},
+        {"llama", "\"rope_theta\": \"x\"", NULL, "`rope_theta` is \"x\", and must be a number above 0"},
+        {"llama", "\"tie_word_embeddings\": 3", NULL,
+         "`tie_word_embeddings` is 3, and must be true or false"},
+        {"llama", "\"mlp_bias\": true", NULL,
+         "`mlp_bias` is true: llama's nets have no bias in the feed-forward half"},
+        {"llama", "\"hidden_act\": \"gelu\"", "hidden_act",
+         "`hidden_act` is \"gelu\": llama's nets have SiLU"},
+        {"llama", "\"partial_rotary_factor\": 0.5", NULL,
+         "`partial_rotary_factor` is 0.5: heads that are turned in part"},
+        {"llama", "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0}", NULL,
+         "`rope_scaling` has rope_type 'yarn', which the nets do not have"},
+        {"llama", "\"rope_parameters\": {\"rope_type\": \"dynamic\", \"factor\": 4.0}", NULL,
+         "`rope_parameters` has rope_type 'dynamic'"},
+        {"llama", "\"quantization_config\": {\"bits\": 4}", NULL,
+         "`quantization_config` is {\"bits\":4}: quantised weights are not read"},
+        {"llama", "\"num_local_experts\": 8", NULL,
+         "`num_local_experts` is 8: mixtures of experts are not in the nets"},
+        {"llama", "\"attention_sink\": true", NULL,
+         "`attention_sink` is true: attention sinks are not in the nets"},
+        {"qwen2", "\"layer_types\": [\"full_attention\", \"sliding_attention\"]", NULL,
+         "`layer_types` has \"sliding_attention\""},
+    };
+    for (size_t i = 0; i < CTL_COUNT(cases); i++) {
+        write_config("no", cases[i].type, cases[i].more, cases[i].without);
+        remove("no.ctl");
+        assert_int_equal(ctlc("import no -o no.ctl"), 1);
+        says(cases[i].message);
+        assert_int_equal(ctlc("check no.ctl"), 4); /* nothing was written */
+    }
+    hf_text(folder, "no/config.json", "{\"model_type\": ");
+    assert_int_equal(ctlc("import no"), 1);
+    says("error[E0710]: 'no/config.json' is not JSON: ");
+    hf_text(folder, "no/config.json", "[]");
+    assert_int_equal(ctlc("import no"), 1);
+    says("'no/config.json' is not a JSON object");
+    assert_int_equal(ctlc("import nowhere"), 4);
+    says("nowhere/config.json");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(writes_a_ready_spec),
+        cmocka_unit_test(every_method_compiles),
+        cmocka_unit_test(both_forms),
+        cmocka_unit_test(tells_what_does_not_fit),
+        cmocka_unit_test(refuses),
+    };
+    return cmocka_run_group_tests_name("import", tests, make_folder, remove_folder);
+}
