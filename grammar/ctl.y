@@ -75,7 +75,7 @@ static void add_decl(ctl_parser *p, ctl_decl *decl) { CTL_PUSH(p->arena, &p->dec
 %precedence NEGATIVE
 %right '^'
 
-%type <name> name packed kind
+%type <name> name packed
 %type <expr> expr turnable call labelled use argument value
 %type <args> args named
 %type <exprs> positions uses with
@@ -147,8 +147,17 @@ signature: %empty { $$ = (ctl_signature){NULL, NULL}; }
 inputs: input { $$ = CTL_LIST(p, ctl_parameters); CTL_PUSH(p->arena, $$, *$input); }
     | inputs ',' input { $$ = $1; CTL_PUSH(p->arena, $$, *$input); }
     ;
-input: name kind { $$ = CTL_LIST(p, ctl_parameter); *$$ = ctl_build_parameter(@$, $name, $kind, NULL); } ;
-kind: %empty { $$ = NULL; } | ':' name { $$ = $name; } ;
+input: name { $$ = CTL_LIST(p, ctl_parameter); *$$ = ctl_build_parameter(@$, $name, NULL, NULL); }
+    | name ':' name[kind] { $$ = CTL_LIST(p, ctl_parameter); *$$ = ctl_build_parameter(@$, $1, $kind, NULL); }
+    | name ':' name[kind] name[per] name[what] {
+        if (strcmp($per, "per") != 0 || strcmp($what, "sequence") != 0)
+            ctl_error(p->sink, CTL_E0102, @per, "write `NAME: id`, or `NAME: id per sequence`", "expected 'per sequence', found '%s %s'",
+                      $per, $what);
+        $$ = CTL_LIST(p, ctl_parameter);
+        *$$ = ctl_build_parameter(@$, $1, $kind, NULL);
+        $$->per_sequence = true;
+    }
+    ;
 parameters: parameter { $$ = CTL_LIST(p, ctl_parameters); CTL_PUSH(p->arena, $$, *$parameter); }
     | parameters ',' parameter { $$ = $1; CTL_PUSH(p->arena, $$, *$parameter); }
     ;

@@ -95,6 +95,8 @@ typedef enum ctl_task_kind {
                          there is an eighth, 7 f32 [rows, 2]: a row's loss, 0 where its label is -100, and the number of
                          its largest logit, the first of equals */
     TASK_SCATTER,     /* 0 x [r, c], 1 ids i32, 2 out f32 [n, c]: out (+)= rows of x by id, in row order */
+    TASK_MIX,         /* 0 m [n, n], 1 x, 2 y, rows of sequences of n: in each y = m x (m turned where `transpose_a`) */
+    TASK_MIX_GRAD,    /* 0 d, 1 x, rows of sequences of n, 2 out f32 [n, n] (+)= the sum over sequences of d x', in order */
     TASK_FOLD,        /* 0 partial sums f32 [chunks, c], 1 out f32 [1, c]: out (+)= their sum, in order */
     TASK_TRANSPOSE    /* 0 a [r, c], 1 out [c, r]; converts the dtype */
 } ctl_task_kind;
@@ -121,6 +123,7 @@ typedef struct ctl_task {
     bool causal;
     int64_t window;            /* 0: no window; else the row sees itself and window - 1 rows before */
     int64_t longest;           /* TASK_ATTEND*: rows of the longest document, which its scratch depends on; 0: all rows */
+    int64_t sequence;          /* TASK_MIX*: rows of a sequence, n */
     int64_t chunk;             /* TASK_HEAD: rows at a time */
     ctl_operand scratch;       /* bytes (u8) for all threads of this task; absent when it needs none */
     double flops;              /* of its products, for reports */
@@ -153,6 +156,14 @@ typedef struct ctl_program_input {
     ctl_operand value;
 } ctl_program_input;
 
+/* What tasks read of a space's rows beside data: i32, one a row. The host writes position and length of tokens, as
+ * inputs; the session writes the rest before a run (places.c), of each space some task asks about. */
+typedef enum ctl_rows_number { ROWS_POSITION, ROWS_LENGTH, ROWS_PLACE, ROWS_SEQUENCE, CTL_ROW_NUMBERS } ctl_rows_number;
+typedef struct ctl_program_rows {
+    int64_t extra;                         /* rows before each sequence's tokens; 0: tokens themselves */
+    ctl_operand number[CTL_ROW_NUMBERS];   /* in its document: place, length; in its sequence: place; its sequence's number */
+} ctl_program_rows;
+
 typedef struct ctl_program_output {
     const char *name;
     ctl_operand forward, evaluate; /* absent where that entry does not keep it */
@@ -184,6 +195,8 @@ typedef struct ctl_program {
     size_t nparams;
     ctl_program_input *inputs;
     size_t ninputs;
+    ctl_program_rows *rows;
+    size_t nrows;
     ctl_program_output *outputs;  /* "loss" is one when there is a loss */
     size_t noutputs;
     size_t trained_elements;      /* of the flat arrays */

@@ -205,14 +205,14 @@ static bool is_normaliser(const ctl_program_input *in) {
     return strcmp(in->name, "normaliser") == 0;
 }
 
-static const ctl_program_input *find_input(const ctl_session *s, const char *name) {
+const ctl_program_input *ctl_session_find_input(const ctl_session *s, const char *name) {
     for (size_t i = 0; i < s->program->ninputs; i++)
         if (strcmp(s->program->inputs[i].name, name) == 0) return &s->program->inputs[i];
     return NULL;
 }
 
 bool ctl_session_has_input(const ctl_session *s, const char *name, int64_t *rows, int64_t *cols) {
-    const ctl_program_input *in = find_input(s, name);
+    const ctl_program_input *in = ctl_session_find_input(s, name);
     if (!in || is_normaliser(in)) return false;
     if (rows) *rows = in->value.rows;
     if (cols) *cols = in->value.cols;
@@ -221,7 +221,7 @@ bool ctl_session_has_input(const ctl_session *s, const char *name, int64_t *rows
 
 ctl_status ctl_session_input(ctl_session *s, const char *name, ctl_dtype dtype, const void *data,
                              size_t count) {
-    const ctl_program_input *in = find_input(s, name);
+    const ctl_program_input *in = ctl_session_find_input(s, name);
     if (!in) {
         ctl_session_say(s, "E0803", "ctl_session_has_input tells which there are",
                         "the program has no input '%s'", name);
@@ -253,48 +253,10 @@ ctl_status ctl_session_input(ctl_session *s, const char *name, ctl_dtype dtype, 
 
 void ctl_session_set_step(ctl_session *s, uint64_t step, int64_t first_row, double normaliser) {
     s->step = step, s->first_row = first_row, s->normaliser = normaliser;
-    const ctl_program_input *in = find_input(s, "normaliser");
+    const ctl_program_input *in = ctl_session_find_input(s, "normaliser");
     if (!in) return;
     ctl_matrix_put(s->engine->address(s, &in->value), &in->value, 0, 1, CTL_F64, &normaliser);
     s->input_written[in - s->program->inputs] = true;
-}
-
-/* Rows of documents lie one after the other, each row with its place and its document's length: kernels read
- * the rows begin .. begin + length - 1, so wrong numbers would read elsewhere. */
-static bool check_documents(ctl_session *s) {
-    const ctl_program_input *places = find_input(s, "position"), *lengths = find_input(s, "length");
-    if (!places) return true;
-    const int32_t *place = s->engine->address(s, &places->value);
-    const int32_t *length = lengths ? s->engine->address(s, &lengths->value) : NULL;
-    int64_t rows = places->value.rows, step = places->value.stride,
-            length_step = lengths ? lengths->value.stride : 0;
-    int64_t begin = 0;
-    for (int64_t t = 0; t < rows; t++) {
-        int64_t at = place[t * step], most = rows - t;
-        if (at == 0 && length && t > 0 && begin + length[begin * length_step] != t) {
-            ctl_session_say(s, "E0804", "length is the number of rows of the row's document",
-                            "row %lld begins a document, but the one before, of length %d, began at row %lld",
-                            (long long)t, length[begin * length_step], (long long)begin);
-            return false;
-        }
-        if (at == 0) begin = t;
-        if (at != t - begin) {
-            ctl_session_say(s, "E0804", "positions count 0, 1, 2, ... within each document",
-                            "position %lld of row %lld does not follow that of the row before", (long long)at,
-                            (long long)t);
-            return false;
-        }
-        if (!length) continue;
-        int64_t n = length[t * length_step];
-        if (n != length[begin * length_step] || n <= at || n - at > most) {
-            ctl_session_say(s, "E0804",
-                            "length is the number of rows of the row's document, the same in all of them",
-                            "length %lld of row %lld, at position %lld, does not fit its document",
-                            (long long)n, (long long)t, (long long)at);
-            return false;
-        }
-    }
-    return true;
 }
 
 /* ---- steps ---- */
@@ -306,7 +268,8 @@ static ctl_status run_step(ctl_session *s, ctl_program_entry entry, const char *
                         s->program->inputs[i].name);
         return CTL_ERR_INPUT;
     }
-    if (!check_documents(s)) return CTL_ERR_INPUT;
+    if (!ctl_session_check_documents(s)) return CTL_ERR_INPUT;
+    ctl_session_number_rows(s);
     return run(s, entry);
 }
 

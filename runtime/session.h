@@ -20,6 +20,13 @@ void ctl_session_param_put(ctl_session *s, size_t param, size_t first, size_t co
 void ctl_session_param_get(ctl_session *s, size_t param, size_t first, size_t count, ctl_dtype dtype,
                            void *data);
 
+const ctl_program_input *ctl_session_find_input(const ctl_session *s, const char *name); /* NULL: none */
+
+/* places.c: what is known of rows beside data. Documents lie as the program needs them, else says where they do not;
+ * then the numbers of ctl_program.rows. */
+bool ctl_session_check_documents(ctl_session *s);
+void ctl_session_number_rows(ctl_session *s);
+
 /* Fills a parameter as its init says; not for PROGRAM_INIT_VALUE (initialise.c). */
 void ctl_session_param_initialise(ctl_session *s, size_t param);
 

@@ -71,15 +71,17 @@ static inline void bench_close(bench *b) {
 static inline fixture *bench_graph(bench *b, int64_t tokens, int64_t sequence) {
     b->f.g = ctl_graph_new(&b->f.arena);
     b->f.g->rows_of[SPACE_TOKENS] = tokens, b->f.g->sequence = sequence;
+    b->f.g->rows_of[SPACE_SEQUENCES] = sequence ? tokens / sequence : 0;
     return &b->f;
 }
 
 #define BENCH_NAME(f, ...) ctl_format(&(f)->arena, __VA_ARGS__)
 
 /* Leaves named by what their numbers are (bench_number): the first letter, and for i and l the limit. */
-static inline ctl_node_id leaf_input(fixture *f, char kind, int64_t cols) {
-    return fx_input(f, BENCH_NAME(f, "%c.in%zu", kind, f->g->inputs.n), cols, false);
+static inline ctl_node_id leaf_rows(fixture *f, int space, char kind, int64_t cols) {
+    return fx_input_of(f, space, BENCH_NAME(f, "%c.in%zu", kind, f->g->inputs.n), cols, false);
 }
+static inline ctl_node_id leaf_input(fixture *f, char kind, int64_t cols) { return leaf_rows(f, SPACE_TOKENS, kind, cols); }
 static inline ctl_node_id leaf_ids(fixture *f, char kind, int limit) {
     return fx_input(f, BENCH_NAME(f, "%c%d.in%zu", kind, limit, f->g->inputs.n), 1, true);
 }
@@ -97,7 +99,7 @@ static inline void loss_of(fixture *f, ctl_node_id y) {
     ctl_graph *g = f->g;
     if (y == CTL_NONE) return; /* a misfit, which the verifier reports */
     ctl_node n = g->at[y];
-    ctl_node_id by = n.space == SPACE_NONE ? leaf_param(f, 'x', n.rows, n.cols, false) : leaf_input(f, 'x', n.cols * n.split);
+    ctl_node_id by = n.space == SPACE_NONE ? leaf_param(f, 'x', n.rows, n.cols, false) : leaf_rows(f, n.space, 'x', n.cols * n.split);
     if (n.space != SPACE_NONE && n.split > 1) by = fx_with(f, OP_SPLIT, by, n.cols, 0);
     ctl_node_id sum = CTL_B1(g, CTL_NONE, OP_COLSUM, CTL_B1(g, CTL_NONE, OP_SUM, CTL_B2(g, CTL_NONE, OP_MUL, y, by)));
     g->loss = g->loss == CTL_NONE ? sum : CTL_B2(g, CTL_NONE, OP_ADD, g->loss, sum);
@@ -203,12 +205,17 @@ static inline double bench_number(const trial *t, const char *name, int64_t k) {
     }
 }
 
-/* Documents of one row, of 20, 5 and 22 over and over; the last one is cut. Or the graph's sequences. */
+/* Documents of one row, of 20, 5 and 22 over and over; the last one is cut. Or a document in each of the graph's sequences,
+ * which fills it, or lacks a row, or two, to that: padding, a document of its own. */
 static inline void bench_place(const ctl_graph *g, int64_t row, int64_t *position, int64_t *length) {
     static const int64_t lengths[] = {1, 20, 5, 22};
     int64_t rows = g->rows_of[SPACE_TOKENS], begin = 0;
     for (size_t k = 0;; k++) {
-        *length = g->sequence ? g->sequence : lengths[k % CTL_COUNT(lengths)];
+        *length = lengths[k % CTL_COUNT(lengths)];
+        if (g->sequence) {
+            int64_t lacks = (int64_t)(k / 2) % 3 < g->sequence ? (int64_t)(k / 2) % 3 : 0;
+            *length = k % 2 ? lacks : g->sequence - lacks;
+        }
         if (*length > rows - begin) *length = rows - begin;
         if (row < begin + *length) break;
         begin += *length;
@@ -236,7 +243,7 @@ static inline void write_leaves(const trial *t, ctl_session *s) {
     }
     for (size_t k = 0; k < g->inputs.n; k++) {
         const ctl_input *in = &g->inputs.at[k];
-        int64_t n = tokens * in->cols;
+        int64_t n = g->rows_of[in->space] * in->cols;
         if (!ctl_session_has_input(s, in->name, NULL, NULL)) continue;
         float *reals = malloc((size_t)n * sizeof *reals);
         int32_t *ids = malloc((size_t)n * sizeof *ids);
@@ -287,7 +294,7 @@ static inline results bench_results(const trial *t) {
     for (size_t k = 0; k < g->inputs.n; k++)
         if (g->inputs.at[k].grad != CTL_NONE)
             r.at[r.n++] = (result){g->inputs.at[k].name, "d input", g->inputs.at[k].grad,
-                                   g->rows_of[SPACE_TOKENS] * g->inputs.at[k].cols, 1, NULL};
+                                   g->rows_of[g->inputs.at[k].space] * g->inputs.at[k].cols, 1, NULL};
     for (size_t k = 0; k < g->params.n; k++)
         if (g->params.at[k].grad != CTL_NONE)
             r.at[r.n++] = (result){g->params.at[k].name, "gradient", g->params.at[k].grad,
@@ -345,7 +352,7 @@ static inline void perform_reference(const trial *t, ctl_dtype compute, results 
         for (int64_t i = 0; i < g->params.at[k].rows * g->params.at[k].cols; i++)
             ctl_reference_param(r, k)[i] = bench_number(t, g->params.at[k].name, i);
     for (size_t k = 0; k < g->inputs.n; k++)
-        for (int64_t i = 0; i < tokens * g->inputs.at[k].cols; i++)
+        for (int64_t i = 0; i < g->rows_of[g->inputs.at[k].space] * g->inputs.at[k].cols; i++)
             ctl_reference_input(r, k)[i] = bench_number(t, g->inputs.at[k].name, i);
     for (int64_t i = 0; i < tokens; i++) {
         int64_t position, length;

@@ -27,7 +27,7 @@ static inline void fx_open(fixture *f, int64_t tokens, int64_t sequence) {
     ctl_arena_init(&f->arena, NULL, &f->failure);
     f->sink.arena = &f->arena;
     f->g = ctl_graph_new(&f->arena);
-    f->g->rows_of[SPACE_TOKENS] = tokens;
+    f->g->rows_of[SPACE_TOKENS] = tokens, f->g->rows_of[SPACE_SEQUENCES] = sequence ? tokens / sequence : 0;
     f->g->sequence = sequence;
 }
 static inline void fx_close(fixture *f) { ctl_arena_free(&f->arena); }
@@ -48,18 +48,22 @@ static inline ctl_node_id fx_param(fixture *f, const char *name, int64_t rows, i
     return id;
 }
 
-static inline ctl_node_id fx_input(fixture *f, const char *name, int64_t cols, bool is_id) {
+static inline ctl_node_id fx_input_of(fixture *f, int space, const char *name, int64_t cols, bool is_id) {
     ctl_graph *g = f->g;
     CTL_PUSH(g->arena, &g->inputs,
              (ctl_input){.name = name,
                          .is_id = is_id,
-                         .space = SPACE_TOKENS,
+                         .space = space,
                          .cols = cols,
                          .node = CTL_NONE,
                          .grad = CTL_NONE});
     ctl_node_id id = CTL_B0(g, CTL_NONE, OP_INPUT, (int64_t)g->inputs.n - 1);
     g->inputs.at[g->inputs.n - 1].node = id;
     return id;
+}
+
+static inline ctl_node_id fx_input(fixture *f, const char *name, int64_t cols, bool is_id) {
+    return fx_input_of(f, SPACE_TOKENS, name, cols, is_id);
 }
 
 static inline void fx_output(fixture *f, const char *name, ctl_node_id node) {

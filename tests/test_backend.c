@@ -218,6 +218,61 @@ static void attend_case(fixture *f, const shape *s) {
     }
 }
 
+/* Rows of sequences: of what is stored and what is computed, of tokens and of a space with two rows more a sequence. */
+static void sequence_case(fixture *f, ctl_op op, const shape *s) {
+    ctl_graph *g = f->g;
+    int64_t c = s->cols, n = g->sequence;
+    int longer = ctl_graph_space(g, 2);
+    ctl_node_id x = rows_of(f, 'x', c), z = state_named(f, leaf_rows(f, longer, 'x', c)), q = leaf_rows(f, SPACE_SEQUENCES, 'x', c);
+    for (int k = 0; k < 2; k++) {
+        int space = k ? longer : SPACE_TOKENS;
+        int64_t length = ctl_graph_sequence(g, space);
+        ctl_node_id stored = k ? z : x, fresh = one(f, OP_TANH, stored), leaf = CTL_NONE;
+        ctl_node_id number = one(f, OP_TOINT, CTL_B0(g, CTL_NONE, OP_SEQUENCE, space)), m = leaf_param(f, 'w', length, length, k);
+        switch (op) {
+        case OP_PLACE:
+        case OP_SEQUENCE:
+        case OP_POSITION:
+        case OP_LENGTH:
+            leaf = CTL_B0(g, CTL_NONE, op, space);
+            result_of(f, leaf), result_of(f, mul(f, one(f, OP_SIN, leaf), stored));
+            result_of(f, fx_with(f, OP_PICK, leaf, length - 1, 0));
+            break;
+        case OP_PICK:
+            result_of(f, fx_with(f, op, stored, 0, 0)), result_of(f, mul(f, fx_with(f, op, fresh, length - 1, 0), q));
+            result_of(f, fx_with(f, op, fx_with(f, OP_SPLIT, leaf_rows(f, space, 'x', 3 * c), c, 0), length / 2, 0));
+            result_of(f, fx_matmul(f, fx_with(f, op, stored, 0, 0), false, leaf_param(f, 'w', c, 5, true), false));
+            break;
+        case OP_TAKE: result_of(f, two(f, op, q, number)), result_of(f, mul(f, two(f, op, one(f, OP_SIN, q), number), stored)); break;
+        case OP_SCATTER:
+            result_of(f, ctl_build(g, CTL_NONE, op, 2, (const ctl_node_id[]){stored, number}, (const int64_t[3]){0, SPACE_SEQUENCES}, 0));
+            break;
+        case OP_ATTEND: {
+            ctl_node_id in[] = {stored, fresh, stored};
+            result_of(f, ctl_build(g, CTL_NONE, op, 3, in, (const int64_t[3]){c, k}, 0));
+            break;
+        }
+        default: /* MIX, MIX_GRAD */
+            result_of(f, two(f, OP_MIX, m, stored)), result_of(f, two(f, OP_MIX, one(f, OP_SIN, m), fresh));
+            result_of(f, ctl_build(g, CTL_NONE, OP_MIX, 2, (const ctl_node_id[]){m, fresh}, (const int64_t[3]){1}, 0));
+        }
+    }
+    if (op == OP_TAKE) { /* as prepend moves rows */
+        ctl_node_id at = two(f, OP_MAX, add(f, CTL_B0(g, CTL_NONE, OP_PLACE, longer), number(f, -2)), number(f, 0));
+        at = add(f, at, mul(f, CTL_B0(g, CTL_NONE, OP_SEQUENCE, longer), number(f, (double)n)));
+        result_of(f, two(f, op, x, one(f, OP_TOINT, at)));
+    }
+}
+
+static bool has_sequences(ctl_op op) {
+    return op == OP_PLACE || op == OP_SEQUENCE || op == OP_PICK || op == OP_MIX || op == OP_MIX_GRAD;
+}
+
+/* Operations of tokens that other rows know too. */
+static bool may_have_sequences(ctl_op op) {
+    return op == OP_POSITION || op == OP_LENGTH || op == OP_TAKE || op == OP_SCATTER || op == OP_ATTEND;
+}
+
 static void head_case(fixture *f, const shape *s) {
     enum { CLASSES = 11 };
     for (int trained = 0; trained < 2; trained++) {
@@ -249,6 +304,10 @@ static bool has_places(ctl_op op) {
 }
 
 static void build_case(fixture *f, ctl_op op, uint32_t inputs, const shape *s, int place) {
+    if (f->g->sequence) {
+        sequence_case(f, op, s);
+        return;
+    }
     switch (op) {
     case OP_TOREAL:
     case OP_TOINT: integer_case(f, op, s); return;
@@ -300,9 +359,12 @@ static void test_operations(void **state) {
             char name[100];
             snprintf(name, sizeof name, "%s (%zu), %lld x %lld, %s", ctl_op_name(ops[k].op), place, (long long)s->rows,
                      (long long)s->cols, ctl_dtype_name(compute));
-            fixture *f = bench_graph(&b, s->rows, 0);
-            build_case(f, ops[k].op, ops[k].inputs, s, (int)place);
-            if (f->g->loss != CTL_NONE) bench_add(&b, name, compute, present); /* tokens are not turned or stacked */
+            for (int sequences = has_sequences(ops[k].op); sequences < 1 + (has_sequences(ops[k].op) || may_have_sequences(ops[k].op)); sequences++) {
+                const int64_t rows = s->rows < 5 ? 8 : s->rows, length = rows % 13 == 0 ? 13 : rows % 4 == 0 ? rows / 4 : rows;
+                fixture *f = sequences ? bench_graph(&b, rows, length) : bench_graph(&b, s->rows, 0);
+                build_case(f, ops[k].op, ops[k].inputs, s, (int)place);
+                if (f->g->loss != CTL_NONE) bench_add(&b, name, compute, present); /* tokens are not turned or stacked */
+            }
         }
         if (!present[ops[k].op] && !vanishes(ops[k].op)) fail_msg("no final graph has %s", ctl_op_name(ops[k].op));
     }

@@ -50,7 +50,7 @@ static ctl_node_id num(setup *s, double x) { return ctl_build_const(s->f.g, x); 
 static ctl_node_id weights_for(setup *s, ctl_node_id y) {
     ctl_node n = s->f.g->at[y];
     if (n.space == SPACE_NONE) return fx_param(&s->f, "r", n.rows, n.cols, false);
-    ctl_node_id r = fx_input(&s->f, "r", n.cols * n.split, false);
+    ctl_node_id r = fx_input_of(&s->f, n.space, "r", n.cols * n.split, false);
     return n.split > 1 ? fx_with(&s->f, OP_SPLIT, r, n.cols, 0) : r;
 }
 
@@ -71,7 +71,7 @@ static void fill(setup *s, ctl_reference *r, const ctl_graph *g) {
     for (size_t k = 0; k < s->nleaves; k++) {
         leaf_range l = s->leaf[k];
         int64_t count =
-            l.input ? TOKENS * g->inputs.at[l.k].cols : g->params.at[l.k].rows * g->params.at[l.k].cols;
+            l.input ? g->rows_of[g->inputs.at[l.k].space] * g->inputs.at[l.k].cols : g->params.at[l.k].rows * g->params.at[l.k].cols;
         double *at = l.input ? ctl_reference_input(r, l.k) : ctl_reference_param(r, l.k);
         for (int64_t j = 0; j < count; j++) at[j] = fx_draw(&s->f, l.lo, l.hi);
     }
@@ -268,6 +268,42 @@ static ctl_node_id build_view(setup *s, int variant) {
     }
 }
 
+/* ---- across the rows of a sequence ---- */
+static ctl_node_id rows_of(setup *s, int space, int64_t cols) {
+    s->leaf[s->nleaves++] = (leaf_range){true, s->f.g->inputs.n, -1, 1};
+    return fx_input_of(&s->f, space, "x", cols, false);
+}
+static ctl_node_id mix(setup *s, ctl_node_id m, ctl_node_id x, bool turned) {
+    return ctl_build(s->f.g, CTL_NONE, OP_MIX, 2, (const ctl_node_id[]){m, x}, (const int64_t[3]){turned}, 0);
+}
+
+static ctl_node_id build_sequence(setup *s, int variant) {
+    ctl_graph *g = s->f.g;
+    int longer = ctl_graph_space(g, 2);
+    bool tokens = variant != 3 && variant != 9 && variant < 11;
+    ctl_node_id x = tokens ? rows(s, 4) : CTL_NONE, y, number = u(s, OP_TOINT, CTL_B0(g, CTL_NONE, OP_SEQUENCE, SPACE_TOKENS));
+    switch (variant) {
+    case 0: return b(s, OP_MUL, fx_with(&s->f, OP_PICK, x, 0, 0), rows_of(s, SPACE_SEQUENCES, 1));
+    case 1: return fx_with(&s->f, OP_PICK, fx_with(&s->f, OP_SPLIT, x, 2, 0), 2, 0);
+    case 2: return b(s, OP_ADD, u(s, OP_SUM, fx_with(&s->f, OP_PICK, x, 1, 0)), weight(s, 1, 3)); /* a narrow adjoint */
+    case 3: return fx_with(&s->f, OP_PICK, b(s, OP_MUL, rows_of(s, longer, 3), CTL_B0(g, CTL_NONE, OP_POSITION, longer)), 4, 0);
+    case 4: y = b(s, OP_TAKE, rows_of(s, SPACE_SEQUENCES, 4), number); return b(s, OP_MUL, x, y);
+    case 5: return ctl_build(g, CTL_NONE, OP_SCATTER, 2, (const ctl_node_id[]){x, number}, (const int64_t[3]){0, SPACE_SEQUENCES}, 0);
+    case 6: /* rows of tokens at other places, some twice, as prepend has them */
+        y = b(s, OP_MAX, b(s, OP_SUB, CTL_B0(g, CTL_NONE, OP_PLACE, longer), num(s, 2)), num(s, 0));
+        y = b(s, OP_ADD, y, b(s, OP_MUL, CTL_B0(g, CTL_NONE, OP_SEQUENCE, longer), num(s, 3)));
+        return b(s, OP_TAKE, x, u(s, OP_TOINT, y));
+    case 7:
+    case 8: return mix(s, weight(s, 3, 3), x, variant == 8);
+    case 9: return mix(s, fx_matmul(&s->f, weight(s, 5, 2), false, weight(s, 2, 5), false), rows_of(s, longer, 3), false);
+    case 10: return u(s, OP_SUM, mix(s, weight(s, 3, 3), x, true));
+    default: { /* attention among more rows than tokens */
+        ctl_node_id z = rows_of(s, longer, 4), in[] = {z, u(s, OP_TANH, z), z};
+        return ctl_build(g, CTL_NONE, OP_ATTEND, 3, in, (const int64_t[3]){2, variant == 12}, 0);
+    }
+    }
+}
+
 /* ---- products and tasks of their own ---- */
 static ctl_node_id build_matmul(setup *s, int variant) {
     bool ta = variant & 1, tb = variant & 2;
@@ -377,6 +413,13 @@ static void test_attention(void **state) {
         check("attend", build_attend, v, 3, NULL);
         check("attend packed", build_attend, v, 0, (const int64_t[4]){1, 3, 2});
         check("attend one document", build_attend, v, 0, NULL);
+    }
+}
+static void test_sequences(void **state) {
+    (void)state;
+    for (int v = 0; v < 13; v++) {
+        check("sequence", build_sequence, v, 3, NULL);
+        check("padded sequence", build_sequence, v, 3, (const int64_t[4]){2, 1, 3});
     }
 }
 static void test_chains(void **state) {
@@ -515,6 +558,7 @@ int main(void) {
         cmocka_unit_test(test_reductions_and_views),
         cmocka_unit_test(test_products),
         cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_sequences),
         cmocka_unit_test(test_chains),
         cmocka_unit_test(test_only_what_is_trained),
         cmocka_unit_test(test_adjoint_of_a_state),

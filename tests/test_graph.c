@@ -88,7 +88,6 @@ static void test_what_is_refused(void **state) {
     fixture f;
     fx_open(&f, 8, 4);
     ctl_graph *g = f.g;
-    g->rows_of[SPACE_SEQUENCES] = 2;
     CTL_PUSH(
         g->arena, &g->inputs,
         (ctl_input){.name = "s", .space = SPACE_SEQUENCES, .cols = 4, .node = CTL_NONE, .grad = CTL_NONE});
@@ -139,9 +138,12 @@ static void test_what_is_refused(void **state) {
            "cat of tokens[8] x 4 and tokens[8] x 4: the pieces are real and bf16");
     refuse(&f, NODE(OP_STACK, 2, w, x), "stack is of weights, not of tokens[8] x 4");
     refuse(&f, NODE(OP_TAKE, 2, w, x), "take looks up by integers, not by real numbers");
-    refuse(&f, NODE(OP_TAKE, 2, x, ids), "take looks rows up in a weight, not in tokens[8] x 4");
+    refuse(&f, NODE(OP_TAKE, 2, split, ids),
+           "take of tokens[8 x 2] x 2 by tokens[8] x 1: split rows are joined first");
     refuse(&f, NODE(OP_SCATTER, 2, split, ids),
-           "scatter of tokens[8 x 2] x 2 by tokens[8] x 1: one index for each row is needed");
+           "scatter of tokens[8 x 2] x 2 by tokens[8] x 1: split rows are joined first");
+    refuse(&f, NODE(OP_SCATTER, 2, s, ids),
+           "scatter of sequences[2] x 4 by tokens[8] x 1: one index for each row is needed");
     refuse(&f, NODE(OP_MATMUL, 2, x, w), "matmul of tokens[8] x 4 and [5 x 4]: 4 columns meet 5 rows");
     refuse(&f, NODE(OP_MATMUL, 2, w, x), "matmul of [5 x 4] and tokens[8] x 4: 4 columns meet 8 rows");
     ctl_node product = NODE(OP_MATMUL, 2, x, y);
@@ -187,6 +189,59 @@ static void test_what_is_refused(void **state) {
     refuse(&f, param, "t is trained and so not kept in bf16");
     g->params.n--;
     fx_verify(&f, g);
+    fx_close(&f);
+}
+
+static void test_sequences(void **state) {
+    (void)state;
+    fixture f;
+    fx_open(&f, 8, 4);
+    ctl_graph *g = f.g;
+    int longer = ctl_graph_space(g, 2);
+    assert_int_equal(longer, SPACE_PREPENDED);
+    assert_int_equal(ctl_graph_space(g, 2), longer);
+    assert_int_equal(ctl_graph_space(g, 0), SPACE_TOKENS);
+    assert_int_equal(g->rows_of[longer], 12);
+    assert_int_equal(ctl_graph_sequence(g, longer), 6);
+    assert_int_equal(ctl_graph_sequence(g, SPACE_SEQUENCES), 0);
+    ctl_node_id x = fx_input(&f, "x", 4, false), z = fx_input_of(&f, longer, "z", 4, false), s = fx_input_of(&f, SPACE_SEQUENCES, "s", 4, false);
+    ctl_node_id ids = fx_input(&f, "ids", 1, true), w = fx_param(&f, "w", 4, 4, false), split = fx_with(&f, OP_SPLIT, x, 2, 0);
+    expect(&f, z, "prepended[12] x 4", CTL_REAL, RATE_STEP);
+    expect(&f, CTL_B0(g, CTL_NONE, OP_PLACE, 0), "tokens[8] x 1", CTL_REAL, RATE_STEP);
+    expect(&f, CTL_B0(g, CTL_NONE, OP_LENGTH, longer), "prepended[12] x 1", CTL_REAL, RATE_STEP);
+    expect(&f, fx_with(&f, OP_PICK, x, 3, 0), "sequences[2] x 4", CTL_REAL, RATE_STEP);
+    expect(&f, fx_with(&f, OP_PICK, split, 0, 0), "sequences[2 x 2] x 2", CTL_REAL, RATE_STEP);
+    expect(&f, CTL_B2(g, CTL_NONE, OP_TAKE, s, ids), "tokens[8] x 4", CTL_REAL, RATE_STEP);
+    expect(&f, ctl_build(g, CTL_NONE, OP_SCATTER, 2, (const ctl_node_id[]){x, ids}, (const int64_t[3]){0, SPACE_SEQUENCES}, 0),
+           "sequences[2] x 4", CTL_REAL, RATE_STEP);
+    expect(&f, CTL_B2(g, CTL_NONE, OP_MIX, w, x), "tokens[8] x 4", CTL_REAL, RATE_STEP);
+    expect(&f, CTL_B2(g, CTL_NONE, OP_MIX_GRAD, z, z), "[6 x 6]", CTL_REAL, RATE_STEP);
+    expect(&f, ctl_build(g, CTL_NONE, OP_ATTEND, 3, (const ctl_node_id[]){z, z, z}, (const int64_t[3]){2}, 0), "prepended[12] x 4",
+           CTL_REAL, RATE_STEP);
+    refuse(&f, NODE(OP_ADD, 2, x, z), "add of tokens[8] x 4 and prepended[12] x 4: two row spaces do not meet");
+    refuse(&f, NODE(OP_PICK, 1, s), "pick works on sequences of one length, not on sequences[2] x 4");
+    refuse(&f, NODE(OP_PICK, 1, ids), "pick is of real numbers");
+    ctl_node pick = NODE(OP_PICK, 1, z);
+    pick.i[0] = 6;
+    refuse(&f, pick, "pick of row 6 of sequences of 6 rows");
+    refuse(&f, NODE(OP_MIX, 2, w, z),
+           "mix of [4 x 4] and prepended[12] x 4: sequences of 6 rows are mixed by a weight [6 x 6]");
+    refuse(&f, NODE(OP_MIX, 2, w, split), "mix of tokens[8 x 2] x 2: split rows are joined first");
+    refuse(&f, NODE(OP_MIX_GRAD, 2, x, z), "mix_grad of tokens[8] x 4 and prepended[12] x 4: they differ");
+    ctl_node scatter = NODE(OP_SCATTER, 2, x, ids);
+    scatter.i[1] = SPACE_COUNT;
+    refuse(&f, scatter, "scatter into rows of space 7");
+    ctl_node place = {.op = OP_POSITION, .i = {SPACE_SEQUENCES}};
+    refuse(&f, place, "position of space 2, which has no documents");
+    place.i[0] = longer + 1;
+    refuse(&f, place, "position of space 4, which has no documents");
+    fx_verify(&f, g);
+    for (int64_t extra = 3; extra < 2 + CTL_MOST_PREPENDED; extra++) assert_int_not_equal(ctl_graph_space(g, extra), SPACE_NONE);
+    assert_int_equal(ctl_graph_space(g, 100), SPACE_NONE); /* too many */
+    fx_close(&f);
+    fx_open(&f, 8, 0); /* packed */
+    assert_int_equal(ctl_graph_space(f.g, 1), SPACE_NONE);
+    refuse(&f, (ctl_node){.op = OP_SEQUENCE}, "sequence needs sequences of one length");
     fx_close(&f);
 }
 
@@ -381,7 +436,7 @@ static void test_replacing(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_types),          cmocka_unit_test(test_what_is_refused),
-        cmocka_unit_test(test_entries),        cmocka_unit_test(test_builders_pass_misfits_on),
+        cmocka_unit_test(test_sequences), cmocka_unit_test(test_entries),        cmocka_unit_test(test_builders_pass_misfits_on),
         cmocka_unit_test(test_planted_faults), cmocka_unit_test(test_print_and_copy),
         cmocka_unit_test(test_sweep),          cmocka_unit_test(test_replacing),
     };

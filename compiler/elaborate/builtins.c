@@ -8,7 +8,7 @@
 typedef enum builtin {
     B_EXP, B_LOG, B_SQRT, B_RSQRT, B_SIN, B_COS, B_TANH, B_ERF, B_MAX, B_MIN, B_SUM, B_MEAN, B_SOFTMAX, B_DROP, B_STOP,
     B_ATTEND, B_TAKE, B_SPLIT, B_JOIN, B_COLUMNS, B_CAT, B_ROWS, B_COLS, B_INDEX, B_POSITION, B_LENGTH, B_EYE,
-    B_CROSS_ENTROPY, B_MSE, B_LATER
+    B_CROSS_ENTROPY, B_MSE, B_FIRST, B_POOL, B_PREPEND, B_MIX, B_TOP
 } builtin;
 
 typedef struct builtin_info {
@@ -27,8 +27,8 @@ static const builtin_info infos[] = {
     {"join", B_JOIN, 2, 2, ""}, {"columns", B_COLUMNS, 2, 2, ""}, {"cat", B_CAT, 1, 64, ""}, {"rows", B_ROWS, 1, 1, ""},
     {"cols", B_COLS, 1, 1, ""}, {"index", B_INDEX, 1, 1, ""}, {"position", B_POSITION, 1, 1, ""},
     {"length", B_LENGTH, 1, 1, ""}, {"eye", B_EYE, 1, 2, ""}, {"cross_entropy", B_CROSS_ENTROPY, 2, 2, ""},
-    {"mse", B_MSE, 2, 2, ""}, {"first", B_LATER, 1, 1, ""}, {"pool", B_LATER, 1, 1, ""},
-    {"prepend", B_LATER, 2, 2, ""}, {"mix", B_LATER, 2, 2, ""}, {"top", B_LATER, 1, 1, "k"},
+    {"mse", B_MSE, 2, 2, ""}, {"first", B_FIRST, 1, 1, ""}, {"pool", B_POOL, 1, 1, ""},
+    {"prepend", B_PREPEND, 2, 2, ""}, {"mix", B_MIX, 2, 2, ""}, {"top", B_TOP, 1, 1, "k"},
 };
 
 static const builtin_info *find(const char *name) {
@@ -170,14 +170,16 @@ static ctl_value attend(call_args *c, ctl_scope *scope) {
     return v;
 }
 
-/* The row of a table that an index names: ids, numbers computed from positions, or one number. */
+/* The row of a table that an index names: ids, numbers computed from positions, or one number. Of rows: one of each
+ * sequence. */
 static ctl_value take(call_args *c) {
     ctl_node_id table = node_arg(c, 0);
+    int64_t which;
     if (table == CTL_NONE) return failed;
     if (c->e->draft->at[table].space != SPACE_NONE) {
-        ctl_error(c->e->sink, CTL_E0303, c->call->args[0]->span, NULL, "take looks rows up in a weight; this is %s",
-                  ctl_shape_text(c->e, table));
-        return failed;
+        if (c->v[1].kind != VALUE_NUMBER) return ctl_build_row_of_sequence(c->e, c->span, real_arg(c, 0), node_arg(c, 1));
+        if (!int_arg(c, 1, "the number of a row", &which)) return failed;
+        return ctl_build_first(c->e, c->span, real_arg(c, 0), which, "take");
     }
     ctl_node_id ids = node_arg(c, 1);
     if (ids == CTL_NONE) return failed;
@@ -203,15 +205,26 @@ static ctl_value place(call_args *c, ctl_op op) { /* position(x), length(x): of 
     ctl_node_id x = node_arg(c, 0);
     if (x == CTL_NONE) return failed;
     const ctl_node *n = &c->e->draft->at[x];
-    if (n->space != SPACE_TOKENS) {
-        ctl_error(c->e->sink, CTL_E0303, c->call->args[0]->span, NULL, "only rows of tokens have a place; this is %s",
+    if (n->space == SPACE_NONE) {
+        ctl_error(c->e->sink, CTL_E0303, c->call->args[0]->span, NULL, "only rows of documents have a place; this is %s",
                   ctl_shape_text(c->e, x));
         return failed;
     }
     int32_t split = n->split;
-    ctl_value v = make(c, op, 0, NULL, 0, 0, 0);
+    int space = n->space;
+    ctl_value v = make(c, op, 0, NULL, space == SPACE_SEQUENCES ? SPACE_TOKENS : space, 0, 0);
+    if (v.kind == VALUE_NODE && space == SPACE_SEQUENCES) v = make(c, OP_PICK, 1, &v.node, 0, 0, 0); /* of its first row */
     if (v.kind == VALUE_NODE && split > 1) v = make(c, OP_REPEAT, 1, &v.node, split, 0, 0);
     return v;
+}
+
+static ctl_value top(call_args *c, ctl_scope *scope) {
+    int64_t k = 0;
+    bool given;
+    if (!named_int(c, scope, "k", &k, &given)) return failed;
+    if (given) return ctl_build_top(c->e, c->span, real_arg(c, 0), k);
+    ctl_error(c->e->sink, CTL_E0207, c->span, "top(x; k = 2)", "top needs k, how many of a row it keeps");
+    return failed;
 }
 
 static ctl_value loss(call_args *c, bool entropy) {
@@ -260,10 +273,6 @@ ctl_value ctl_builtin(ctl_elab *e, ctl_scope *scope, const ctl_expr *call) {
                       "`%s` has no parameter `%s`", info->name, name);
             return failed;
         }
-    }
-    if (info->id == B_LATER) {
-        ctl_error(e->sink, CTL_E0209, call->span, NULL, "`%s` is part of the language, but not built yet", info->name);
-        return failed;
     }
     c.v = CTL_NEW_ARRAY(e->arena, ctl_value, call->nargs);
     for (size_t k = 0; k < call->nargs; k++) {
@@ -319,7 +328,11 @@ ctl_value ctl_builtin(ctl_elab *e, ctl_scope *scope, const ctl_expr *call) {
         return make(&c, OP_EYE, 0, NULL, n, m, 0);
     case B_CROSS_ENTROPY: return loss(&c, true);
     case B_MSE: return loss(&c, false);
-    case B_LATER: break;
+    case B_FIRST: return ctl_build_first(e, c.span, real_arg(&c, 0), 0, "first");
+    case B_POOL: return ctl_build_pool(e, c.span, real_arg(&c, 0));
+    case B_PREPEND: x = real_arg(&c, 0); return ctl_build_prepend(e, c.span, x, real_arg(&c, 1));
+    case B_MIX: x = real_arg(&c, 0); return ctl_build_mix(e, c.span, x, real_arg(&c, 1));
+    case B_TOP: return top(&c, scope);
     }
     return failed;
 }

@@ -27,8 +27,6 @@ ctl_value ctl_emit(ctl_elab *e, ctl_span span, ctl_op op, int nin, const ctl_nod
     if (op == OP_CONST) node.rows = node.cols = 1;
     if (op == OP_INDEX) node.rows = 1, node.cols = i0;
     if (op == OP_EYE) node.rows = i0, node.cols = i1;
-    if (op == OP_POSITION || op == OP_LENGTH)
-        node.space = SPACE_TOKENS, node.rows = e->draft->rows_of[SPACE_TOKENS], node.cols = 1;
     if (op == OP_INDEX || op == OP_EYE) node.i[0] = node.i[1] = 0;
     const char *why = "";
     ctl_node_id id = ctl_graph_add(e->draft, &node, &why);

@@ -147,8 +147,8 @@ static bool wanted(const ctl_elab *e, const char *name, bool has_loss) {
 
 ctl_graph *ctl_finish(ctl_elab *e, ctl_instance *root) {
     ctl_graph *draft = e->draft, *out = ctl_graph_new(e->arena);
-    memcpy(out->rows_of, draft->rows_of, sizeof out->rows_of);
-    out->sequence = draft->sequence, out->drop_sites = draft->drop_sites;
+    ctl_graph_spaces_from(out, draft);
+    out->drop_sites = draft->drop_sites;
     for (size_t k = 0; k < draft->params.n; k++) {
         ctl_param p = draft->params.at[k];
         p.node = CTL_NONE; /* one that nothing uses keeps its place in the list: files may hold it */

@@ -150,6 +150,16 @@ bool ctl_is_builtin(const char *name);
 ctl_value ctl_builtin(ctl_elab *e, ctl_scope *scope, const ctl_expr *call);
 const char *ctl_builtin_nearest(const char *name, int *distance);
 
+/* ---- sequences.c ---- */
+enum { CTL_MOST_TOP = 64 };
+bool ctl_sequences_there(ctl_elab *e, ctl_span span, const char *what); /* else says that `what` needs them */
+ctl_value ctl_build_first(ctl_elab *e, ctl_span span, ctl_node_id x, int64_t which, const char *name);
+ctl_value ctl_build_row_of_sequence(ctl_elab *e, ctl_span span, ctl_node_id x, ctl_node_id which);
+ctl_value ctl_build_pool(ctl_elab *e, ctl_span span, ctl_node_id x);
+ctl_value ctl_build_prepend(ctl_elab *e, ctl_span span, ctl_node_id before, ctl_node_id x);
+ctl_value ctl_build_mix(ctl_elab *e, ctl_span span, ctl_node_id m, ctl_node_id x);
+ctl_value ctl_build_top(ctl_elab *e, ctl_span span, ctl_node_id x, int64_t k);
+
 /* ---- net.c ---- */
 /* The net or function that a path of names means in a module: its own, an import's, the prelude's. */
 const ctl_decl *ctl_find_decl(ctl_elab *e, const ctl_loaded *module, const ctl_path *path, ctl_decl_kind kind,

@@ -201,6 +201,11 @@ static void bind_input(ctl_elab *e, ctl_instance *instance, const ctl_parameter 
                   instance->net->name);
         return;
     }
+    if (input->per_sequence && n->space != SPACE_SEQUENCES) {
+        ctl_error(e->sink, CTL_E0303, span, NULL, "the input `%s` of `%s` has one row a sequence; it is given %s", input->name,
+                  instance->net->name, ctl_node_shape(e->arena, n));
+        return;
+    }
     if (is_id || n->space == SPACE_NONE) return; /* ids and weights are no states */
     ctl_instance *making = e->making;
     e->making = instance;
@@ -315,8 +320,10 @@ ctl_instance *ctl_instantiate_root(ctl_elab *e, const ctl_decl *net, const ctl_l
             }
             cols = width->value.number;
         }
+        if (p->per_sequence && !ctl_sequences_there(e, p->span, p->name)) return NULL;
+        int space = p->per_sequence ? SPACE_SEQUENCES : SPACE_TOKENS;
         CTL_PUSH(e->arena, &e->draft->inputs,
-                 (ctl_input){.name = p->name, .is_id = is_id, .space = SPACE_TOKENS, .cols = (int64_t)cols, .grad = CTL_NONE});
+                 (ctl_input){.name = p->name, .is_id = is_id, .space = space, .cols = (int64_t)cols, .grad = CTL_NONE});
         ctl_node_id id = ctl_emit(e, p->span, OP_INPUT, 0, NULL, (int64_t)e->draft->inputs.n - 1, 0, 0).node;
         if (id == CTL_NONE) return NULL;
         e->draft->inputs.at[e->draft->inputs.n - 1].node = id;

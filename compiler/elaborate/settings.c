@@ -67,14 +67,14 @@ static void unknown_option(ctl_elab *e, const char *name, ctl_span span, const c
 
 static bool set_tokens(ctl_elab *e, double a, double b, ctl_span span) { /* a sequences of b tokens; b = 0: a packed */
     double rows = b > 0 ? a * b : a;
-    if (!(a >= 1) || !(rows <= 1 << 24) || a != floor(a) || b != floor(b) || b < 0) {
+    if (!(a >= 1) || !(rows <= CTL_MOST_ROWS) || a != floor(a) || b != floor(b) || b < 0) {
         ctl_error(e->sink, CTL_E0504, span, "tokens 16 x 1024, or tokens 16384 packed",
                   "the tokens of a step are sequences x length, at most 16777216 in all");
         return false;
     }
     ctl_graph *g = e->draft;
     g->rows_of[SPACE_NONE] = 1, g->rows_of[SPACE_TOKENS] = (int64_t)rows;
-    g->rows_of[SPACE_SEQUENCES] = b > 0 ? (int64_t)a : 1;
+    g->rows_of[SPACE_SEQUENCES] = b > 0 ? (int64_t)a : 0;
     g->sequence = (int64_t)b;
     return true;
 }

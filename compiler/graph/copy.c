@@ -6,8 +6,7 @@ ctl_graph_copy *ctl_copy_begin(const ctl_graph *in) {
     ctl_graph_copy *c = CTL_NEW(arena, ctl_graph_copy);
     c->in = in;
     c->out = ctl_graph_new(arena);
-    memcpy(c->out->rows_of, in->rows_of, sizeof in->rows_of);
-    c->out->sequence = in->sequence;
+    ctl_graph_spaces_from(c->out, in);
     c->out->drop_sites = in->drop_sites;
     c->out->misfit = in->misfit;
     c->map = CTL_NEW_ARRAY(arena, ctl_node_id, in->n);

@@ -26,6 +26,29 @@ ctl_graph *ctl_graph_new(ctl_arena *arena) {
     return g;
 }
 
+void ctl_graph_spaces_from(ctl_graph *g, const ctl_graph *from) {
+    memcpy(g->rows_of, from->rows_of, sizeof g->rows_of);
+    memcpy(g->extra, from->extra, sizeof g->extra);
+    g->sequence = from->sequence;
+}
+
+int64_t ctl_graph_sequence(const ctl_graph *g, int space) {
+    return g->sequence && ctl_space_has_documents(space) ? g->sequence + g->extra[space] : 0;
+}
+
+ctl_space ctl_graph_space(ctl_graph *g, int64_t extra) {
+    int64_t length, rows;
+    if (extra == 0) return SPACE_TOKENS;
+    if (g->sequence < 1 || extra < 0 || extra > INT32_MAX) return SPACE_NONE;
+    int space = SPACE_PREPENDED;
+    while (space < SPACE_COUNT && g->extra[space] && g->extra[space] != extra) space++;
+    length = g->sequence + extra;
+    if (space == SPACE_COUNT || !ctl_mul_i64(g->rows_of[SPACE_SEQUENCES], length, &rows)) return SPACE_NONE;
+    if (rows > CTL_MOST_ROWS) return SPACE_NONE;
+    g->extra[space] = extra, g->rows_of[space] = rows;
+    return (ctl_space)space;
+}
+
 ctl_node_id ctl_graph_add(ctl_graph *g, const ctl_node *node, const char **why) {
     *why = NULL;
     if (node->op >= OP_COUNT) {

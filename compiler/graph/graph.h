@@ -29,7 +29,12 @@ typedef enum ctl_op_class {
 const char *ctl_op_name(ctl_op op);
 ctl_op_class ctl_op_class_of(ctl_op op);
 
-typedef enum ctl_space { SPACE_NONE, SPACE_TOKENS, SPACE_SEQUENCES, SPACE_COUNT } ctl_space;
+/* Tokens are the rows that the data gives. Where they come as sequences of one length, SEQUENCES has one row for each,
+ * and a space from PREPENDED on has for each some more rows before its tokens (ctl_graph.extra says how many). */
+enum { CTL_MOST_PREPENDED = 4, CTL_MOST_ROWS = 1 << 24 /* of a space: their numbers are exact in f32 */ };
+typedef enum ctl_space {
+    SPACE_NONE, SPACE_TOKENS, SPACE_SEQUENCES, SPACE_PREPENDED, SPACE_COUNT = SPACE_PREPENDED + CTL_MOST_PREPENDED
+} ctl_space;
 
 /* When a value is computed: once a load (frozen weights and constants alone), once an update (weights alone, some
  * trained), once a micro-step. Derived by ctl_graph_add. */
@@ -94,6 +99,7 @@ typedef struct ctl_graph {
     size_t n, cap;
     int64_t rows_of[SPACE_COUNT]; /* rows of each space in one micro-step */
     int64_t sequence;             /* fixed length of a sequence, 0 when documents are packed */
+    int64_t extra[SPACE_COUNT];   /* of the spaces from PREPENDED on: rows before each sequence's tokens; 0: unused */
     CTL_VEC(ctl_param) params;
     CTL_VEC(ctl_input) inputs;
     CTL_VEC(ctl_output) outputs; /* named results: "logits", ...; "loss" among them when there is one */
@@ -104,6 +110,15 @@ typedef struct ctl_graph {
 } ctl_graph;
 
 ctl_graph *ctl_graph_new(ctl_arena *arena);
+/* Gives a graph the rows and spaces of another. */
+void ctl_graph_spaces_from(ctl_graph *g, const ctl_graph *from);
+/* The space whose sequences have `extra` more rows than those of tokens (0: tokens itself), found or made;
+ * SPACE_NONE when there are too many spaces or rows, or documents are packed. */
+ctl_space ctl_graph_space(ctl_graph *g, int64_t extra);
+/* Rows of one sequence of a space of tokens; 0 where there are no sequences. */
+int64_t ctl_graph_sequence(const ctl_graph *g, int space);
+/* Whether rows of the space are tokens of documents: TOKENS, or one with more before them. */
+static inline bool ctl_space_has_documents(int space) { return space == SPACE_TOKENS || space >= SPACE_PREPENDED; }
 
 /* Adds a node: derives rows, cols, space, split, dtype, rate and entry from the inputs and attributes by the rules of
  * rules.c. Returns CTL_NONE and points *why at a sentence (in the graph's arena) when the shapes do not fit (both

@@ -14,7 +14,9 @@ static void print_attributes(const ctl_graph *g, const ctl_node *n, ctl_text *ou
     case OP_REPEAT:
     case OP_JOIN:
     case OP_SCATTER:
+    case OP_PICK:
     case OP_PART: ctl_text_add(out, " {%lld}", i0); break;
+    case OP_MIX: ctl_text_add(out, " {turned=%lld}", i0); break;
     case OP_HEAD: ctl_text_add(out, " {dx=%lld dw=%lld%s}", i0 & 1, i0 >> 1 & 1, i0 & 4 ? " rows" : ""); break;
     case OP_COLUMNS: ctl_text_add(out, " {%lld..%lld}", i0, i1); break;
     case OP_MATMUL: ctl_text_add(out, " {ta=%lld tb=%lld}", i0, i1); break;

@@ -15,13 +15,16 @@ typedef struct rules {
     const char **why;
 } rules;
 
-static const char *const space_names[SPACE_COUNT] = {"none", "tokens", "sequences"};
+static const char *space_name(int space) {
+    static const char *const names[] = {"none", "tokens", "sequences"};
+    return space < SPACE_PREPENDED ? names[space] : "prepended";
+}
 
 const char *ctl_node_shape(ctl_arena *arena, const ctl_node *n) {
     long long rows = n->rows, cols = n->cols;
     if (n->space == SPACE_NONE) return ctl_format(arena, "[%lld x %lld]", rows, cols);
-    if (n->split == 1) return ctl_format(arena, "%s[%lld] x %lld", space_names[n->space], rows, cols);
-    return ctl_format(arena, "%s[%lld x %d] x %lld", space_names[n->space], rows / n->split, n->split, cols);
+    if (n->split == 1) return ctl_format(arena, "%s[%lld] x %lld", space_name(n->space), rows, cols);
+    return ctl_format(arena, "%s[%lld x %d] x %lld", space_name(n->space), rows / n->split, n->split, cols);
 }
 
 static const char *shape(rules *r, const ctl_node *n) { return ctl_node_shape(r->arena, n); }
@@ -100,7 +103,17 @@ static bool leaf(rules *r) {
         weight(n, n->i[0], n->i[1]);
         break;
     case OP_POSITION:
-    case OP_LENGTH: n->space = SPACE_TOKENS, n->rows = g->rows_of[SPACE_TOKENS], n->cols = 1; break;
+    case OP_LENGTH:
+    case OP_PLACE:
+    case OP_SEQUENCE:
+        if (n->i[0] == 0) n->i[0] = SPACE_TOKENS;
+        if (n->i[0] >= SPACE_COUNT || !ctl_space_has_documents((int)n->i[0]) ||
+            (n->i[0] >= SPACE_PREPENDED && !g->extra[n->i[0]]))
+            return refuse(r, "%s of space %lld, which has no documents", name(r), (long long)n->i[0]);
+        if ((n->op == OP_PLACE || n->op == OP_SEQUENCE) && g->sequence < 1)
+            return refuse(r, "%s needs sequences of one length", name(r));
+        n->space = (uint8_t)n->i[0], n->rows = g->rows_of[n->i[0]], n->cols = 1;
+        break;
     default: weight(n, 1, 1);
     }
     n->dtype = CTL_REAL;
@@ -283,22 +296,48 @@ static bool view(rules *r) {
 }
 
 /* ---- across rows ---- */
+/* Rows of one sequence of x's space, or 0 after refusing. */
+static int64_t sequence_of(rules *r, const ctl_node *x) {
+    int64_t length = ctl_graph_sequence(r->g, x->space);
+    if (length == 0)
+        refuse(r, "%s works on sequences of one length, not on %s", name(r), shape(r, x));
+    return length;
+}
+
+static bool pick(rules *r) {
+    ctl_node *n = r->node;
+    const ctl_node *a = r->in[0];
+    int64_t length = sequence_of(r, a);
+    if (length == 0) return false;
+    if (a->dtype == CTL_I32) return refuse(r, "%s is of real numbers", name(r));
+    if (n->i[0] < 0 || n->i[0] >= length)
+        return refuse(r, "pick of row %lld of sequences of %lld rows", (long long)n->i[0], (long long)length);
+    n->space = SPACE_SEQUENCES, n->split = a->split, n->rows = a->rows / length;
+    n->cols = a->cols, n->dtype = a->dtype;
+    return true;
+}
+
 static bool row_map(rules *r) {
     ctl_node *n = r->node;
     const ctl_node *a = r->in[0], *ids = r->in[1];
+    if (n->op == OP_PICK) return pick(r);
     if (!integers(r, ids)) return false;
     if (a->dtype == CTL_I32) return refuse(r, "%s is of real numbers", name(r));
+    if ((a->space != SPACE_NONE && a->split != 1) || (ids->space != SPACE_NONE && ids->split != 1))
+        return refuse(r, "%s of %s by %s: split rows are joined first", name(r), shape(r, a), shape(r, ids));
     if (n->op == OP_TAKE) {
-        if (a->space != SPACE_NONE)
-            return refuse(r, "take looks rows up in a weight, not in %s", shape(r, a));
         take_rows(n, ids);
         n->cols = a->cols, n->dtype = a->dtype;
         return true;
     }
     if (!same_rows(a, ids))
         return refuse(r, "scatter of %s by %s: one index for each row is needed", shape(r, a), shape(r, ids));
-    weight(n, n->i[0], a->cols);
     n->dtype = CTL_REAL;
+    weight(n, n->i[0], a->cols);
+    if (n->i[1] == SPACE_NONE) return true;
+    if (n->i[0] || n->i[1] < 0 || n->i[1] >= SPACE_COUNT || r->g->rows_of[n->i[1]] < 1)
+        return refuse(r, "scatter into rows of space %lld", (long long)n->i[1]);
+    n->space = (uint8_t)n->i[1], n->rows = r->g->rows_of[n->i[1]];
     return true;
 }
 
@@ -338,7 +377,7 @@ static bool attention(rules *r) {
     const ctl_node *q = r->in[0], *k = r->in[1], *v = r->in[2];
     int64_t head = n->i[0];
     if (!reals(r)) return false;
-    if (q->space != SPACE_TOKENS || q->split != 1)
+    if (!ctl_space_has_documents(q->space) || q->split != 1)
         return refuse(r, "%s works on the tokens of documents, not on %s", name(r), shape(r, q));
     if (!same_rows(q, k) || !same_rows(q, v) || k->cols != v->cols)
         return refuse(r, "%s of q %s, k %s, v %s: rows, or columns of k and v, differ", name(r), shape(r, q),
@@ -359,6 +398,28 @@ static bool attention(rules *r) {
     }
     take_rows(n, q);
     n->cols = q->cols, n->dtype = CTL_REAL;
+    return true;
+}
+
+static bool mix(rules *r) {
+    ctl_node *n = r->node;
+    const ctl_node *a = r->in[0], *x = r->in[1];
+    int64_t length = sequence_of(r, x);
+    if (!reals(r) || length == 0) return false;
+    if ((a->dtype == CTL_BF16) != (x->dtype == CTL_BF16)) return refuse(r, "%s of bf16 and real numbers", name(r));
+    if (x->split != 1) return refuse(r, "%s of %s: split rows are joined first", name(r), shape(r, x));
+    n->dtype = CTL_REAL;
+    if (n->op == OP_MIX_GRAD) {
+        if (!same_rows(a, x) || a->cols != x->cols)
+            return refuse(r, "mix_grad of %s and %s: they differ", shape(r, a), shape(r, x));
+        weight(n, length, length);
+        return true;
+    }
+    if (a->space != SPACE_NONE || a->rows != length || a->cols != length)
+        return refuse(r, "mix of %s and %s: sequences of %lld rows are mixed by a weight [%lld x %lld]", shape(r, a),
+                      shape(r, x), (long long)length, (long long)length, (long long)length);
+    take_rows(n, x);
+    n->cols = x->cols;
     return true;
 }
 
@@ -387,8 +448,7 @@ static bool moment(rules *r, ctl_entry entry) {
     n->entry = ENTRY_FORWARD;
     if (ctl_op_class_of((ctl_op)n->op) == CLASS_LEAF) {
         if (n->op == OP_PARAM && r->g->params.at[n->i[0]].trained) rate = RATE_UPDATE;
-        if (n->op == OP_INPUT || n->op == OP_POSITION || n->op == OP_LENGTH || n->op == OP_NORMALISER)
-            rate = RATE_STEP;
+        if (n->op == OP_INPUT || n->op == OP_NORMALISER || n->space != SPACE_NONE) rate = RATE_STEP;
         n->rate = (uint8_t)rate;
         return true;
     }
@@ -434,7 +494,10 @@ bool ctl_rules_derive(const ctl_graph *g, ctl_entry entry, ctl_node *node, ctl_a
     case CLASS_VIEW: fits = view(&r); break;
     case CLASS_ROWMAP: fits = row_map(&r); break;
     case CLASS_PRODUCT: fits = product(&r); break;
-    default: fits = node->op == OP_HEAD ? head(&r) : attention(&r);
+    default:
+        fits = node->op == OP_HEAD                                ? head(&r)
+               : node->op == OP_MIX || node->op == OP_MIX_GRAD ? mix(&r)
+                                                                  : attention(&r);
     }
     if (!fits) return false;
     int64_t elements;

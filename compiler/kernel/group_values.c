@@ -16,7 +16,8 @@ static const ctl_node *at(const ctl_grouping *u, ctl_node_id id) {
 
 ctl_dtype ctl_group_dtype(const ctl_grouping *u, ctl_node_id id) {
     const ctl_node *n = at(u, id);
-    if (n->op == OP_POSITION || n->op == OP_LENGTH || n->dtype == CTL_I32) return CTL_I32;
+    bool numbers_rows = ctl_op_class_of((ctl_op)n->op) == CLASS_LEAF && n->space != SPACE_NONE && n->op != OP_INPUT;
+    if (numbers_rows || n->dtype == CTL_I32) return CTL_I32;
     return n->dtype == CTL_BF16 ? CTL_BF16 : CTL_F32;
 }
 
@@ -56,7 +57,7 @@ bool ctl_group_joins(const ctl_grouping *u, ctl_node_id reader, ctl_node_id read
     const ctl_value *from = &u->value[read];
     if (from->part != PART_ROW || at(u, read)->op == OP_COLSUM || from->list != u->value[reader].list)
         return false;
-    if (r->op == OP_TAKE || r->op == OP_REPEAT) return false;
+    if (ctl_op_class_of((ctl_op)r->op) == CLASS_ROWMAP || r->op == OP_REPEAT) return false;
     int space[2];
     int32_t split[2];
     int64_t rows[2];
@@ -84,8 +85,8 @@ void ctl_group_reads(ctl_grouping *u, ctl_node_id id, ctl_node_ids *out) {
         if (v->inlined) return;
         if (v->same != id || n->op == OP_REPEAT) {
             read_numbers(u, id, out);
-        } else if (n->op == OP_TAKE) {
-            read_stored(u, n->in[0], out), read_stored(u, n->in[1], out);
+        } else if (n->op == OP_TAKE || n->op == OP_PICK) {
+            for (uint32_t k = 0; k < n->nin; k++) read_stored(u, n->in[k], out);
         } else {
             for (uint32_t k = 0; k < n->nin; k++) read_numbers(u, n->in[k], out);
         }
@@ -119,6 +120,8 @@ static ctl_part first_part(const ctl_node *n) {
     case OP_PARAM:
     case OP_POSITION:
     case OP_LENGTH:
+    case OP_PLACE:
+    case OP_SEQUENCE:
     case OP_NORMALISER:
         return PART_LEAF;
     case OP_SPLIT:
@@ -133,6 +136,8 @@ static ctl_part first_part(const ctl_node *n) {
     case OP_MATMUL:
     case OP_ATTEND:
     case OP_ATTEND_GRAD:
+    case OP_MIX:
+    case OP_MIX_GRAD:
     case OP_HEAD:
         return PART_TASK;
     default:
@@ -248,7 +253,7 @@ static void take_tasks(ctl_grouping *u, const ctl_node_id *sole) {
         if (v->part == PART_TASK) {
             if (n->op == OP_MATMUL)
                 take_epilogue(u, id, sole);
-            else if (n->op == OP_ATTEND || n->op == OP_ATTEND_GRAD)
+            else if (n->op == OP_ATTEND || n->op == OP_ATTEND_GRAD || n->op == OP_MIX)
                 take_result(u, id, 0, id, sole);
             else
                 v->result[0] = id;
@@ -422,7 +427,7 @@ static void take_sinks(ctl_grouping *u) {
         ctl_node_id id = u->sinks.at[k].value;
         ctl_value *v = &u->value[id];
         const ctl_node *n = at(u, id);
-        bool made = n->op == OP_COLSUM || n->op == OP_MATMUL || n->op == OP_SCATTER ||
+        bool made = n->op == OP_COLSUM || n->op == OP_MATMUL || n->op == OP_SCATTER || n->op == OP_MIX_GRAD ||
                     (n->op == OP_PART && v->task != id);
         if (n->op == OP_PART) made = at(u, v->task)->op == OP_HEAD && n->i[0] == 2;
         if (made && n->rate == RATE_STEP && v->uses == 1 && v->part != PART_UNUSED) {

@@ -47,14 +47,32 @@ static void inputs(ctl_lowering *l) {
         if (g->inputs.at[k].node != CTL_NONE)
             CTL_PUSH(l->arena, &in,
                      (ctl_program_input){g->inputs.at[k].name, ctl_lower_operand(l, g->inputs.at[k].node)});
-    int64_t tokens = g->rows_of[SPACE_TOKENS];
-    if (l->position != UINT32_MAX) {
-        CTL_PUSH(l->arena, &in, (ctl_program_input){"position", {l->position, 0, tokens, 1, 1, CTL_I32}});
-        CTL_PUSH(l->arena, &in, (ctl_program_input){"length", {l->length, 0, tokens, 1, 1, CTL_I32}});
+    const uint32_t *documents = l->row_numbers[SPACE_TOKENS];
+    if (documents[ROWS_POSITION] != UINT32_MAX) {
+        int64_t tokens = g->rows_of[SPACE_TOKENS];
+        CTL_PUSH(l->arena, &in, (ctl_program_input){"position", {documents[ROWS_POSITION], 0, tokens, 1, 1, CTL_I32}});
+        CTL_PUSH(l->arena, &in, (ctl_program_input){"length", {documents[ROWS_LENGTH], 0, tokens, 1, 1, CTL_I32}});
     }
     if (l->normaliser != UINT32_MAX)
         CTL_PUSH(l->arena, &in, (ctl_program_input){"normaliser", {l->normaliser, 0, 1, 1, 1, CTL_F32}});
     l->hosts.inputs = in.at, l->hosts.ninputs = in.n;
+}
+
+/* Spaces whose rows' numbers some task reads; position and length of tokens are inputs. */
+static void row_numbers(ctl_lowering *l) {
+    CTL_VEC(ctl_program_rows) all = {0};
+    for (int space = SPACE_TOKENS; space < SPACE_COUNT; space++) {
+        ctl_program_rows r = {.extra = l->g->extra[space]};
+        bool any = false;
+        for (int k = 0; k < CTL_ROW_NUMBERS; k++) {
+            uint32_t buffer = l->row_numbers[space][k];
+            bool mine = buffer != UINT32_MAX && (space != SPACE_TOKENS || k > ROWS_LENGTH);
+            r.number[k] = mine ? (ctl_operand){buffer, 0, l->g->rows_of[space], 1, 1, CTL_I32} : CTL_NO_OPERAND;
+            any = any || mine;
+        }
+        if (any) CTL_PUSH(l->arena, &all, r);
+    }
+    l->hosts.rows = all.at, l->hosts.nrows = all.n;
 }
 
 static ctl_operand output(ctl_lowering *l, ctl_node_id id) {
@@ -83,7 +101,7 @@ static void outputs(ctl_lowering *l) {
 void ctl_lower_hosts(ctl_lowering *l) {
     ctl_program *h = &l->hosts;
     const ctl_lower_options *o = l->options;
-    params(l), inputs(l), outputs(l);
+    params(l), inputs(l), row_numbers(l), outputs(l);
     h->trained = flat(l, l->trained), h->gradients = flat(l, l->gradients);
     h->moment1 = flat(l, l->moment1), h->moment2 = flat(l, l->moment2);
     h->trained_elements = l->trained_elements;

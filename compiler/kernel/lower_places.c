@@ -65,30 +65,47 @@ static void flat_arrays(ctl_lowering *l) {
     if (!sgd) l->moment2 = ctl_lower_buffer(l, REGION_PERSISTENT, USE_OPTIMIZER, bytes, "second moments");
 }
 
+static void number_space(ctl_lowering *l, int space, ctl_rows_number which) {
+    static const char *const names[CTL_ROW_NUMBERS] = {"position", "length", "place", "sequence"};
+    if (l->row_numbers[space][which] != UINT32_MAX) return;
+    size_t bytes = ctl_lower_bytes(l, l->g->rows_of[space], 1, sizeof(int32_t));
+    const char *name = names[which];
+    if (l->g->extra[space]) name = ctl_format(l->arena, "%s, %lld more", name, (long long)l->g->extra[space]);
+    l->row_numbers[space][which] = ctl_lower_buffer(l, REGION_PERSISTENT, USE_INPUTS, bytes, name);
+}
+
+/* Room for what the node needs to know of its rows. Documents of a longer space come from those of tokens. */
+static void number_rows(ctl_lowering *l, const ctl_node *n) {
+    bool attends = n->op == OP_ATTEND || n->op == OP_ATTEND_GRAD;
+    if (attends || n->op == OP_POSITION || n->op == OP_LENGTH) {
+        for (int k = ROWS_POSITION; k <= ROWS_LENGTH; k++) {
+            number_space(l, SPACE_TOKENS, (ctl_rows_number)k);
+            number_space(l, n->space, (ctl_rows_number)k);
+        }
+    }
+    if (n->op == OP_PLACE) number_space(l, n->space, ROWS_PLACE);
+    if (n->op == OP_SEQUENCE) number_space(l, n->space, ROWS_SEQUENCE);
+}
+
 void ctl_lower_leaves(ctl_lowering *l) {
     const ctl_graph *g = l->g;
     l->trained = l->gradients = l->moment1 = l->moment2 = UINT32_MAX;
-    l->position = l->length = l->normaliser = UINT32_MAX;
+    l->normaliser = UINT32_MAX;
+    memset(l->row_numbers, 0xff, sizeof l->row_numbers);
     l->buffer_of = CTL_NEW_ARRAY(l->arena, uint32_t, g->n);
     l->partial_of = CTL_NEW_ARRAY(l->arena, uint32_t, g->n);
-    bool documents = false, normaliser = false;
+    bool normaliser = false;
     for (ctl_node_id id = 0; id < g->n; id++) {
         const ctl_node *n = &g->at[id];
         l->buffer_of[id] = l->partial_of[id] = UINT32_MAX;
         if (l->u->value[id].part == PART_UNUSED) continue;
-        documents = documents || n->op == OP_POSITION || n->op == OP_LENGTH || n->op == OP_ATTEND ||
-                    n->op == OP_ATTEND_GRAD;
+        number_rows(l, n);
         normaliser = normaliser || n->op == OP_NORMALISER || n->op == OP_HEAD;
         ctl_node_id top = id;
         while (l->u->value[top].panel != CTL_NONE) top = l->u->value[top].panel;
         if (l->u->value[id].crossing) l->u->value[top].crossing = true;
     }
     flat_arrays(l);
-    if (documents) {
-        size_t bytes = ctl_lower_bytes(l, g->rows_of[SPACE_TOKENS], 1, sizeof(int32_t));
-        l->position = ctl_lower_buffer(l, REGION_PERSISTENT, USE_INPUTS, bytes, "position");
-        l->length = ctl_lower_buffer(l, REGION_PERSISTENT, USE_INPUTS, bytes, "length");
-    }
     if (normaliser)
         l->normaliser = ctl_lower_buffer(l, REGION_PERSISTENT, USE_INPUTS, sizeof(float), "normaliser");
 }
@@ -101,9 +118,13 @@ static ctl_place leaf_place(ctl_lowering *l, ctl_node_id id) {
     const ctl_node *n = &l->g->at[id];
     switch (n->op) {
     case OP_POSITION:
-        return (ctl_place){l->position, 0, 1, CTL_I32};
+        return (ctl_place){l->row_numbers[n->space][ROWS_POSITION], 0, 1, CTL_I32};
     case OP_LENGTH:
-        return (ctl_place){l->length, 0, 1, CTL_I32};
+        return (ctl_place){l->row_numbers[n->space][ROWS_LENGTH], 0, 1, CTL_I32};
+    case OP_PLACE:
+        return (ctl_place){l->row_numbers[n->space][ROWS_PLACE], 0, 1, CTL_I32};
+    case OP_SEQUENCE:
+        return (ctl_place){l->row_numbers[n->space][ROWS_SEQUENCE], 0, 1, CTL_I32};
     case OP_NORMALISER:
         return (ctl_place){l->normaliser, 0, 1, CTL_F32};
     default:

@@ -59,6 +59,7 @@ static void copy_all(const ctl_lowering *l, owned *own) {
     for (size_t k = 0; k < p->nparams; k++) p->params[k].name = text(arena, p->params[k].name);
     p->inputs = COPY(arena, l->hosts.inputs, p->ninputs);
     for (size_t k = 0; k < p->ninputs; k++) p->inputs[k].name = text(arena, p->inputs[k].name);
+    p->rows = COPY(arena, l->hosts.rows, p->nrows);
     p->outputs = COPY(arena, l->hosts.outputs, p->noutputs);
     for (size_t k = 0; k < p->noutputs; k++) p->outputs[k].name = text(arena, p->outputs[k].name);
     p->model_name = text(arena, p->model_name), p->control_source = text(arena, p->control_source);

@@ -94,6 +94,15 @@ static uint32_t take_rows(writer *w, const ctl_node *n) {
     return v;
 }
 
+/* Row number i[0] of every sequence: rows a sequence apart. */
+static uint32_t pick(writer *w, const ctl_node *n) {
+    ctl_operand o = ctl_lower_rows_operand(w->l, n->in[0]);
+    o.offset += (uint64_t)(n->i[0] * o.stride) * ctl_dtype_size(o.dtype);
+    o.rows = n->rows / n->split;
+    o.stride *= ctl_graph_sequence(w->l->g, at(w, n->in[0])->space);
+    return load(w, AT_ROW, n->cols, &o);
+}
+
 static uint32_t drop(writer *w, const ctl_node *n, uint32_t of) {
     uint32_t site = (uint32_t)n->i[0], k = 0;
     while (k < w->sites.n && w->sites.at[k] != site) k++;
@@ -126,6 +135,8 @@ static uint32_t compute(writer *w, ctl_node_id id) {
         return emit(w, (ctl_row_instr){.op = OP_INDEX, .width = n->cols}, NULL, 0);
     case OP_TAKE:
         return take_rows(w, n);
+    case OP_PICK:
+        return pick(w, n);
     case OP_REPEAT:
         return outer_value(w, n->in[0]);
     case OP_COLUMNS:

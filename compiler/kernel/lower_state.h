@@ -33,8 +33,8 @@ typedef struct ctl_lowering {
     size_t trained_elements;
     size_t region_bytes[REGION_COUNT];
     ctl_program hosts; /* what the host sees: parameters, inputs, outputs, flat arrays */
-    uint32_t trained, gradients, moment1, moment2, position, length,
-        normaliser; /* buffers, UINT32_MAX: none */
+    uint32_t trained, gradients, moment1, moment2, normaliser; /* buffers, UINT32_MAX: none */
+    uint32_t row_numbers[SPACE_COUNT][CTL_ROW_NUMBERS];        /* the same: what the session says of a space's rows */
     ctl_status status;
     const char *why;
     /* of the row program being written (lower_rows.c) */

@@ -6,6 +6,8 @@ static uint64_t written_operands(const ctl_task *t) {
     switch (t->kind) {
     case TASK_MATMUL:
     case TASK_SCATTER:
+    case TASK_MIX:
+    case TASK_MIX_GRAD:
         return 1u << 2;
     case TASK_ATTEND:
         return 3u << 3;
@@ -63,9 +65,10 @@ static ctl_operand whole_buffer(uint32_t buffer, int64_t rows, ctl_dtype dtype) 
 
 static void documents(ctl_lowering *l, ctl_task *t, ctl_operand *positions, ctl_operand *lengths,
                       const ctl_node *n) {
-    *positions = whole_buffer(l->position, n->rows, CTL_I32);
-    *lengths = whole_buffer(l->length, n->rows, CTL_I32);
-    t->head = n->i[0], t->causal = n->i[1] != 0, t->window = n->i[2], t->longest = l->g->sequence;
+    *positions = whole_buffer(l->row_numbers[n->space][ROWS_POSITION], n->rows, CTL_I32);
+    *lengths = whole_buffer(l->row_numbers[n->space][ROWS_LENGTH], n->rows, CTL_I32);
+    t->head = n->i[0], t->causal = n->i[1] != 0, t->window = n->i[2];
+    t->longest = ctl_graph_sequence(l->g, n->space);
 }
 
 static bool operands_fit(ctl_lowering *l, const ctl_task *t) {
@@ -105,8 +108,8 @@ static ctl_operand result_or_spare(ctl_lowering *l, const ctl_task *t, const ctl
 
 static void attention(ctl_lowering *l, ctl_task *t, const ctl_node *n, const ctl_value *v) {
     ctl_operand *o = t->operands;
-    double score =
-        2.0 * (double)n->rows * (double)n->cols * (double)(l->g->sequence ? l->g->sequence : n->rows);
+    int64_t sequence = ctl_graph_sequence(l->g, n->space);
+    double score = 2.0 * (double)n->rows * (double)n->cols * (double)(sequence ? sequence : n->rows);
     if (n->i[1]) score /= 2;
     if (n->op == OP_ATTEND) {
         t->kind = TASK_ATTEND;
@@ -125,6 +128,18 @@ static void attention(ctl_lowering *l, ctl_task *t, const ctl_node *n, const ctl
         documents(l, t, &o[9], &o[10], n);
         t->flops = 5 * score;
     }
+}
+
+static void mix(ctl_lowering *l, ctl_task *t, const ctl_node *n, const ctl_value *v) {
+    ctl_operand *o = t->operands;
+    t->kind = n->op == OP_MIX ? TASK_MIX : TASK_MIX_GRAD;
+    t->noperands = 3;
+    o[0] = ctl_lower_operand(l, n->in[0]), o[1] = ctl_lower_operand(l, n->in[1]);
+    o[2] = ctl_lower_operand(l, v->result[0]);
+    t->transpose_a = n->i[0] != 0;
+    t->accumulate = l->u->value[v->result[0]].sum_into != UINT32_MAX;
+    t->sequence = ctl_graph_sequence(l->g, l->g->at[n->in[1]].space);
+    t->flops = 2.0 * (double)o[1].rows * (double)o[1].cols * (double)t->sequence;
 }
 
 static void head(ctl_lowering *l, ctl_task *t, const ctl_node *n, const ctl_value *v) {
@@ -162,6 +177,10 @@ bool ctl_lower_task_unit(ctl_lowering *l, int list, const ctl_unit *unit) {
     case OP_ATTEND_GRAD:
         attention(l, &t, n, v);
         break;
+    case OP_MIX:
+    case OP_MIX_GRAD:
+        mix(l, &t, n, v);
+        break;
     case OP_HEAD:
         head(l, &t, n, v);
         break;
@@ -176,6 +195,7 @@ bool ctl_lower_task_unit(ctl_lowering *l, int list, const ctl_unit *unit) {
         t.operands[0] = ctl_lower_operand(l, n->in[0]), t.operands[1] = ctl_lower_operand(l, unit->node);
     }
     if (l->status != CTL_OK) return false;
-    if (t.kind == TASK_MATMUL && !operands_fit(l, &t)) return false;
+    bool multiplies = t.kind == TASK_MATMUL || t.kind == TASK_MIX || t.kind == TASK_MIX_GRAD;
+    if (multiplies && !operands_fit(l, &t)) return false;
     return ctl_lower_push(l, list, &t);
 }

@@ -174,15 +174,44 @@ static bool matmul(const rule *r) {
     return true;
 }
 
+static ctl_node_id number_of_row(const rule *r, ctl_op op, int space) {
+    return ctl_build(r->g, r->y, op, 0, NULL, (const int64_t[3]){space}, 0);
+}
+
+/* Each row of a sequence gets what its sequence's picked row got, where it is the one, and else nothing. */
+static bool pick(const rule *r) {
+    const ctl_node *a = &r->d->in->at[r->n->in[0]];
+    ctl_node_id d = full(r), sequence, chosen, all;
+    int64_t cols = r->n->cols * r->n->split;
+    if (r->n->split > 1) d = with(r, OP_JOIN, d, cols);
+    sequence = one(r, OP_TOINT, number_of_row(r, OP_SEQUENCE, a->space));
+    chosen = two(r, OP_EQ, number_of_row(r, OP_PLACE, a->space), number(r, (double)r->n->i[0]));
+    all = where(r, chosen, two(r, OP_TAKE, d, sequence), number(r, 0));
+    dv_add(r->d, r->n->in[0], r->n->split > 1 ? with(r, OP_SPLIT, all, r->n->cols) : all);
+    return true;
+}
+
 static bool row_map(const rule *r) {
+    if (r->n->op == OP_PICK) return pick(r);
     ctl_node_id ids = in(r, 1), d = full(r);
     if (r->n->op == OP_SCATTER) {
         dv_add(r->d, r->n->in[0], two(r, OP_TAKE, d, ids));
         return true;
     }
-    int64_t rows = r->d->in->at[r->n->in[0]].rows;
-    dv_add(r->d, r->n->in[0],
-           ctl_build(r->g, r->y, OP_SCATTER, 2, (const ctl_node_id[]){d, ids}, (const int64_t[3]){rows}, 0));
+    const ctl_node *table = &r->d->in->at[r->n->in[0]];
+    const int64_t into[3] = {table->space == SPACE_NONE ? table->rows : 0, table->space};
+    dv_add(r->d, r->n->in[0], ctl_build(r->g, r->y, OP_SCATTER, 2, (const ctl_node_id[]){d, ids}, into, 0));
+    return true;
+}
+
+/* y = m x in each sequence: dx = m' d, dm = the sum of d x'; turned where m is. */
+static bool mix(const rule *r) {
+    bool turned = r->n->i[0] != 0;
+    ctl_node_id m = in(r, 0), x = in(r, 1), d = full(r);
+    if (wants(r, 0)) dv_add(r->d, r->n->in[0], turned ? two(r, OP_MIX_GRAD, x, d) : two(r, OP_MIX_GRAD, d, x));
+    if (wants(r, 1))
+        dv_add(r->d, r->n->in[1],
+               ctl_build(r->g, r->y, OP_MIX, 2, (const ctl_node_id[]){m, d}, (const int64_t[3]){!turned}, 0));
     return true;
 }
 
@@ -225,6 +254,7 @@ bool dv_rule(dv *d, ctl_node_id old, ctl_node_id adjoint) {
     case CLASS_FUSED:
         if (n->op == OP_ATTEND) return attend(&r);
         if (n->op == OP_HEAD) return head(&r);
+        if (n->op == OP_MIX) return mix(&r);
         break;
     default: break;
     }

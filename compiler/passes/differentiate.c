@@ -58,13 +58,16 @@ static ctl_node_id zero_row(dv *d, ctl_node_id like, int64_t cols) {
 static ctl_node_id zero_column(dv *d, ctl_node_id like, ctl_node_id old) {
     const ctl_node *n = &d->in->at[old];
     ctl_node_id c;
-    if (n->space == SPACE_NONE)
+    bool rows = n->space != SPACE_NONE;
+    if (!rows)
         c = CTL_B0(d->g, like, OP_EYE, n->rows, 1);
-    else if (n->space != SPACE_TOKENS)
-        c = dv_columns(d, like, d->map[old], 0, 1);
+    else if (!ctl_space_has_documents(n->space) && !d->g->sequence)
+        c = dv_columns(d, like, d->map[old], 0, 1), rows = false;
+    else if (!ctl_space_has_documents(n->space))
+        c = attributed(d, like, OP_PICK, CTL_B0(d->g, like, OP_POSITION, SPACE_TOKENS), 0, 0);
     else
-        c = CTL_B0(d->g, like, OP_POSITION, 0);
-    if (n->space == SPACE_TOKENS && n->split > 1) c = attributed(d, like, OP_REPEAT, c, n->split, 0);
+        c = CTL_B0(d->g, like, OP_POSITION, n->space);
+    if (rows && n->split > 1) c = attributed(d, like, OP_REPEAT, c, n->split, 0);
     return CTL_B2(d->g, like, OP_LT, c, c);
 }
 

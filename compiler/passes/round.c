@@ -105,6 +105,8 @@ static ctl_node_id round_node(rounder *p, ctl_node_id id, ctl_node *n) {
     case OP_CAT:
     case OP_STACK: widen_mixed(p, n); return ctl_rewrite_node(&p->r, n);
     case OP_MATMUL:
+    case OP_MIX:
+    case OP_MIX_GRAD:
     case OP_HEAD: narrow_inputs(p, n, 2); return ctl_rewrite_node(&p->r, n);
     case OP_ATTEND:
     case OP_ATTEND_GRAD:

@@ -42,7 +42,7 @@ static bool can_rebuild(const ctl_node *n) {
     case CLASS_MAP:
     case CLASS_REDUCE: return true;
     case CLASS_VIEW: return n->op != OP_PART && n->op != OP_TRANSPOSE && n->op != OP_STACK;
-    default: return n->op == OP_TAKE;
+    default: return n->op == OP_TAKE || n->op == OP_PICK;
     }
 }
 

@@ -155,9 +155,10 @@ static bool check_step_buffers(checker *c) {
 /* ---- what is read was written ---- */
 static bool covers(const rect *w, const rect *r) {
     if (w->rows == 1) return r->at >= w->at && end_of(r) <= w->at + w->width;
-    if (r->at < w->at || (r->rows > 1 && r->stride != w->stride)) return false;
+    if (r->at < w->at || (r->rows > 1 && r->stride % w->stride)) return false; /* every so many rows, or each */
     uint64_t row = (r->at - w->at) / w->stride, column = (r->at - w->at) % w->stride;
-    return row + r->rows <= w->rows && column + r->width <= w->width;
+    uint64_t last = row + (r->rows - 1) * (r->rows > 1 ? r->stride / w->stride : 0);
+    return last < w->rows && column + r->width <= w->width;
 }
 
 /* The first byte from `from` on, up to `to`, that no matrix of `all` holds. */
@@ -305,6 +306,12 @@ static bool check_all(checker *c) {
     for (size_t k = 0; k < p->ninputs; k++) {
         if (!check_operand(c, p->inputs[k].name, &p->inputs[k].value)) return false;
         note_written(c, &p->inputs[k].value);
+    }
+    for (size_t k = 0; k < p->nrows; k++) {
+        for (int j = 0; j < CTL_ROW_NUMBERS; j++) {
+            if (!check_operand(c, "a space's rows", &p->rows[k].number[j])) return false;
+            note_written(c, &p->rows[k].number[j]);
+        }
     }
     return check_timeline(c, RUN_LOAD, RUN_LOAD) && check_timeline(c, RUN_UPDATE, RUN_UPDATE) &&
            check_timeline(c, RUN_FORWARD, RUN_BACKWARD) && check_timeline(c, RUN_EVALUATE, RUN_EVALUATE);

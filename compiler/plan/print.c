@@ -34,6 +34,11 @@ static void print_kind(const ctl_program *p, const ctl_task *t, ctl_text *out) {
     case TASK_ATTEND_GRAD:
         ctl_text_add(out, "attend_grad");
         break;
+    case TASK_MIX:
+    case TASK_MIX_GRAD:
+        ctl_text_add(out, "mix%s%s by %lld rows", t->kind == TASK_MIX ? "" : "_grad", t->transpose_a ? " ta" : "",
+                     (long long)t->sequence);
+        break;
     case TASK_HEAD:
         ctl_text_add(out, "head by %lld rows", (long long)t->chunk);
         break;

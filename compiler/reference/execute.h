@@ -38,6 +38,10 @@ ctl_status ref_open(const ctl_graph *g, ctl_dtype compute, const ctl_allocator *
 /* Computes the nodes of a rate (of rate step: of an entry, and the leaves) in order. */
 ctl_status ref_run(ctl_reference *r, ctl_rate rate, ctl_entry entry);
 
+/* The place in its document of row t of a space of documents, and that document's length; of a space with rows before
+ * each sequence's tokens from those of tokens. */
+void ref_place(const ctl_reference *r, int space, int64_t t, int64_t *position, int64_t *length);
+
 static inline double ref_round(const ctl_reference *r, double x) { return r->single ? (double)(float)x : x; }
 double ref_bf16(double x);
 /* What a fused task multiplies. */
@@ -53,6 +57,7 @@ ctl_status ref_fail(ctl_reference *r, const char *fmt, ...) CTL_PRINTF(2, 3); /*
 void ref_map(ctl_reference *r, ctl_node_id id);          /* maps.c: MAP, REDUCE, COLUMN */
 ctl_status ref_move(ctl_reference *r, ctl_node_id id);   /* moves.c: leaves, VIEW, ROWMAP */
 void ref_matmul(ctl_reference *r, ctl_node_id id);       /* products.c */
+void ref_mix(ctl_reference *r, ctl_node_id id);          /* products.c: and its gradient */
 ctl_status ref_attend(ctl_reference *r, ctl_node_id id); /* products.c: and its gradient */
 ctl_status ref_head(ctl_reference *r, ctl_node_id id);   /* products.c */
 

@@ -7,14 +7,38 @@ static double read_data(const ref_data *d, size_t k) {
     return ((const int32_t *)d->at)[k];
 }
 
+void ref_place(const ctl_reference *r, int space, int64_t t, int64_t *position, int64_t *length) {
+    int64_t extra = r->g->extra[space], sequence = r->g->sequence + extra, begin = 0;
+    if (extra) { /* the rows before are the first document's */
+        begin = t / sequence * r->g->sequence;
+        t = t % sequence < extra ? begin - extra + t % sequence : begin + t % sequence - extra;
+    }
+    int64_t token = t < begin ? begin : t;
+    *position = (int64_t)read_data(&r->positions, (size_t)token) + (t - token);
+    *length = (int64_t)read_data(&r->lengths, (size_t)token);
+    if (extra && *position == t - begin) *position += extra, *length += extra;
+}
+
+static double row_number(const ctl_reference *r, const ctl_node *n, int64_t t) {
+    int64_t position, length, sequence = r->g->sequence + r->g->extra[n->space];
+    if (n->op == OP_PLACE) return (double)(t % sequence);
+    if (n->op == OP_SEQUENCE) return (double)(t / sequence);
+    ref_place(r, n->space, t, &position, &length);
+    return (double)(n->op == OP_POSITION ? position : length);
+}
+
 static ctl_status leaf(ctl_reference *r, const ctl_node *n, double *out) {
     const ref_data *from = NULL;
     int64_t count = n->rows * n->cols;
     switch (n->op) {
     case OP_INPUT: from = &r->inputs[n->i[0]]; break;
     case OP_PARAM: from = &r->params[n->i[0]]; break;
-    case OP_POSITION: from = &r->positions; break;
-    case OP_LENGTH: from = &r->lengths; break;
+    case OP_POSITION:
+    case OP_LENGTH:
+    case OP_PLACE:
+    case OP_SEQUENCE:
+        for (int64_t t = 0; t < count; t++) out[t] = row_number(r, n, t);
+        break;
     case OP_NORMALISER: from = &r->normaliser; break;
     case OP_CONST: out[0] = ref_round(r, n->f); break;
     case OP_INDEX:
@@ -88,6 +112,12 @@ ctl_status ref_move(ctl_reference *r, ctl_node_id id) {
             out += count;
         }
         break;
+    case OP_PICK: {
+        int64_t pieces = n->split, sequence = r->g->sequence + r->g->extra[a->space];
+        for (int64_t t = 0; t < n->rows / pieces; t++)
+            memcpy(out + t * pieces * n->cols, x + (t * sequence + n->i[0]) * pieces * n->cols, (size_t)pieces * row);
+        break;
+    }
     case OP_PART: memcpy(out, ref_part(r, n->in[0], n->i[0]), (size_t)n->rows * row); break;
     default: return by_index(r, n, out);
     }

@@ -52,10 +52,28 @@ static void round_all(const ctl_reference *r, double *x, int64_t n) {
     for (int64_t k = 0; k < n; k++) x[k] = ref_round(r, x[k]);
 }
 
+/* ---- sequences by a matrix ---- */
+void ref_mix(ctl_reference *r, ctl_node_id id) {
+    const ctl_node *n = &r->g->at[id], *nx = &r->g->at[n->in[1]];
+    const double *a = ref_value(r, n->in[0]), *x = ref_value(r, n->in[1]);
+    double *out = ref_value(r, id);
+    int64_t length = ctl_graph_sequence(r->g, nx->space), cols = nx->cols;
+    memset(out, 0, (size_t)(n->rows * n->cols) * sizeof *out);
+    for (int64_t begin = 0; begin < nx->rows; begin += length)
+        for (int64_t i = 0; i < length; i++)
+            for (int64_t j = 0; j < length; j++) {
+                const double *row = x + (begin + j) * cols;
+                if (n->op == OP_MIX_GRAD) out[i * length + j] += dot(a + (begin + i) * cols, row, cols);
+                else add_scaled(out + (begin + i) * cols, a[n->i[0] ? j * length + i : i * length + j], row, cols);
+            }
+    round_all(r, out, n->rows * n->cols);
+}
+
 /* ---- attention ---- */
 typedef struct attention {
     ctl_reference *r;
     int64_t rows, heads, group, head, q_cols, k_cols, window;
+    int space;
     bool causal;
     double scale;
     const double *q, *k, *v;
@@ -64,11 +82,8 @@ typedef struct attention {
 
 /* The rows that row t attends to: first .. last, within its document. */
 static ctl_status sight(const attention *a, int64_t t, int64_t *first, int64_t *last) {
-    const ctl_reference *r = a->r;
-    ref_data pos = r->positions, len = r->lengths;
-    bool real = pos.dtype == CTL_F64;
-    int64_t position = real ? (int64_t)((const double *)pos.at)[t] : ((const int32_t *)pos.at)[t];
-    int64_t length = real ? (int64_t)((const double *)len.at)[t] : ((const int32_t *)len.at)[t];
+    int64_t position, length;
+    ref_place(a->r, a->space, t, &position, &length);
     int64_t start = t - position;
     if (position < 0 || position >= length || start < 0 || start + length > a->rows)
         return ref_fail(a->r, "row %lld: position %lld of a document of %lld rows leaves the batch",
@@ -150,6 +165,7 @@ ctl_status ref_attend(ctl_reference *r, ctl_node_id id) {
                    .q_cols = q->cols,
                    .k_cols = k->cols,
                    .window = n->i[2],
+                   .space = n->space,
                    .causal = n->i[1] != 0,
                    .q = ref_value(r, n->in[0]),
                    .k = ref_value(r, n->in[1]),

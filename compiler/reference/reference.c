@@ -154,7 +154,10 @@ static ctl_status run_node(ctl_reference *r, ctl_node_id id) {
     case CLASS_REDUCE:
     case CLASS_COLUMN: ref_map(r, id); break;
     case CLASS_PRODUCT: ref_matmul(r, id); break;
-    case CLASS_FUSED: status = n->op == OP_HEAD ? ref_head(r, id) : ref_attend(r, id); break;
+    case CLASS_FUSED:
+        if (n->op == OP_MIX || n->op == OP_MIX_GRAD) ref_mix(r, id);
+        else status = n->op == OP_HEAD ? ref_head(r, id) : ref_attend(r, id);
+        break;
     default: status = ref_move(r, id);
     }
     r->ready[id] = status == CTL_OK;

@@ -110,6 +110,7 @@ typedef struct ctl_parameter { /* of a net, function or control; an input of a n
     ctl_span span;
     const char *name;
     const char *kind;        /* inputs: "id" in `ids: id`, NULL for a state */
+    bool per_sequence;       /* inputs: `label: id per sequence` */
     ctl_expr *default_value; /* NULL: required */
 } ctl_parameter;
 

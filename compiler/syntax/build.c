@@ -143,7 +143,7 @@ ctl_block ctl_build_block(ctl_stmts *stmts) {
 }
 
 ctl_parameter ctl_build_parameter(ctl_span span, const char *name, const char *kind, ctl_expr *value) {
-    return (ctl_parameter){span, name, kind, value};
+    return (ctl_parameter){.span = span, .name = name, .kind = kind, .default_value = value};
 }
 
 ctl_decl *ctl_build_decl(ctl_parser *p, ctl_span span, ctl_decl_kind kind, ctl_span name_span,

@@ -215,7 +215,7 @@ static void print_stmt(const ctl_stmt *s, int indent, ctl_text *out) {
 static void print_parameters(const ctl_parameter *at, size_t n, ctl_text *out) {
     for (size_t i = 0; i < n; i++) {
         ctl_text_add(out, "%s%s", i ? ", " : "", at[i].name);
-        if (at[i].kind) ctl_text_add(out, ": %s", at[i].kind);
+        if (at[i].kind) ctl_text_add(out, ": %s%s", at[i].kind, at[i].per_sequence ? " per sequence" : "");
         if (at[i].default_value) ctl_text_add(out, " = "), ctl_ast_print_expr(at[i].default_value, out);
     }
 }

@@ -35,6 +35,11 @@ static ctl_status prepare(ctl_products *set, const ctl_task *task, int threads, 
         status = ctl_matmul_prepare(set, &form, make, &p->matmul);
         *bytes = p->matmul.scratch * (size_t)threads;
         return status;
+    case TASK_MIX:
+    case TASK_MIX_GRAD:
+        status = ctl_mix_prepare(set, task, make, &p->matmul);
+        *bytes = p->matmul.scratch * (size_t)threads;
+        return status;
     case TASK_HEAD:
         status = ctl_head_prepare(set, task, threads, make, p->head);
         *bytes = p->head->scratch;
@@ -159,6 +164,9 @@ static ctl_status run_task(ctl_cpu_session *s, const ctl_task *task, const ctl_p
     case TASK_ATTEND:
     case TASK_ATTEND_GRAD:
         return ctl_run_attend(s, task);
+    case TASK_MIX:
+    case TASK_MIX_GRAD:
+        return ctl_run_mix(s, task, p);
     case TASK_HEAD:
         return ctl_run_head(s, task, p);
     case TASK_SCATTER:

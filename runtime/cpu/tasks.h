@@ -41,6 +41,9 @@ bool ctl_matmul_form_of(const ctl_task *task, ctl_matmul_form *form); /* false: 
 ctl_status ctl_matmul_prepare(ctl_products *set, const ctl_matmul_form *form, bool make, ctl_matmul *out);
 ctl_status ctl_matmul_run(const ctl_matmul *matmul, const ctl_lanes *lanes, int threads, const ctl_matmul_data *data);
 
+/* ---- sequences by a matrix ---- */
+ctl_status ctl_mix_prepare(ctl_products *set, const ctl_task *task, bool make, ctl_matmul *out);
+
 /* ---- the head ---- */
 typedef struct ctl_head {
     int64_t rows, chunk, vocab, cols;
@@ -72,6 +75,7 @@ static inline bool ctl_operand_absent(const ctl_operand *o) { return o->buffer =
 void *ctl_cpu_at(const ctl_cpu_session *s, const ctl_operand *operand);
 
 ctl_status ctl_run_matmul(ctl_cpu_session *s, const ctl_task *task, const ctl_prepared *p);
+ctl_status ctl_run_mix(ctl_cpu_session *s, const ctl_task *task, const ctl_prepared *p); /* and its gradient */
 ctl_status ctl_run_head(ctl_cpu_session *s, const ctl_task *task, const ctl_prepared *p);
 ctl_status ctl_run_attend(ctl_cpu_session *s, const ctl_task *task); /* and its gradient */
 ctl_status ctl_run_rows(ctl_cpu_session *s, const ctl_task *task);

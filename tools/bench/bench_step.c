@@ -65,7 +65,8 @@ static void *zeroed(size_t n, size_t size) {
 }
 
 static bool is_product(const ctl_task *t) {
-    return t->kind == TASK_MATMUL || t->kind == TASK_ATTEND || t->kind == TASK_ATTEND_GRAD || t->kind == TASK_HEAD;
+    return t->kind == TASK_MATMUL || t->kind == TASK_ATTEND || t->kind == TASK_ATTEND_GRAD || t->kind == TASK_MIX ||
+           t->kind == TASK_MIX_GRAD || t->kind == TASK_HEAD;
 }
 
 static void keep_least(double *least, double x) {
@@ -199,6 +200,8 @@ static void name_of(const ctl_program *p, const ctl_task *t, char *out) {
         break;
     case TASK_ATTEND: snprintf(out, NAME, "attention"); break;
     case TASK_ATTEND_GRAD: snprintf(out, NAME, "attention's gradient"); break;
+    case TASK_MIX: snprintf(out, NAME, "mix"); break;
+    case TASK_MIX_GRAD: snprintf(out, NAME, "mix's gradient"); break;
     case TASK_HEAD: snprintf(out, NAME, "head"); break;
     case TASK_ROWS: snprintf(out, NAME, "%s, first %.70s", p->kernels[t->kernel].name, t->name); break;
     case TASK_SCATTER: snprintf(out, NAME, "scatter"); break;

@@ -1,0 +1,8 @@
+net labelled(x: d, label: id per sequence; d) -> y, loss {
+    y <- first(x)
+    loss <- cross_entropy(y, label)
+}
+model m = labelled(; d = 4)
+tune m {
+    tokens 16 packed
+}
