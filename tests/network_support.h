@@ -145,7 +145,8 @@ static inline int check_gradients(const char *spec, int64_t length, const char *
         double d2 = loss_at(&n, p, direction, 2 * h) - loss_at(&n, p, direction, -2 * h);
         double difference = (8 * d1 - d2) / (12 * h);
         double error = fabs(difference - along) / (sqrt(norm * size) + 1e-12);
-        if (!(error < 1e-6) || !(norm > 0))
+        bool unseen = letters > 9 && strcmp(n.info[p].name + letters - 9, ".key.bias") == 0; /* softmax does not see it */
+        if (unseen ? !(fabs(difference) < 1e-9 && norm < 1e-18) : !(error < 1e-6) || !(norm > 0))
             fail_msg("%s: along a direction %.12g, by differences %.12g, error %.3g, norm %.3g", n.info[p].name, along,
                      difference, error, sqrt(norm));
         loss_at(&n, p, direction, 0);

@@ -192,7 +192,7 @@ static const char SCRIPT[] =
     "syntax on\n"
     "let s:letters = {'ctlComment': 'c', 'ctlTodo': 'c', 'ctlNumber': 'n', 'ctlArrow': 'a', 'ctlIllegal': 'x', 'ctlBadNumber': 'x',\n"
     "  \\ 'ctlName': 'd', 'ctlTuneName': 'd', 'ctlLogic': 'k', 'ctlStatement': 'k', 'ctlForWord': 'k', 'ctlInWord': 'k',\n"
-    "  \\ 'ctlConditional': 'k', 'ctlInit': 'k', 'ctlOn': 'k', 'ctlWith': 'k', 'ctlSetting': 'k', 'ctlDeclaration': 'k'}\n"
+    "  \\ 'ctlConditional': 'k', 'ctlInit': 'k', 'ctlOn': 'k', 'ctlWith': 'k', 'ctlPer': 'k', 'ctlSetting': 'k', 'ctlDeclaration': 'k'}\n"
     "function! s:Dump(file, to)\n"
     "  execute 'edit' a:file\n"
     "  call assert_equal('ctl', &filetype)\n"

@@ -241,7 +241,7 @@ void ctl_run_targeted(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s) {
         for (size_t i = 0; i < n; i++) {
             int errors = e->sink->errors;
             e->star = indices[i];
-            if (e->steps++ > CTL_MOST_STEPS) break;
+            if (!ctl_count_step(e, s->span)) break;
             bool pattern = paths.n > 1 || star < path->n;
             if (s->kind == STMT_EDGE) run_edge(e, scope, s, path, pattern);
             else if (s->kind == STMT_SERIES) run_series(e, scope, s, path);

@@ -107,6 +107,8 @@ struct ctl_elab {
     int64_t star;                      /* what [*] means on this line; -1: nothing */
     int depth, height;
     size_t steps;                      /* statements run, against endless loops */
+    bool too_many_steps;               /* it was said */
+    const ctl_stmt *loop;              /* the innermost `for` that runs, or NULL */
     ctl_spec *spec;
 };
 
@@ -170,6 +172,8 @@ ctl_value ctl_call(ctl_elab *e, ctl_scope *scope, const ctl_expr *call, const ct
 /* The model's instance: its inputs become the graph's. */
 ctl_instance *ctl_instantiate_root(ctl_elab *e, const ctl_decl *net, const ctl_loaded *module, const ctl_expr *call);
 void ctl_run_block(ctl_elab *e, ctl_scope *scope, const ctl_block *block);
+/* False, and said once, when more statements were run than a network can need. */
+bool ctl_count_step(ctl_elab *e, ctl_span span);
 /* Evaluates a call's named arguments in `caller`, defaults in `into` (as text of module `home`), and enters all
  * parameters in `into`. */
 bool ctl_bind_params(ctl_elab *e, ctl_scope *into, const ctl_loaded *home, ctl_scope *caller,

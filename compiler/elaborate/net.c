@@ -422,6 +422,15 @@ static void run_value(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s) {
     if (entity) entity->value = v;
 }
 
+bool ctl_count_step(ctl_elab *e, ctl_span span) {
+    if (e->steps++ < CTL_MOST_STEPS) return true;
+    if (!e->too_many_steps)
+        ctl_error(e->sink, CTL_E0219, e->loop ? e->loop->span : span, "is a loop larger than it was meant to be?",
+                  "the network has more than %d statements once its loops are unrolled", CTL_MOST_STEPS);
+    e->too_many_steps = true;
+    return false;
+}
+
 static void run_for(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s) {
     int64_t lo, hi;
     if (!ctl_eval_int(e, scope, s->lo, "a loop's begin", &lo) || !ctl_eval_int(e, scope, s->hi, "a loop's end", &hi)) return;
@@ -429,17 +438,17 @@ static void run_for(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s) {
         ctl_error(e->sink, CTL_E0219, s->span, NULL, "loops and nets are nested more than %d deep", CTL_MOST_NESTED);
         return;
     }
-    e->depth++;
-    for (int64_t i = lo; i < hi && e->steps < CTL_MOST_STEPS; i++) {
+    const ctl_stmt *around = e->loop;
+    e->depth++, e->loop = s;
+    for (int64_t i = lo; i < hi && ctl_count_step(e, s->span); i++) {
         int before = e->sink->errors;
         ctl_scope *inner = ctl_scope_new(e, scope, ctl_entity_new(e, scope->names, NULL, ENTITY_GROUP, s->span));
         inner->iteration = true;
         enter_number(e, inner, s->name, ctl_number((double)i), s->span);
         ctl_run_block(e, inner, &s->body);
-        e->steps++;
         if (e->sink->errors > before) break; /* the next turns would say the same again */
     }
-    e->depth--;
+    e->depth--, e->loop = around;
 }
 
 static void run_statement(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s) {
@@ -463,10 +472,7 @@ static void run_statement(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s) {
 
 void ctl_run_block(ctl_elab *e, ctl_scope *scope, const ctl_block *block) {
     for (size_t k = 0; k < block->n; k++) {
-        if (e->steps++ == CTL_MOST_STEPS)
-            ctl_error(e->sink, CTL_E0219, block->at[k]->span, "is a loop larger than it was meant to be?",
-                      "the network has more than %d statements once its loops are unrolled", CTL_MOST_STEPS);
-        if (e->steps > CTL_MOST_STEPS || (e->making && e->making->broken)) return;
+        if (!ctl_count_step(e, block->at[k]->span) || (e->making && e->making->broken)) return;
         run_statement(e, scope, block->at[k]);
     }
 }

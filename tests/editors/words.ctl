@@ -3,7 +3,7 @@ import control, llama                                  # modules
 import nn
 
 fn init(in, on) = in + on * 1e-4 - 0.5e3 and not in < 2 or on >= 3
-net weight(x, model: id; train = cols(x), if = 2) -> y, freeze {
+net weight(x, model: id, per: id per sequence; train = cols(x), if = 2) -> y, freeze {
     weight weight, tokens.with : [train, cols(x)] init normal(0.02)
     weight bare : [3]
     weight <- x @ weight.T

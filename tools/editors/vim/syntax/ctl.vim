@@ -41,6 +41,7 @@ syntax match ctlNumber /\%(tokens\s\+\)\@20<=\d\+/
 syntax match ctlNumber /\%(memory\s\+\)\@20<=\d\+\%(\.\d\+\)\=/
 syntax match ctlNumber /\%(tokens\s\+\d\+\s*x\s*\)\@40<=\d\+/
 syntax match ctlSetting /\<as\ze\s\+\w\+\s*\%($\|[#;}]\)/
+syntax match ctlPer /[A-Za-z0-9_]\@1<=\s\+\zsper\>\ze\s\+sequence\>/
 syntax match ctlWith /[A-Za-z0-9_\]]\@1<=\s\+\zswith\>\ze\s\+\h/
 
 " Declarations
@@ -72,6 +73,7 @@ highlight default link ctlConditional Conditional
 highlight default link ctlInit Keyword
 highlight default link ctlOn Keyword
 highlight default link ctlWith Keyword
+highlight default link ctlPer Keyword
 highlight default link ctlSetting Keyword
 highlight default link ctlDeclaration Structure
 highlight default link ctlName Identifier
