@@ -61,7 +61,7 @@ static void place(const ctl_sink *sink, ctl_span span, ctl_diagnostic *d) {
 void ctl_report(ctl_sink *sink, ctl_severity severity, ctl_code code, ctl_span span, const char *hint,
                 const char *fmt, ...) {
     int most = sink->most_errors ? sink->most_errors : MOST_ERRORS;
-    if (severity == CTL_ERROR) sink->errors++;
+    if (severity == CTL_ERROR) sink->errors++, sink->last_error = span;
     if (!sink->fn) return;
     if (sink->errors > most) {
         if (severity == CTL_ERROR && sink->errors == most + 1) {

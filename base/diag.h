@@ -37,6 +37,7 @@ typedef struct ctl_sink {
     void *ctx;
     CTL_VEC(ctl_source) sources;
     int errors, most_errors; /* past most_errors (0: 20) further errors are counted, not shown */
+    ctl_span last_error;     /* of the latest */
 } ctl_sink;
 
 uint32_t ctl_sink_add_source(ctl_sink *sink, const char *name, const char *text, size_t size);

@@ -22,8 +22,8 @@ static inline void write_file(const char *name, const char *text) {
 
 /* Runs `ctlc ARGUMENTS` in the folder; what it prints, both streams, is in `output`. Returns the exit code.
  */
-static int ctlc(const char *fmt, ...) CTL_PRINTF(1, 2);
-static int ctlc(const char *fmt, ...) {
+static inline int ctlc(const char *fmt, ...) CTL_PRINTF(1, 2);
+static inline int ctlc(const char *fmt, ...) {
     char arguments[1024], command[2048];
     va_list args;
     va_start(args, fmt);

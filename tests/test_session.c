@@ -153,6 +153,7 @@ static void calls_have_an_order(void **state) {
     assert_string_equal(h.message, "output 'loss' is 1 x 1, 1 elements, not 2");
     assert_int_equal(ctl_session_output(s, "los", false, &loss, 1), CTL_ERR_INPUT);
     assert_string_equal(h.message, "the program has no output 'los'");
+    assert_string_equal(h.code, "E0803");
     ctl_session_zero_gradients(s);
     assert_int_equal(ctl_session_backward(s), CTL_OK);
     assert_int_equal(ctl_session_backward(s), CTL_ERR_INPUT); /* its forward is used up */
@@ -460,6 +461,7 @@ static void optimizer_refuses(void **state) {
         assert_int_equal(ctl_session_optimize(s, &o, &norm), CTL_ERR_NUMERIC);
         assert_false(isfinite(norm));
         assert_string_equal(h.message, "the gradient is not finite in step 3");
+        assert_string_equal(h.code, "E0805");
         assert_memory_equal(before, p, sizeof before);
         assert_memory_equal(flat.moment1, zero, sizeof zero);
         assert_memory_equal(flat.moment2, zero, sizeof zero);

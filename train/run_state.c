@@ -33,9 +33,15 @@ static const struct {
 enum { SAME = 7, WORD = 24 };
 static const struct {
     const char *key, *another; /* what is said of another one, where the word is a hash */
+    const char *name;          /* as the user knows it */
 } same_keys[SAME] = {
-    {"data", "its data is another"}, {"rows", NULL},       {"sequence", NULL}, {"loss_on_output", NULL},
-    {"accumulate", NULL},            {"order_seed", NULL}, {"weights", "its frozen weights are others (--weights, --seed)"},
+    {"data", "its data is another", NULL},
+    {"rows", NULL, "rows a micro-step (tokens)"},
+    {"sequence", NULL, "length of a sequence (tokens)"},
+    {"loss_on_output", "it has another --loss", NULL},
+    {"accumulate", NULL, "accumulate"},
+    {"order_seed", NULL, "seed"},
+    {"weights", "its frozen weights are others (--weights, --seed)", NULL},
 };
 static void same(const ctl_train_options *o, uint64_t weights, char words[SAME][WORD]) {
     const ctl_packing *p = ctl_loader_packing(o->data);
@@ -44,7 +50,7 @@ static void same(const ctl_train_options *o, uint64_t weights, char words[SAME][
     snprintf(words[2], WORD, "%" PRId64, p->sequence);
     snprintf(words[3], WORD, "%d", p->loss_on_output);
     snprintf(words[4], WORD, "%" PRId64, o->settings.accumulate);
-    snprintf(words[5], WORD, "%016" PRIx64, p->seed);
+    snprintf(words[5], WORD, "%" PRIu64, p->seed);
     snprintf(words[6], WORD, "%016" PRIx64, weights);
 }
 
@@ -82,7 +88,7 @@ static ctl_status refuse(const ctl_train_options *o, size_t what, const char *wa
         ctl_say(o->voice, CTL_ERROR, "E0606", hint, "%s: the run in it cannot go on: %s", o->out, same_keys[what].another);
     else
         ctl_say(o->voice, CTL_ERROR, "E0606", hint, "%s: the run in it cannot go on: its %s was %s, now it is %s", o->out,
-                same_keys[what].key, was, is);
+                same_keys[what].name, was, is);
     return CTL_ERR_INPUT;
 }
 

@@ -253,7 +253,12 @@ static ctl_value call_net(ctl_elab *e, ctl_scope *scope, const ctl_decl *net, co
                    k < given ? call->span : call->args[k - given]->span);
     /* After the inputs: defaults may use them (cols(x)). */
     good = ctl_bind_params(e, instance->scope, module, scope, net->params, net->nparams, call, net->name);
-    if (!good || !run_body(e, instance)) return failed;
+    int errors = e->sink->errors;
+    if (good) good = run_body(e, instance);
+    /* What is wrong within a module is mostly what was passed to it. */
+    if (e->sink->errors > errors && e->sink->last_error.file != call->span.file && e->sink->last_error.file != CTL_NO_FILE)
+        ctl_note(e->sink, call->span, "this call of `%s` leads there", net->name);
+    if (!good) return failed;
     return output_of(e, instance, call->span);
 }
 
@@ -376,9 +381,13 @@ static void run_weight(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s) {
     int64_t dims[2] = {1, 1};
     for (int k = 0; k < s->ndims; k++) {
         int64_t *d = &dims[s->ndims == 1 ? 1 : k];
-        if (!ctl_eval_int(e, scope, s->dims[k], "a size of a weight", d)) return;
+        if (!ctl_eval_int(e, scope, s->dims[k], "a size of a weight", d)) {
+            if (e->making) e->making->broken = true; /* whoever uses the weight would say that it is not there */
+            return;
+        }
         if (*d < 1 || *d > (1 << 30)) {
             ctl_error(e->sink, CTL_E0304, s->dims[k]->span, NULL, "a weight cannot have %lld rows or columns", (long long)*d);
+            if (e->making) e->making->broken = true;
             return;
         }
     }
