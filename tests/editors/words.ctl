@@ -20,6 +20,9 @@ net weight(x, model: id, per: id per sequence; train = cols(x), if = 2) -> y, fr
     }
     freeze <- true * x + pi
 }
+net rows(x: d, per: id per sequence; d) -> y {
+    y <- first(x)
+}
 control net(rank = 8) on llama.block {
     self_attn.{q_proj, k_proj.weight}.weight ~ a.b: control.lora(; rank, alpha = 16)
     y => control.ia3()

@@ -32,6 +32,7 @@ syntax match ctlConditional /\%(^\|[{;]\)\@1<=\s*\zsif\>\ze.*{/
 syntax match ctlConditional /\<else\>\%(\s\+if\>\)\=/
 syntax match ctlInit /\]\@1<=\s*\zsinit\>/
 syntax match ctlOn /)\@1<=\s*\zson\>\ze\s\+\h/
+syntax match ctlPer /\<per\ze\s\+sequence\>/
 
 " Settings of a tune block, and what else stands in its line
 syntax match ctlSetting /\%(^\|[{;]\)\@1<=\s*\zs\%(tokens\|compute\|memory\|store\)\ze\s\+[A-Za-z0-9_*]/
