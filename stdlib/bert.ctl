@@ -26,15 +26,19 @@ net encoder(ids, types; vocab, dim, depth, heads, ffn, positions, kinds, start, 
     }
     y <- s[depth]
 }
-net classifier(ids: id, types: id, label: id per sequence; classes = 2, vocab = 30522, dim = 768, depth = 12, heads = 12, ffn = 3072,
-               positions = 512, kinds = 2, eps = 1e-12, p = 0.0) -> logits, loss {
+net classifier(
+    ids: id, types: id, label: id per sequence;
+    classes = 2, vocab = 30522, dim = 768, depth = 12, heads = 12, ffn = 3072, positions = 512, kinds = 2, eps = 1e-12, p = 0.0
+) -> logits, loss {
     y <- bert: encoder(ids, types; start = 0, ..)
     t <- tanh(bert.pooler.dense: linear(first(y); biased = true))
     logits <- classifier: linear(drop(t; p); n = classes, biased = true)
     loss <- cross_entropy(logits, label)
 }
-net masked_lm(ids: id, types: id, labels: id; vocab = 30522, dim = 768, depth = 12, heads = 12, ffn = 3072, positions = 512, kinds = 2,
-              eps = 1e-12, p = 0.0) -> logits, loss {
+net masked_lm(
+    ids: id, types: id, labels: id;
+    vocab = 30522, dim = 768, depth = 12, heads = 12, ffn = 3072, positions = 512, kinds = 2, eps = 1e-12, p = 0.0
+) -> logits, loss {
     y <- bert: encoder(ids, types; start = 0, ..)
     t <- cls.predictions.transform.LayerNorm: layernorm(gelu(cls.predictions.transform.dense: linear(y; biased = true)); eps)
     weight cls.predictions.bias : [vocab]

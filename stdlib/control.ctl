@@ -7,6 +7,13 @@ net lowrank(x; rank, width = cols(x), scale = 1.0, p = 0.0) -> y {
     y <- scale * drop(x @ lora_A.weight.T; p) @ lora_B.weight.T
 }
 
+# The same, A drawn from a normal distribution.
+net lowrank_normal(x; rank, width = cols(x), scale = 1.0, p = 0.0, deviation = 0.02) -> y {
+    weight lora_A.weight : [rank, cols(x)] init normal(deviation)
+    weight lora_B.weight : [width, rank] init 0
+    y <- scale * drop(x @ lora_A.weight.T; p) @ lora_B.weight.T
+}
+
 # In place of x @ W. For rank-stabilised LoRA pass scale = alpha / sqrt(rank).
 net lora(x, W; rank, alpha, p = 0.0, scale = alpha / rank) -> y {
     weight lora_A.weight : [rank, cols(x)] init uniform(1 / sqrt(cols(x)))
@@ -53,7 +60,7 @@ net houlsby(x; rank) -> y {
     y <- up: linear(gelu(down: linear(x; n = rank, biased = true)); n = cols(x), biased = true)
 }
 
-# Vectors: a scale, a bias.
+# Vectors: a scale, a bias, both.
 net ia3(x) -> y {
     weight ia3_l : [cols(x)] init 1
     y <- x * ia3_l
@@ -61,6 +68,11 @@ net ia3(x) -> y {
 net offset(; width) -> y {
     weight bias : [width] init 0
     y <- bias
+}
+net red(x) -> y {
+    weight red_scale : [cols(x)] init 1
+    weight red_bias : [cols(x)] init 0
+    y <- x * red_scale + red_bias
 }
 
 # A change within a subspace, at the first and the last positions.
@@ -78,13 +90,20 @@ net loreft(x; rank, head, tail) -> y {             # R from r Householder reflec
     y <- m * ((x @ W.T + b - x @ R[rank].T) @ R[rank])
 }
 
-net mixing(x; tokens, rank) -> y {                 # a control over the tokens of a sequence
-    weight U : [tokens, rank] init 0
-    weight V : [rank, tokens] init normal(0.02)
+# Over the rows of a sequence: low rank in the number of rows.
+net mixing(x; rank, length = rows(x) / rows(first(x))) -> y {
+    weight U : [length, rank] init 0
+    weight V : [rank, length] init normal(0.02)
     y <- mix(U @ V, x)
 }
 
-net affine(x; m) -> y {                            # sum_i g_i(x) u_i
+# Controls of a system x + f(x): B u, the same wherever the state is; and sum_i g_i(x) u_i.
+net steering(; width, m) -> y {
+    weight B : [width, m] init normal(0.02)
+    weight u : [m] init 0
+    y <- u @ B.T
+}
+net affine(x; m) -> y {
     for i in 0..m {
         weight G[i] : [cols(x), cols(x)] init normal(0.02)
         weight u[i] : [1] init 0

@@ -9,7 +9,9 @@ net conv1d(x; n = cols(x)) -> y {
 net attention(x; heads) -> y {
     w = cols(x)
     a <- c_attn: conv1d(x; n = 3 * w)
-    y <- c_proj: conv1d(attend(columns(a, 0..w), columns(a, w..2 * w), columns(a, 2 * w..3 * w); head = w / heads, causal = true))
+    y <- c_proj: conv1d(
+        attend(columns(a, 0..w), columns(a, w..2 * w), columns(a, 2 * w..3 * w); head = w / heads, causal = true)
+    )
 }
 net feed_forward(x; ffn) -> y {
     a <- gelu_tanh(c_fc: conv1d(x; n = ffn))
@@ -29,7 +31,10 @@ net decoder(ids; vocab, dim, depth, heads, ffn, positions, eps) -> y {
     }
     y <- ln_f: layernorm(s[depth]; eps)
 }
-net causal_lm(ids: id, labels: id; vocab = 50257, dim = 768, depth = 12, heads = 12, ffn = 4 * dim, positions = 1024, eps = 1e-5) -> logits, loss {
+net causal_lm(
+    ids: id, labels: id;
+    vocab = 50257, dim = 768, depth = 12, heads = 12, ffn = 4 * dim, positions = 1024, eps = 1e-5
+) -> logits, loss {
     y <- transformer: decoder(ids; ..)
     logits <- y @ transformer.wte.weight.T
     loss <- cross_entropy(logits, labels)

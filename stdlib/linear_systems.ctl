@@ -7,7 +7,7 @@ net deep_linear(x: d, target: d; depth, d) -> y, loss {
     y <- s[depth]
     loss <- mse(y, target)
 }
-net residual(x: d, target: d; depth, d) -> y, loss {     # x + f(x W)
+net residual(x: d, target: d; depth, d) -> y, loss {  # x + f(x W)
     s[0] <- x
     for i in 0..depth {
         s[i + 1] <- s[i]

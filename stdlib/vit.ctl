@@ -20,8 +20,10 @@ net layer(x; heads, ffn, eps, wide = false) -> y {
         y <- output.dense: linear(a; n = cols(x), biased = true)
     }
 }
-net classifier(pixels: patch, label: id per sequence; classes = 1000, patch = 768, positions = 197, dim = 768, depth = 12, heads = 12,
-               ffn = 3072, eps = 1e-12, wide = false) -> logits, loss {
+net classifier(
+    pixels: patch, label: id per sequence;
+    classes = 1000, patch = 768, positions = 197, dim = 768, depth = 12, heads = 12, ffn = 3072, eps = 1e-12, wide = false
+) -> logits, loss {
     weight vit.embeddings.cls_token : [dim]
     weight vit.embeddings.position_embeddings : [positions, dim] init normal(0.02)
     p <- vit.embeddings.patch_embeddings.projection: linear(pixels; n = dim, biased = true)

@@ -19,6 +19,16 @@ static void test_parallel_control(void **state) {
     assert_int_equal(check_llama("tuning.cross(rank = 2, hop = 1)", "", NULL), 2);
     assert_int_equal(check_llama("tuning.wide(rank = 2)", "", NULL), 4);
     assert_int_equal(check_llama("tuning.parallel_adapter(rank = 3)", "", NULL), 8);
+    assert_int_equal(check_llama("tuning.res_tuning(rank = 3)", "", NULL), 16);
+}
+
+/* Controls of the whole decoder; a ladder's and a bypass's gate, at 0 at first, was moved like every number. */
+static void test_across_blocks(void **state) {
+    (void)state;
+    assert_int_equal(check_llama("tuning.mixture(rank = 2, k = 1)", "", NULL), 2 * 2 + 2);
+    assert_int_equal(check_llama("tuning.ladder(reduce = 2, heads = 2)", "", NULL), 2 + 2 * (2 + 9));
+    assert_int_equal(check_llama("tuning.bypass(rank = 3)", "", NULL), 2 * (1 + 8) + 2);
+    assert_int_equal(check_llama("tuning.mixing(rank = 2)", "", NULL), 4);
 }
 
 static void test_weight_edges(void **state) {
@@ -27,6 +37,7 @@ static void test_weight_edges(void **state) {
     assert_int_equal(check_llama("tuning.lora_qkv(rank = 3), tuning.ud(rank = 2)", "", NULL), 16);
     assert_int_equal(check_llama("tuning.rslora(rank = 3)", "", NULL), 8);
     assert_int_equal(check_llama("tuning.lora_fa(rank = 3)", "", NULL), 4);
+    assert_int_equal(check_llama("tuning.vera(rank = 5)", "", NULL), 8);
     /* two changes of one weight: the second inside the first */
     assert_int_equal(check_llama("twice()", "control twice() on llama.block {\n"
                                             "    mlp.up_proj.weight ~ a: control.lora(; rank = 2, alpha = 2)\n"
@@ -60,6 +71,8 @@ static void test_series(void **state) {
 static void test_additive(void **state) {
     (void)state;
     assert_int_equal(check_llama("tuning.biases()", "", NULL), 2);
+    assert_int_equal(check_llama("tuning.red()", "", NULL), 4);
+    assert_int_equal(check_llama("tuning.loreft(rank = 3, head = 1, tail = 1)", "", NULL), 6);
 }
 
 static void test_full(void **state) {
@@ -77,9 +90,72 @@ static void test_linear_systems(void **state) {
     (void)state;
     assert_int_equal(check_gradients("import linear_systems, tuning\nmodel m = linear_systems.residual(; depth = 3, d = 4)\n"
                                      "tune m with tuning.affine(m = 2) {\n    tokens 6 x 1\n}\n", 1, NULL), 12);
-    assert_int_equal(check_gradients("import linear_systems, control\nmodel m = linear_systems.deep_linear(; depth = 3, d = 4)\n"
-                                     "control c() on linear_systems.deep_linear {\n    layers[*].weight ~ control.lora(; rank = 2, alpha = 2)\n}\n"
-                                     "tune m with c() {\n    tokens 6 x 1\n}\n", 1, NULL), 6);
+    assert_int_equal(check_gradients("import linear_systems, tuning\nmodel m = linear_systems.residual(; depth = 3, d = 4)\n"
+                                     "tune m with tuning.steering(m = 2) {\n    tokens 6 x 1\n}\n", 1, NULL), 6);
+    assert_int_equal(check_gradients("import linear_systems, tuning\nmodel m = linear_systems.deep_linear(; depth = 3, d = 4)\n"
+                                     "tune m with tuning.linear_lora(rank = 2) {\n    tokens 6 x 1\n}\n", 1, NULL), 6);
+}
+
+/* ---- the other families ---- */
+static int check_family(const char *imports, const char *net, const char *parameters, const char *controls, int sequences, int length) {
+    char spec[2048];
+    snprintf(spec, sizeof spec, "import %s\nmodel m = %s(; %s)\ntune m with %s {\n    tokens %d x %d\n}\n", imports, net, parameters, controls,
+             sequences, length);
+    return check_gradients(spec, length, NULL);
+}
+
+static int check_roberta(const char *controls) {
+    return check_family("roberta, bert_tuning", "roberta.classifier", "vocab = 11, dim = 8, depth = 2, heads = 2, ffn = 12, positions = 9, classes = 3",
+                        controls, 3, 6);
+}
+static int check_bert(const char *controls) {
+    return check_family("bert, bert_tuning", "bert.classifier", "vocab = 11, dim = 8, depth = 2, heads = 2, ffn = 12, positions = 9, classes = 3",
+                        controls, 3, 6);
+}
+static int check_vit(const char *controls) {
+    return check_family("vit, vit_tuning", "vit.classifier",
+                        "patch = 6, positions = 5, dim = 8, depth = 2, heads = 2, ffn = 12, classes = 3, wide = true", controls, 3, 4);
+}
+static int check_gpt2(const char *controls) {
+    return check_family("gpt2, gpt2_tuning", "gpt2.causal_lm", "vocab = 11, dim = 8, depth = 2, heads = 2, positions = 9", controls, 3, 6);
+}
+
+static void test_bert(void **state) {
+    (void)state;
+    assert_int_equal(check_roberta("bert_tuning.double(rank = 3), bert_tuning.head()"), 8 + 4);
+    assert_int_equal(check_roberta("bert_tuning.ud(rank = 3, scale = 0.5)"), 4);
+    assert_int_equal(check_roberta("bert_tuning.lora_qv(rank = 3, p = 0.25), bert_tuning.head()"), 8 + 4);
+    assert_int_equal(check_roberta("bert_tuning.lora(rank = 3)"), 2 * 6 * 2);
+    assert_int_equal(check_roberta("bert_tuning.houlsby(rank = 3)"), 2 * 8);
+    assert_int_equal(check_roberta("bert_tuning.parallel_adapter(rank = 3)"), 8);
+    assert_int_equal(check_roberta("bert_tuning.bitfit()"), 2 * 8);
+    assert_int_equal(check_roberta("bert_tuning.full()"), 5 + 32 + 4);
+    assert_int_equal(check_bert("bert_tuning.ud(rank = 3), bert_tuning.bert_head()"), 4 + 4);
+    assert_int_equal(check_bert("bert_tuning.bert_full()"), 5 + 32 + 4);
+}
+
+static void test_vit(void **state) {
+    (void)state;
+    assert_int_equal(check_vit("vit_tuning.double(rank = 3), vit_tuning.head()"), 2 * 8 + 2);
+    assert_int_equal(check_vit("vit_tuning.ud(rank = 3)"), 8);
+    assert_int_equal(check_vit("vit_tuning.mixing(rank = 2)"), 4);
+    assert_int_equal(check_vit("vit_tuning.lora_qv(rank = 3)"), 8);
+    assert_int_equal(check_vit("vit_tuning.lora_ud(rank = 3, p = 0.25)"), 8);
+    assert_int_equal(check_vit("vit_tuning.lora_wide(rank = 2)"), 16);
+    assert_int_equal(check_vit("vit_tuning.houlsby(rank = 3)"), 16);
+    assert_int_equal(check_vit("vit_tuning.parallel_adapter(rank = 6)"), 8);
+    assert_int_equal(check_vit("vit_tuning.bitfit()"), 16);
+    assert_int_equal(check_vit("vit_tuning.full()"), 4 + 2 * 18 + 4);
+}
+
+static void test_gpt2(void **state) {
+    (void)state;
+    assert_int_equal(check_gpt2("gpt2_tuning.double(rank = 3)"), 8);
+    assert_int_equal(check_gpt2("gpt2_tuning.ud(rank = 3)"), 4);
+    assert_int_equal(check_gpt2("gpt2_tuning.lora(rank = 3, p = 0.25)"), 4);
+    assert_int_equal(check_gpt2("gpt2_tuning.houlsby(rank = 3)"), 16);
+    assert_int_equal(check_gpt2("gpt2_tuning.bitfit()"), 2 * 6);
+    assert_int_equal(check_gpt2("gpt2_tuning.full()"), 2 + 2 * 12 + 2);
 }
 
 /* ---- counts: LLaMA2-7B and LLaMA3-8B, as the papers print them, in millions ---- */
@@ -131,7 +207,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parallel_control), cmocka_unit_test(test_weight_edges), cmocka_unit_test(test_dora),
         cmocka_unit_test(test_series),           cmocka_unit_test(test_additive),     cmocka_unit_test(test_full),
-        cmocka_unit_test(test_linear_systems),   cmocka_unit_test(test_published_counts),
+        cmocka_unit_test(test_across_blocks),    cmocka_unit_test(test_bert),         cmocka_unit_test(test_vit),
+        cmocka_unit_test(test_gpt2),             cmocka_unit_test(test_linear_systems),   cmocka_unit_test(test_published_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
