@@ -1,15 +1,52 @@
 /* adapter: what the controls made, as a pair of files in the ecosystem's places: adapter_model.safetensors,
- * and adapter_config.json, which names the base model and holds the control's source, so that an adapter
- * explains itself.
+ * and adapter_config.json, which names the base model, the edges between states that the controls are, and
+ * holds the spec's source, so that an adapter explains itself. PEFT's own adapters are read too (peft.h).
  *
  * The tensors are written first: a directory with an adapter_config.json of this save has the tensors of this
  * save too. */
+#include "runtime/adapter.h"
+
 #include <jansson.h>
 #include <sys/stat.h>
 
+#include "runtime/adaptation.h"
+#include "runtime/peft.h"
 #include "runtime/weights.h"
 
-enum { MOST_CONFIG = 1 << 24 };
+enum { MOST_CONFIG = 1 << 26 };
+
+/* ---- writing ---- */
+static void write_list(ctl_string *out, const char *const *texts, size_t n) {
+    ctl_string_add(out, "[");
+    for (size_t i = 0; i < n; i++) {
+        if (i) ctl_string_add(out, ", ");
+        ctl_string_json(out, texts[i]);
+    }
+    ctl_string_add(out, "]");
+}
+
+/* What cannot be told from the source: which tune block it was, what --set changed, and what came of it. */
+static void write_adaptation(ctl_string *out, const ctl_adaptation *a) {
+    static const char *const kinds[] = {"edge", "series", "product"};
+    ctl_string_add(out, ",\n  \"tune\": ");
+    ctl_string_json(out, a->tune);
+    ctl_string_add(out, ",\n  \"set\": ");
+    write_list(out, a->set, a->nset);
+    ctl_string_add(out, ",\n  \"edges\": [");
+    for (size_t i = 0; i < a->nchanges; i++) {
+        const ctl_change *c = &a->changes[i];
+        ctl_string_add(out, "%s\n    {\"kind\": \"%s\", \"from\": ", i ? "," : "", kinds[c->kind]);
+        write_list(out, c->from, c->nfrom);
+        ctl_string_add(out, ", \"to\": ");
+        ctl_string_json(out, c->to);
+        ctl_string_add(out, ", \"control\": ");
+        ctl_string_json(out, c->text ? c->text : "");
+        ctl_string_add(out, ", \"weights\": ");
+        write_list(out, c->weights, c->nweights);
+        ctl_string_add(out, "}");
+    }
+    ctl_string_add(out, a->nchanges ? "\n  ]" : "]");
+}
 
 static void write_config(ctl_string *out, const ctl_program *program) {
     struct {
@@ -25,6 +62,7 @@ static void write_config(ctl_string *out, const ctl_program *program) {
         ctl_string_add(out, ",\n  \"%s\": ", texts[i].key);
         ctl_string_json(out, texts[i].value);
     }
+    if (program->adaptation) write_adaptation(out, program->adaptation);
     ctl_string_add(out, "\n}\n");
 }
 
@@ -45,53 +83,100 @@ ctl_status ctl_session_save_adapter(ctl_session *s, const char *directory) {
     return status;
 }
 
-/* The kind must be ours; another source is worth a warning, since the same names may then mean something
- * else. */
-static ctl_status check_config(ctl_session *s, const char *path, const char *text, size_t n) {
+/* ---- reading ---- */
+/* Another source is worth a warning, since the same names may then mean something else. */
+static ctl_status check_source(const ctl_program *program, ctl_place place, const char *path,
+                               const json_t *config) {
+    const char *source = json_string_value(json_object_get(config, "control_source"));
+    ctl_string ours = {.allocator = place.allocator};
     json_error_t error;
-    json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
-    if (!root && json_error_code(&error) == json_error_out_of_memory) return CTL_ERR_MEMORY;
-    const char *type = json_string_value(json_object_get(root, "peft_type"));
-    const char *source = json_string_value(json_object_get(root, "control_source"));
+    write_config(&ours, program); /* compared as it would be written and read, bad UTF-8 replaced */
+    json_t *again = ours.failed ? NULL : json_loadb(ours.at, ours.n, 0, &error);
+    const char *mine = json_string_value(json_object_get(again, "control_source"));
+    if (again && (!source || strcmp(source, mine) != 0))
+        ctl_say(place.voice, CTL_WARNING, "E0709", "compare control_source in that file with your own",
+                "'%s': the adapter was trained with another spec, or another text of it", path);
+    ctl_string_drop(&ours);
+    json_decref(again);
+    return again ? CTL_OK : CTL_ERR_MEMORY;
+}
+
+/* What a file lacks and what it has too much, once its tensors were looked for. */
+static ctl_status check_whole(ctl_match *m) {
+    for (size_t i = 0; i < m->program->nparams; i++)
+        if (!m->of_param[i] && ctl_save_selects(&m->program->params[i], CTL_SAVE_ADAPTER))
+            ctl_match_say_missing(m, &m->program->params[i], CTL_ERROR, "");
+    ctl_match_say_more(m, CTL_ERROR);
+    ctl_match_say_unused(m, CTL_ERROR);
+    if (m->missing == 0 && m->unused == 0 && m->misfits == 0) return CTL_OK;
+    ctl_match_free(m);
+    return CTL_ERR_INPUT;
+}
+
+static ctl_status match_ours(ctl_match *m, const ctl_program *program, ctl_place place, const char *path) {
+    ctl_status status = ctl_match_open(m, program, place, &path, 1, "adapter_model.safetensors", NULL);
+    return status == CTL_OK ? check_whole(m) : status;
+}
+
+static ctl_status match_peft(ctl_match *m, const ctl_program *program, ctl_place place, const char *path,
+                             const char *config_path, const json_t *config) {
+    ctl_peft peft;
+    ctl_status status = ctl_peft_open(&peft, program, place);
+    if (status != CTL_OK) return status;
+    status = ctl_peft_check(&peft, config_path, config);
+    if (status == CTL_OK)
+        status = ctl_match_open(m, program, place, &path, 1, "adapter_model.safetensors", peft.names);
+    ctl_peft_close(&peft);
+    return status == CTL_OK ? check_whole(m) : status;
+}
+
+static ctl_status match_config(ctl_match *m, const ctl_program *program, ctl_place place, const char *path,
+                               const char *config_path, const char *text, size_t n) {
+    json_error_t error;
+    json_t *config = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
+    if (!config && json_error_code(&error) == json_error_out_of_memory) return CTL_ERR_MEMORY;
+    const char *type = json_string_value(json_object_get(config, "peft_type"));
     ctl_status status = CTL_ERR_INPUT;
-    if (!root) {
-        ctl_session_say(s, "E0709", "fetch or save the adapter again", "'%s' is not JSON: %s (line %d)", path,
-                        error.text, error.line);
-    } else if (!type || strcmp(type, "STATE_CONTROL") != 0) {
-        ctl_session_say(s, "E0709", "only adapters that were saved by ctlc can be read",
-                        "'%s': the adapter's peft_type is '%.60s', not 'STATE_CONTROL'", path,
-                        type ? type : "");
+    if (!config) {
+        ctl_say(place.voice, CTL_ERROR, "E0709", "fetch or save the adapter again",
+                "'%s' is not JSON: %s (line %d)", config_path, error.text, error.line);
+    } else if (type && strcmp(type, "STATE_CONTROL") == 0) {
+        status = check_source(program, place, config_path, config);
+        if (status == CTL_OK) status = match_ours(m, program, place, path);
+    } else if (type && strcmp(type, "LORA") == 0) {
+        status = match_peft(m, program, place, path, config_path, config);
     } else {
-        status = CTL_OK;
-        ctl_string ours = {.allocator = s->allocator};
-        write_config(&ours, s->program); /* compared as it would be written and read, bad UTF-8 replaced */
-        json_t *again = ours.failed ? NULL : json_loadb(ours.at, ours.n, 0, &error);
-        const char *mine = json_string_value(json_object_get(again, "control_source"));
-        if (!again)
-            status = CTL_ERR_MEMORY;
-        else if (!source || strcmp(source, mine) != 0)
-            ctl_say(ctl_session_voice(s), CTL_WARNING, "E0709",
-                    "compare control_source in that file with your own",
-                    "'%s': the adapter was trained with another spec, or another text of it", path);
-        json_decref(again);
-        ctl_string_drop(&ours);
+        ctl_say(place.voice, CTL_ERROR, "E0709", "adapters of ctlc, and PEFT's LoRA and DoRA can be read",
+                "'%s': the adapter's peft_type is '%.60s', not 'STATE_CONTROL' or 'LORA'", config_path,
+                type ? type : "");
     }
-    json_decref(root);
+    json_decref(config);
+    return status;
+}
+
+ctl_status ctl_adapter_match(ctl_match *m, const ctl_program *program, ctl_place place, const char *path) {
+    struct stat info;
+    char *config = ctl_string_format(place.allocator, "%s/adapter_config.json", path), *text = NULL;
+    ctl_status status = config ? CTL_OK : CTL_ERR_MEMORY;
+    size_t n;
+    if (status == CTL_OK && stat(config, &info) == 0) {
+        status = ctl_file_read(config, MOST_CONFIG, &text, &n, place);
+        if (status == CTL_OK) {
+            status = match_config(m, program, place, path, config, text, n);
+            ctl_free(place.allocator, text, n + 1);
+        }
+    } else if (status == CTL_OK) {
+        status = match_ours(m, program, place, path);
+    }
+    ctl_string_free(place.allocator, config);
     return status;
 }
 
 ctl_status ctl_session_load_adapter(ctl_session *s, const char *path) {
-    struct stat info;
-    char *config = ctl_string_format(s->allocator, "%s/adapter_config.json", path), *text = NULL;
-    ctl_status status = config ? CTL_OK : CTL_ERR_MEMORY;
-    size_t n;
-    if (status == CTL_OK && stat(config, &info) == 0) {
-        status = ctl_file_read(config, MOST_CONFIG, &text, &n, ctl_session_place(s));
-        if (status == CTL_OK) {
-            status = check_config(s, config, text, n);
-            ctl_free(s->allocator, text, n + 1);
-        }
-    }
-    ctl_string_free(s->allocator, config);
-    return status != CTL_OK ? status : ctl_weights_load_adapter(s, path);
+    ctl_match m;
+    ctl_status status = ctl_adapter_match(&m, s->program, ctl_session_place(s), path);
+    if (status != CTL_OK) return status;
+    ctl_weights_put(s, &m);
+    ctl_match_free(&m);
+    return CTL_OK;
 }

@@ -65,7 +65,7 @@ void ctl_match_free(ctl_match *m) {
 }
 
 ctl_status ctl_match_open(ctl_match *m, const ctl_program *program, ctl_place place, const char *const *paths,
-                          size_t npaths, const char *single) {
+                          size_t npaths, const char *single, char *const *names) {
     *m = (ctl_match){.program = program, .place = place, .npaths = npaths};
     m->sets = ctl_alloc(place.allocator, (npaths + 1) * sizeof *m->sets);
     m->used = ctl_alloc(place.allocator, (npaths + 1) * sizeof *m->used);
@@ -83,7 +83,9 @@ ctl_status ctl_match_open(ctl_match *m, const ctl_program *program, ctl_place pl
     }
     for (size_t i = 0; i < program->nparams; i++) {
         for (size_t k = 0; k < m->nsets; k++) { /* of several files the last one counts */
-            const ctl_tensor *t = ctl_names_find(m->sets[k], program->params[i].name);
+            const ctl_tensor *t = !names     ? ctl_names_find(m->sets[k], program->params[i].name)
+                                  : names[i] ? ctl_tensors_find(m->sets[k], names[i])
+                                             : NULL;
             if (!t) continue;
             m->of_param[i] = t;
             mark(m, k, t);

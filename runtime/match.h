@@ -19,9 +19,10 @@ typedef struct ctl_match {
 } ctl_match;
 
 /* Opens every path (single: ctl_tensors_open's) and finds the parameters' tensors; of several files the last
- * one counts. Tensors that do not fit are said and counted. */
+ * one counts. names: by parameter what the files call it, or NULL; absent: names.h. Tensors that do not fit
+ * are said and counted. */
 ctl_status ctl_match_open(ctl_match *m, const ctl_program *program, ctl_place place, const char *const *paths,
-                          size_t npaths, const char *single);
+                          size_t npaths, const char *single, char *const *names);
 void ctl_match_free(ctl_match *m);
 
 /* Says that a parameter has no tensor, with the nearest name that the files have for nothing else; the first

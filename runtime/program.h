@@ -204,6 +204,7 @@ typedef struct ctl_program {
     ctl_settings settings;
     const char *model_name;       /* of the tune block */
     const char *control_source;   /* text that explains the adapter, for its file */
+    struct ctl_adaptation *adaptation; /* what the controls do: adaptation.h; its own memory; NULL: not known */
     void (*release)(struct ctl_program *program); /* frees the program and all that it points to */
 } ctl_program;
 

@@ -3,6 +3,7 @@
  * the program. */
 #include <math.h>
 
+#include "runtime/adaptation.h"
 #include "runtime/convert.h"
 #include "runtime/session.h"
 
@@ -10,7 +11,9 @@ enum { NOTHING_RAN = -1 };
 
 /* ---- programs ---- */
 void ctl_program_free(ctl_program *program) {
-    if (program) program->release(program);
+    if (!program) return;
+    ctl_adaptation_free(program->adaptation);
+    program->release(program);
 }
 
 size_t ctl_program_param_count(const ctl_program *program) {

@@ -19,7 +19,7 @@ ctl_tensor_spec ctl_param_spec(const ctl_program_param *p, const char *name, ctl
     return spec;
 }
 
-static size_t write_found(ctl_session *s, const ctl_match *m) {
+size_t ctl_weights_put(ctl_session *s, const ctl_match *m) {
     size_t loaded = 0;
     for (size_t i = 0; i < m->program->nparams; i++) {
         const ctl_tensor *t = m->of_param[i];
@@ -56,12 +56,12 @@ ctl_status ctl_session_load_weights(ctl_session *s, const char *const *paths, si
     ctl_match m;
     if (report) *report = (ctl_weights_report){0};
     ctl_status status =
-        ctl_match_open(&m, s->program, ctl_session_place(s), paths, npaths, "model.safetensors");
+        ctl_match_open(&m, s->program, ctl_session_place(s), paths, npaths, "model.safetensors", NULL);
     if (status != CTL_OK) return status;
     bool fits = check_present(s, &m) && m.misfits == 0;
     ctl_match_say_unused(&m, CTL_WARNING);
     if (fits) {
-        size_t loaded = write_found(s, &m), given = 0;
+        size_t loaded = ctl_weights_put(s, &m), given = 0;
         for (size_t i = 0; i < s->program->nparams; i++) given += s->param_written[i];
         if (report) *report = (ctl_weights_report){loaded, s->program->nparams - given, m.unused};
     }
@@ -106,21 +106,4 @@ ctl_status ctl_session_save_weights(ctl_session *s, const char *path, ctl_save w
     ctl_free(s->allocator, specs, slots * sizeof *specs);
     ctl_free(s->allocator, save.params, slots * sizeof *save.params);
     return status;
-}
-
-/* ---- adapters ---- */
-ctl_status ctl_weights_load_adapter(ctl_session *s, const char *path) {
-    ctl_match m;
-    ctl_status status =
-        ctl_match_open(&m, s->program, ctl_session_place(s), &path, 1, "adapter_model.safetensors");
-    if (status != CTL_OK) return status;
-    for (size_t i = 0; i < s->program->nparams; i++)
-        if (!m.of_param[i] && ctl_save_selects(&s->program->params[i], CTL_SAVE_ADAPTER))
-            ctl_match_say_missing(&m, &s->program->params[i], CTL_ERROR, "");
-    ctl_match_say_more(&m, CTL_ERROR);
-    ctl_match_say_unused(&m, CTL_ERROR);
-    bool fits = m.missing == 0 && m.unused == 0 && m.misfits == 0;
-    if (fits) write_found(s, &m);
-    ctl_match_free(&m);
-    return fits ? CTL_OK : CTL_ERR_INPUT;
 }

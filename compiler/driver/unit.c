@@ -5,6 +5,7 @@
 
 #include "compiler/reference/reference.h"
 #include "compiler/show/show.h"
+#include "runtime/adaptation.h"
 #ifdef CTL_HAVE_CPU
 #include "compiler/emit/emit.h"
 #include "runtime/cpu/cpu.h"
@@ -67,8 +68,13 @@ void ctl_unit_show(ctl_unit *u) {
     if (u->options->dump) u->options->dump(u->options->dump_ctx, "network", text.at, text.n);
 }
 
+static void carry_adaptation(ctl_unit *u) {
+    u->program->adaptation = ctl_adaptation_copy(u->spec.adaptation, ctl_allocator_or_default(u->options->allocator));
+    if (!u->program->adaptation) u->status = CTL_ERR_MEMORY;
+}
+
 void ctl_unit_drop(ctl_unit *u) {
-    if (u->program) u->program->release(u->program);
+    ctl_program_free(u->program);
     u->program = NULL;
 }
 
@@ -85,6 +91,7 @@ void ctl_unit_reference(ctl_unit *u) {
     ctl_status status = ctl_reference_program(u->graph, u->compute, &u->spec.settings, u->spec.model_name,
                                               u->spec.description, u->options->allocator, &u->program);
     if (status != CTL_OK) fail(u, status, "the reference executor", NULL);
+    else carry_adaptation(u);
 }
 
 #ifdef CTL_HAVE_CPU
@@ -100,6 +107,8 @@ void ctl_unit_lower(ctl_unit *u) {
         return;
     }
     u->program = lowered.program, u->rows = lowered.rows;
+    carry_adaptation(u);
+    if (u->status != CTL_OK) return;
     ctl_memory memory = ctl_program_memory(u->program);
     if (u->spec.memory && memory.peak > (size_t)u->spec.memory) {
         ctl_error(&u->sink, CTL_E0509, CTL_NO_SPAN,

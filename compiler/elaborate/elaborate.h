@@ -13,6 +13,7 @@ typedef struct ctl_spec { /* what a tune block settles beside the graph */
     int64_t memory;         /* bytes; 0: not said */
     ctl_settings settings;
     const char *model_name; /* of the tune block's model */
+    const struct ctl_adaptation *adaptation; /* what the controls did: runtime/adaptation.h */
     const char *description; /* the tune block's line and its controls' source, for adapter files */
 } ctl_spec;
 

@@ -1,4 +1,5 @@
 /* model: the elaborator's table of contents. Modules, the tune block, the model's instances, its controls, the graph. */
+#include "compiler/elaborate/adapt.h"
 #include "compiler/elaborate/internal.h"
 
 static const ctl_decl *choose_tune(ctl_elab *e, const ctl_loaded *main) {
@@ -90,6 +91,9 @@ ctl_graph *ctl_elaborate(ctl_arena *arena, ctl_sink *sink, uint32_t file, const 
     const ctl_source *source = &sink->sources.at[file];
     spec->description = source->text;
     ctl_graph *g = ctl_finish(e, root);
-    if (options->network && sink->errors == 0) *options->network = ctl_network_read(e, root);
+    if (sink->errors) return NULL;
+    ctl_network *network = ctl_network_read(e, root);
+    if (options->network) *options->network = network;
+    spec->adaptation = ctl_adapt_read(e, root, network);
     return sink->errors ? NULL : g;
 }

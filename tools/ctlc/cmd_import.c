@@ -55,7 +55,7 @@ static bool has_weights(const char *directory) {
 /* Says what of the model the files lack or have in another shape. */
 static ctl_status check_weights(const import_options *o, const ctl_program *program, ctl_place place) {
     ctl_match match;
-    ctl_status status = ctl_match_open(&match, program, place, &o->directory, 1, "model.safetensors");
+    ctl_status status = ctl_match_open(&match, program, place, &o->directory, 1, "model.safetensors", NULL);
     if (status != CTL_OK) return status;
     size_t found = 0, fatal = match.misfits;
     for (size_t i = 0; i < program->nparams; i++) {

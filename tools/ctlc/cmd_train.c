@@ -1,5 +1,5 @@
 /* ctlc train: compile, load, train, save. The folder OUT holds log.jsonl, checkpoints, result.json and at the
- * end the adapter, or the whole model where the model's own weights were trained. */
+ * end the adapter, or the whole model where no control made anything. */
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -157,20 +157,21 @@ static ctl_status train(run *r) {
     return status;
 }
 
-/* The adapter; or the model, where weights that no control made were trained. */
+/* The adapter, with what was trained of the model itself; or the whole model, where no control made anything. */
 static ctl_status save(run *r) {
     const char *out = r->o->out;
-    for (size_t i = 0; i < r->program->nparams; i++) {
-        if (!r->program->params[i].trained || r->program->params[i].made_by_control) continue;
-        char *path = ctl_string_format(&ctl_malloc_allocator, "%s/model.safetensors", out);
-        if (!path) return CTL_ERR_MEMORY;
-        ctl_status status = ctl_session_save_weights(r->session, path, CTL_SAVE_ALL, CTL_REAL);
-        if (status == CTL_OK) progress_note(&r->progress, "the model is in %s", path);
-        ctl_string_free(&ctl_malloc_allocator, path);
+    bool made = false;
+    for (size_t i = 0; i < r->program->nparams; i++) made |= r->program->params[i].made_by_control;
+    if (made) {
+        ctl_status status = ctl_session_save_adapter(r->session, out);
+        if (status == CTL_OK) progress_note(&r->progress, "the adapter is in %s", out);
         return status;
     }
-    ctl_status status = ctl_session_save_adapter(r->session, out);
-    if (status == CTL_OK) progress_note(&r->progress, "the adapter is in %s", out);
+    char *path = ctl_string_format(&ctl_malloc_allocator, "%s/model.safetensors", out);
+    if (!path) return CTL_ERR_MEMORY;
+    ctl_status status = ctl_session_save_weights(r->session, path, CTL_SAVE_ALL, CTL_REAL);
+    if (status == CTL_OK) progress_note(&r->progress, "the model is in %s", path);
+    ctl_string_free(&ctl_malloc_allocator, path);
     return status;
 }
 
@@ -307,8 +308,8 @@ int cmd_train(int argc, char **argv) {
         .command = "train",
         .about = "Tunes a model on texts. Texts are bytes: token 0 to 255, 256 between documents "
                  "(docs/training.md).\n"
-                 "What was trained is saved in --out: an adapter, or the model where its own weights were "
-                 "trained.\n"
+                 "What was trained is saved in --out: an adapter, or the model where no control made "
+                 "anything.\n"
                  "Ctrl-C saves a checkpoint and stops; a second one ends at once.\n",
         .examples = "  ctlc train my.ctl --weights model/ --data notes.txt --out notes\n"
                     "  ctlc train my.ctl --weights model/ --data alpaca.json --loss output --set lr=2e-4\n"

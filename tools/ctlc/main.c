@@ -18,6 +18,7 @@ static const struct {
     {"graph", cmd_graph, "draw the network of a spec: its states, its edges, and which of them are new"},
     {"fmt", cmd_fmt, "format .ctl files, or say which are not formatted"},
     {"import", cmd_import, "write a spec from the config.json of a Hugging Face checkpoint"},
+    {"export", cmd_export, "write a run's adapter as Hugging Face's PEFT has it"},
     {"runs", cmd_runs, "a table of finished runs"},
 };
 

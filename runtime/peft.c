@@ -1,0 +1,213 @@
+/* peft: see peft.h. */
+#include "runtime/peft.h"
+
+#include <math.h>
+#include <regex.h>
+#include <stdio.h>
+
+enum { MODULE = 400 };
+static const char *const ANY_CONTROL =
+    "the adapter as `ctlc train` leaves it (peft_type STATE_CONTROL) holds any control, and ctlc reads it";
+
+/* The module that a weight belongs to; false where the name is not MODULE.weight or too long. */
+static bool module_of(const char *weight, char out[MODULE]) {
+    const char *tail = strrchr(weight, '.');
+    if (!tail || (size_t)(tail - weight) >= MODULE) return false;
+    memcpy(out, weight, (size_t)(tail - weight));
+    out[tail - weight] = 0;
+    return true;
+}
+
+static ctl_status refuse(const ctl_peft *p, const char *hint, const char *fmt, ...) CTL_PRINTF(3, 4);
+static ctl_status refuse(const ctl_peft *p, const char *hint, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    ctl_vsay(p->place.voice, CTL_ERROR, "E0711", hint, fmt, args);
+    va_end(args);
+    return CTL_ERR_INPUT;
+}
+
+/* ---- names ---- */
+static ctl_status name_param(ctl_peft *p, size_t param, const char *module, const char *tail) {
+    if (p->names[param])
+        return refuse(p, ANY_CONTROL,
+                      "the parameter '%s' has two places in the spec, and one in PEFT's adapters",
+                      p->program->params[param].name);
+    p->names[param] = ctl_string_format(p->place.allocator, "base_model.model.%s%s", module, tail);
+    return p->names[param] ? CTL_OK : CTL_ERR_MEMORY;
+}
+
+static ctl_status name_form(ctl_peft *p, size_t k) {
+    const ctl_form *f = &p->program->adaptation->forms[k];
+    const char *weight = p->program->params[f->weight].name;
+    ctl_recognised *r = &p->methods[k];
+    char module[MODULE];
+    ctl_status status = ctl_form_recognise(p->program, f, p->place.allocator, r);
+    if (status != CTL_OK) return status;
+    if (r->method == METHOD_OTHER)
+        return refuse(p, ANY_CONTROL, "PEFT has nothing like the control on '%s': %s", weight, r->why);
+    if (!module_of(weight, module) || strcmp(strrchr(weight, '.'), ".weight") != 0)
+        return refuse(p, ANY_CONTROL, "PEFT changes modules, and '%s' is not the weight of one", weight);
+    for (size_t i = 0; i < k; i++)
+        if (p->program->adaptation->forms[i].weight == f->weight)
+            return refuse(p, ANY_CONTROL, "two controls change '%s', and PEFT has one for a module", weight);
+    status = name_param(p, r->a, module, ".lora_A.weight");
+    if (status == CTL_OK) status = name_param(p, r->b, module, ".lora_B.weight");
+    if (status == CTL_OK && r->magnitude != CTL_NO_PARAM)
+        status = name_param(p, r->magnitude, module, ".lora_magnitude_vector");
+    return status;
+}
+
+/* What was trained of the model itself: PEFT keeps whole modules. */
+static ctl_status name_saved(ctl_peft *p, size_t param) {
+    const ctl_program *program = p->program;
+    char module[MODULE], other[MODULE];
+    const char *name = program->params[param].name;
+    if (!module_of(name, module))
+        return refuse(p, ANY_CONTROL, "the trained '%s' is of no module that PEFT could save", name);
+    for (size_t k = 0; k < program->nparams; k++)
+        if (!program->params[k].made_by_control && !program->params[k].trained &&
+            module_of(program->params[k].name, other) && strcmp(module, other) == 0)
+            return refuse(p, ANY_CONTROL, "PEFT saves whole modules: '%s' is trained, '%s' is not", name,
+                          program->params[k].name);
+    return name_param(p, param, name, "");
+}
+
+ctl_status ctl_peft_open(ctl_peft *p, const ctl_program *program, ctl_place place) {
+    const ctl_adaptation *a = program->adaptation;
+    *p = (ctl_peft){.program = program, .place = place, .nforms = a ? a->nforms : 0};
+    p->methods = ctl_alloc(place.allocator, (p->nforms + 1) * sizeof *p->methods);
+    p->names = ctl_alloc(place.allocator, (program->nparams + 1) * sizeof *p->names);
+    ctl_status status = p->methods && p->names ? CTL_OK : CTL_ERR_MEMORY;
+    if (status == CTL_OK && !a) status = refuse(p, NULL, "the program does not say what its controls do");
+    if (status == CTL_OK && a->apart)
+        status = refuse(p, ANY_CONTROL, "PEFT's adapters change products with a weight; not %s", a->apart);
+    for (size_t k = 0; k < p->nforms && status == CTL_OK; k++) status = name_form(p, k);
+    for (size_t k = 0; k < program->nparams && status == CTL_OK; k++) {
+        const ctl_program_param *q = &program->params[k];
+        if (p->names[k]) continue;
+        if (q->made_by_control)
+            status = refuse(p, ANY_CONTROL, "PEFT has no place for the control's weight '%s'", q->name);
+        else if (q->trained)
+            status = name_saved(p, k);
+    }
+    if (status != CTL_OK) ctl_peft_close(p);
+    return status;
+}
+
+void ctl_peft_close(ctl_peft *p) {
+    const ctl_allocator *a = p->place.allocator;
+    for (size_t k = 0; p->names && k < p->program->nparams; k++) ctl_string_free(a, p->names[k]);
+    ctl_free(a, p->names, (p->program->nparams + 1) * sizeof *p->names);
+    ctl_free(a, p->methods, (p->nforms + 1) * sizeof *p->methods);
+    p->names = NULL, p->methods = NULL;
+}
+
+/* ---- an adapter's configuration ---- */
+typedef struct reader {
+    const ctl_peft *p;
+    const char *path;
+    const json_t *config;
+    int errors;
+} reader;
+
+static void differ(reader *r, const char *hint, const char *fmt, ...) CTL_PRINTF(3, 4);
+static void differ(reader *r, const char *hint, const char *fmt, ...) {
+    va_list args;
+    if (r->errors++ >= CTL_MOST_SAID) return; /* all layers say the same */
+    va_start(args, fmt);
+    ctl_vsay(r->p->place.voice, CTL_ERROR, "E0712", hint, fmt, args);
+    va_end(args);
+}
+
+static bool is_nothing(const json_t *v) {
+    return !v || json_is_null(v) || json_is_false(v) || (json_is_object(v) && json_object_size(v) == 0) ||
+           (json_is_array(v) && json_array_size(v) == 0);
+}
+
+/* What would make the tensors mean something else than LoRA's formula. */
+static void check_kind(reader *r) {
+    static const char *const other_methods[] = {
+        "lora_bias",     "layer_replication",       "alora_invocation_tokens",
+        "arrow_config",  "target_parameters",       "use_qalora",
+        "use_bdlora",    "trainable_token_indices", "kasa_config",
+        "velora_config", "monteclora_config"};
+    static const char *const other_bases[] = {"pissa", "olora", "corda", "loftq", "lora_ga"};
+    for (size_t i = 0; i < CTL_COUNT(other_methods); i++)
+        if (!is_nothing(json_object_get(r->config, other_methods[i])))
+            differ(r, NULL, "'%s': `%s` is set: that is another method than LoRA and DoRA", r->path,
+                   other_methods[i]);
+    const char *init = json_string_value(json_object_get(r->config, "init_lora_weights"));
+    for (size_t i = 0; init && i < CTL_COUNT(other_bases); i++)
+        if (strncmp(init, other_bases[i], strlen(other_bases[i])) == 0)
+            differ(r, "let PEFT convert it: save_pretrained(.., path_initial_model_for_weight_conversion=..)",
+                   "'%s': with init_lora_weights '%s' the adapter belongs to a base that PEFT has changed",
+                   r->path, init);
+    const char *bias = json_string_value(json_object_get(r->config, "bias"));
+    if (bias && strcmp(bias, "none") != 0)
+        differ(r, NULL, "'%s': `bias` is '%s': biases that an adapter trains are not read", r->path, bias);
+}
+
+/* The value of the pattern whose key, a regular expression, is the module's name or its end. */
+static double by_pattern(reader *r, const char *patterns, const char *module, double otherwise) {
+    const char *key;
+    json_t *value;
+    double found = otherwise;
+    json_object_foreach(json_object_get(r->config, patterns), key, value) {
+        char expression[MODULE + 20];
+        regex_t compiled;
+        if ((size_t)snprintf(expression, sizeof expression, "^(.*\\.)?(%s)$", key) >= sizeof expression ||
+            regcomp(&compiled, expression, REG_EXTENDED | REG_NOSUB) != 0) {
+            differ(r, NULL, "'%s': the key '%.80s' of `%s` cannot be read", r->path, key, patterns);
+            return otherwise;
+        }
+        bool fits = regexec(&compiled, module, 0, NULL, 0) == 0;
+        regfree(&compiled);
+        if (!fits) continue;
+        found = json_number_value(value);
+        break;
+    }
+    return found;
+}
+
+static void check_form(reader *r, size_t k) {
+    const ctl_peft *p = r->p;
+    const ctl_recognised *m = &p->methods[k];
+    char module[MODULE], hint[120];
+    if (!module_of(p->program->params[p->program->adaptation->forms[k].weight].name, module)) return;
+    double rank = by_pattern(r, "rank_pattern", module, json_number_value(json_object_get(r->config, "r")));
+    double alpha =
+        by_pattern(r, "alpha_pattern", module, json_number_value(json_object_get(r->config, "lora_alpha")));
+    bool stabilised = json_is_true(json_object_get(r->config, "use_rslora"));
+    bool dora = json_is_true(json_object_get(r->config, "use_dora"));
+    if (dora != (m->method == METHOD_DORA)) {
+        differ(r, "choose the spec's control accordingly",
+               "'%s': the adapter is %s; the spec's control on '%s' is %s", r->path, dora ? "DoRA" : "LoRA",
+               module, dora ? "LoRA" : "DoRA");
+        return;
+    }
+    if (rank != (double)m->rank) {
+        snprintf(hint, sizeof hint, "give the spec's control rank = %.15g", rank);
+        differ(r, hint, "'%s': the adapter has rank %.15g on '%s', the spec's control %lld", r->path, rank,
+               module, (long long)m->rank);
+        return;
+    }
+    double scale = alpha / (stabilised ? sqrt(rank) : rank);
+    if (fabs(scale - m->scale) <= 1e-6 * fabs(scale)) return;
+    if (stabilised)
+        snprintf(hint, sizeof hint, "give the spec's control alpha = %.15g and scale = alpha / sqrt(rank)",
+                 alpha);
+    else
+        snprintf(hint, sizeof hint, "give the spec's control alpha = %.15g", alpha);
+    differ(r, hint,
+           "'%s': the adapter scales its product on '%s' by %.9g (lora_alpha %.15g, r %.15g%s), the spec's "
+           "control by %.9g",
+           r->path, module, scale, alpha, rank, stabilised ? ", use_rslora" : "", m->scale);
+}
+
+ctl_status ctl_peft_check(const ctl_peft *p, const char *path, const json_t *config) {
+    reader r = {.p = p, .path = path, .config = config};
+    check_kind(&r);
+    for (size_t k = 0; k < p->nforms && r.errors == 0; k++) check_form(&r, k);
+    return r.errors ? CTL_ERR_INPUT : CTL_OK;
+}
