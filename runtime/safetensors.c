@@ -48,6 +48,12 @@ static const file_dtype file_dtypes[] = {
     {"BOOL", 1, false, CTL_REAL}, {"F8_E4M3", 1, false, CTL_REAL}, {"F8_E5M2", 1, false, CTL_REAL},
 };
 
+size_t ctl_tensors_dtype_size(const char *name) {
+    for (size_t i = 0; i < CTL_COUNT(file_dtypes); i++)
+        if (strcmp(name, file_dtypes[i].name) == 0) return file_dtypes[i].size;
+    return 0;
+}
+
 /* ---- one entry ---- */
 static ctl_status entry_error(ctl_place place, const ctl_tensor *t, const char *what) {
     ctl_say(place.voice, CTL_ERROR, "E0703", DAMAGED, "'%s': tensor '%.200s': %s", t->file, t->name, what);
@@ -175,7 +181,8 @@ static ctl_status read_header(ctl_tensors *set, file *f) {
     uint64_t length = 0;
     for (int i = 0; i < 8 && f->size >= 8; i++) length |= (uint64_t)f->map[i] << 8 * i;
     if (f->size >= 8 && memcmp(f->map, "version ", 8) == 0) {
-        ctl_say(place.voice, CTL_ERROR, "E0702", "fetch the data itself: `git lfs pull`, or download the file",
+        ctl_say(place.voice, CTL_ERROR, "E0702",
+                "fetch the data itself: `git lfs pull`, or download the file",
                 "'%s' is a Git LFS pointer, not the file that it stands for", f->path);
         return CTL_ERR_INPUT;
     }
@@ -343,7 +350,8 @@ static ctl_status open_directory(ctl_tensors *set, const char *path, const char 
         status = open_index(set, path, index);
     } else if (status == CTL_OK) {
         ctl_say(set->place.voice, CTL_ERROR, "E0701",
-                "name the directory that has them, or a .safetensors file; other formats (pytorch_model.bin) must be "
+                "name the directory that has them, or a .safetensors file; other formats (pytorch_model.bin) "
+                "must be "
                 "converted",
                 "the directory '%s' has neither %s nor model.safetensors.index.json", path, single);
         status = CTL_ERR_INPUT;

@@ -43,12 +43,15 @@ const ctl_tensor *ctl_tensors_at(const ctl_tensors *set, size_t i);           /*
 const ctl_tensor *ctl_tensors_find(const ctl_tensors *set, const char *name); /* NULL: none */
 const char *ctl_tensors_metadata(const ctl_tensors *set, const char *key); /* of the first file; NULL: none */
 
+size_t ctl_tensors_dtype_size(const char *name); /* of the format's types; 0: none is called so */
+
 /* ---- writing ---- */
 typedef struct ctl_tensor_spec {
     const char *name;
     ctl_dtype dtype;
     int ndims;
     int64_t dims[CTL_TENSOR_DIMS];
+    const char *file_dtype; /* one of the format's that is none of ours ("I64"), for copies; NULL: dtype's */
 } ctl_tensor_spec;
 
 /* Gives elements first .. first + count - 1 of a tensor, row-major. A failure stops the writing. */

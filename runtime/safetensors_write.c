@@ -28,9 +28,17 @@ static const char *file_dtype(ctl_dtype dtype) {
     return NULL;
 }
 
+static const char *name_of_dtype(const ctl_tensor_spec *spec) {
+    return spec->file_dtype ? spec->file_dtype : file_dtype(spec->dtype);
+}
+
+static size_t element_size(const ctl_tensor_spec *spec) {
+    return spec->file_dtype ? ctl_tensors_dtype_size(spec->file_dtype) : ctl_dtype_size(spec->dtype);
+}
+
 static int by_size_then_name(const void *a, const void *b) {
     const entry *x = a, *y = b;
-    size_t nx = ctl_dtype_size(x->spec->dtype), ny = ctl_dtype_size(y->spec->dtype);
+    size_t nx = element_size(x->spec), ny = element_size(y->spec);
     if (nx != ny) return nx > ny ? -1 : 1;
     return strcmp(x->spec->name, y->spec->name);
 }
@@ -38,9 +46,10 @@ static int by_size_then_name(const void *a, const void *b) {
 static ctl_status measure(entry *e, ctl_place place) {
     const ctl_tensor_spec *spec = e->spec;
     int64_t elements = 1, bytes;
-    bool fits = file_dtype(spec->dtype) && spec->ndims >= 0 && spec->ndims <= CTL_TENSOR_DIMS;
+    bool fits =
+        name_of_dtype(spec) && element_size(spec) && spec->ndims >= 0 && spec->ndims <= CTL_TENSOR_DIMS;
     for (int d = 0; fits && d < spec->ndims; d++) fits = ctl_mul_i64(elements, spec->dims[d], &elements);
-    fits = fits && ctl_mul_i64(elements, (int64_t)ctl_dtype_size(spec->dtype), &bytes);
+    fits = fits && ctl_mul_i64(elements, (int64_t)element_size(spec), &bytes);
     if (!fits || strcmp(spec->name, "__metadata__") == 0) {
         ctl_say(place.voice, CTL_ERROR, "E0707", NULL,
                 "the tensor '%s' has a name, type or shape that no file can hold", spec->name);
@@ -65,7 +74,7 @@ static void write_header(ctl_string *out, const entry *entries, size_t n, const 
         const ctl_tensor_spec *spec = entries[i].spec;
         if (i || nmetadata) ctl_string_put(out, ",", 1);
         ctl_string_json(out, spec->name);
-        ctl_string_add(out, ":{\"dtype\":\"%s\",\"shape\":[", file_dtype(spec->dtype));
+        ctl_string_add(out, ":{\"dtype\":\"%s\",\"shape\":[", name_of_dtype(spec));
         for (int d = 0; d < spec->ndims; d++)
             ctl_string_add(out, "%s%lld", d ? "," : "", (long long)spec->dims[d]);
         ctl_string_add(out, "],\"data_offsets\":[%zu,%zu]}", offset, offset + entries[i].bytes);
@@ -78,7 +87,7 @@ static void write_header(ctl_string *out, const entry *entries, size_t n, const 
 static ctl_status write_data(ctl_new_file *f, const entry *entries, size_t n, ctl_tensor_read_fn read,
                              void *ctx, char *piece) {
     for (size_t i = 0; i < n; i++) {
-        size_t size = ctl_dtype_size(entries[i].spec->dtype), most = CTL_TENSOR_PIECE / size, count;
+        size_t size = element_size(entries[i].spec), most = CTL_TENSOR_PIECE / size, count;
         for (size_t first = 0; first < entries[i].elements; first += count) {
             count = entries[i].elements - first < most ? entries[i].elements - first : most;
             ctl_status status = read(ctx, entries[i].number, first, count, piece);

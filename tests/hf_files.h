@@ -47,11 +47,20 @@ typedef struct hf_slice {
     size_t first;
 } hf_slice;
 
+/* Counted places are integers of a type that no parameter has. */
+static inline bool hf_is_i64(const char *name) {
+    return strstr(name, "position_ids") != NULL;
+}
+
 static inline ctl_status hf_give(void *ctx, size_t tensor, size_t first, size_t count, void *out) {
     const hf_slice *s = ctx;
+    const char *name = s->c->at[s->first + tensor].name;
     for (size_t i = 0; i < count; i++) {
-        double x = hf_value(s->c->at[s->first + tensor].name, first + i);
-        ctl_convert(s->c->dtype, (char *)out + i * ctl_dtype_size(s->c->dtype), CTL_F64, &x, 1);
+        double x = hf_value(name, first + i);
+        if (hf_is_i64(name))
+            ((int64_t *)out)[i] = (int64_t)(first + i);
+        else
+            ctl_convert(s->c->dtype, (char *)out + i * ctl_dtype_size(s->c->dtype), CTL_F64, &x, 1);
     }
     return CTL_OK;
 }
@@ -60,8 +69,11 @@ static inline void hf_write_slice(const hf_checkpoint *c, const char *path, size
     ctl_tensor_spec specs[HF_MOST];
     for (size_t i = 0; i < n; i++) {
         const hf_tensor *t = &c->at[first + i];
-        specs[i] =
-            (ctl_tensor_spec){t->name, c->dtype, t->rows ? 2 : 1, {t->rows ? t->rows : t->cols, t->cols}};
+        specs[i] = (ctl_tensor_spec){.name = t->name,
+                                     .dtype = c->dtype,
+                                     .ndims = t->rows ? 2 : 1,
+                                     .dims = {t->rows ? t->rows : t->cols, t->cols},
+                                     .file_dtype = hf_is_i64(t->name) ? "I64" : NULL};
     }
     hf_slice slice = {c, first};
     const char *const metadata[][2] = {{"format", "pt"}};

@@ -58,7 +58,7 @@ static int make_inputs(void **state) {
 /* ---- help and usage ---- */
 static void test_help(void **state) {
     (void)state;
-    const char *const commands[] = {"train", "eval", "plan", "check", "runs", "import", "export"};
+    const char *const commands[] = {"train", "eval", "plan", "check", "runs", "import", "export", "merge"};
     assert_int_equal(ctlc("--help"), 0);
     says("Exit codes: 0 done");
     for (size_t i = 0; i < CTL_COUNT(commands); i++) says(commands[i]);

@@ -19,6 +19,7 @@ static const struct {
     {"fmt", cmd_fmt, "format .ctl files, or say which are not formatted"},
     {"import", cmd_import, "write a spec from the config.json of a Hugging Face checkpoint"},
     {"export", cmd_export, "write a run's adapter as Hugging Face's PEFT has it"},
+    {"merge", cmd_merge, "put an adapter into the weights that it belongs to"},
     {"runs", cmd_runs, "a table of finished runs"},
 };
 

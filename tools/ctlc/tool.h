@@ -30,6 +30,7 @@ int cmd_graph(int argc, char **argv);
 int cmd_fmt(int argc, char **argv);
 int cmd_import(int argc, char **argv);
 int cmd_export(int argc, char **argv);
+int cmd_merge(int argc, char **argv);
 int cmd_runs(int argc, char **argv);
 
 /* Prints diagnostics to stderr as text, or to stdout as lines of JSON; counts errors. The ctx of
