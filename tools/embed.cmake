@@ -1,5 +1,11 @@
-# Writes the files of FILES into the C file OUT as byte arrays with a table: the standard library inside the binary.
-set(text "#include \"compiler/syntax/stdlib.h\"\n")
+# Writes the files of FILES into the C file OUT as byte arrays with a table: the standard library inside the binary, or what
+# HEADER, TYPE and TABLE say.
+if(NOT TABLE)
+  set(HEADER compiler/syntax/stdlib.h)
+  set(TYPE ctl_stdlib_file)
+  set(TABLE ctl_stdlib)
+endif()
+set(text "#include \"${HEADER}\"\n")
 set(table "")
 foreach(file ${FILES})
   get_filename_component(name ${file} NAME_WE)
@@ -8,5 +14,5 @@ foreach(file ${FILES})
   string(APPEND text "static const unsigned char file_${name}[] = {${bytes}0};\n")
   string(APPEND table "    {\"${name}\", (const char *)file_${name}, sizeof file_${name} - 1},\n")
 endforeach()
-string(APPEND text "const ctl_stdlib_file ctl_stdlib[] = {\n${table}    {0, 0, 0}};\n")
+string(APPEND text "const ${TYPE} ${TABLE}[] = {\n${table}    {0, 0, 0}};\n")
 file(WRITE ${OUT} "${text}")

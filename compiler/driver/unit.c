@@ -44,7 +44,7 @@ void ctl_unit_settle(ctl_unit *u) {
         u->status = CTL_ERR_UNSUPPORTED;
     }
 #ifndef CTL_HAVE_CPU
-    if (!reference && !u->options->check_only) {
+    if (u->options->engine == CTLC_CPU && !u->options->check_only) {
         ctl_error(&u->sink, CTL_E0801, CTL_NO_SPAN, "use --engine reference, or build with -DCTL_LLVM=ON",
                   "this build has no CPU back end");
         u->status = CTL_ERR_UNSUPPORTED;
@@ -78,7 +78,7 @@ void ctl_unit_drop(ctl_unit *u) {
     u->program = NULL;
 }
 
-static void fail(ctl_unit *u, ctl_status status, const char *doing, const char *why) {
+void ctl_unit_fail(ctl_unit *u, ctl_status status, const char *doing, const char *why) {
     u->status = status;
     if (status != CTL_ERR_MEMORY)
         ctl_error(&u->sink, CTL_E0901, CTL_NO_SPAN,
@@ -90,20 +90,20 @@ void ctl_unit_reference(ctl_unit *u) {
     if (u->options->check_only) return;
     ctl_status status = ctl_reference_program(u->graph, u->compute, &u->spec.settings, u->spec.model_name,
                                               u->spec.description, u->options->allocator, &u->program);
-    if (status != CTL_OK) fail(u, status, "the reference executor", NULL);
+    if (status != CTL_OK) ctl_unit_fail(u, status, "the reference executor", NULL);
     else carry_adaptation(u);
 }
 
-#ifdef CTL_HAVE_CPU
 void ctl_unit_lower(ctl_unit *u) {
-    ctl_lower_options options = {.threads = u->threads, .no_fuse = u->options->no_fuse, .compute = u->compute,
+    const bool cuda = u->options->engine == CTLC_CUDA;
+    ctl_lower_options options = {.threads = cuda ? 1 : u->threads, .target = cuda ? ctl_target_cuda() : NULL, .no_fuse = u->options->no_fuse, .compute = u->compute,
                                  .settings = u->spec.settings, .model_name = u->spec.model_name,
                                  .control_source = u->spec.description};
     ctl_lowered lowered = {0};
     const char *why = NULL;
     ctl_status status = ctl_lower(u->arena, u->graph, &options, ctl_allocator_or_default(u->options->allocator), &lowered, &why);
     if (status != CTL_OK) {
-        fail(u, status, "lowering", why);
+        ctl_unit_fail(u, status, "lowering", why);
         return;
     }
     u->program = lowered.program, u->rows = lowered.rows;
@@ -120,9 +120,14 @@ void ctl_unit_lower(ctl_unit *u) {
     }
 }
 
+#ifdef CTL_HAVE_CPU
 static void release_code(void *code) { ctl_cpu_code_free(code); }
 
 void ctl_unit_emit(ctl_unit *u) {
+    if (u->options->engine == CTLC_CUDA) {
+        ctl_unit_emit_cuda(u);
+        return;
+    }
     ctl_emit_options options = {.threads = u->threads};
     ctl_emit_times times = {0};
     ctl_cpu_code *code = NULL;
@@ -130,7 +135,7 @@ void ctl_unit_emit(ctl_unit *u) {
     ctl_program *p = u->program;
     ctl_status status = ctl_cpu_emit(u->arena, u->rows, p->nkernels, &options, p->kernels, &code, &times, &why);
     if (status != CTL_OK) {
-        fail(u, status, "machine code", why);
+        ctl_unit_fail(u, status, "machine code", why);
         return;
     }
     if (!ctl_lowered_defer(p, release_code, code)) {
@@ -147,6 +152,8 @@ void ctl_unit_emit(ctl_unit *u) {
     }
 }
 #else
-void ctl_unit_lower(ctl_unit *u) { u->status = CTL_ERR_UNSUPPORTED; }
-void ctl_unit_emit(ctl_unit *u) { u->status = CTL_ERR_UNSUPPORTED; }
+void ctl_unit_emit(ctl_unit *u) {
+    if (u->options->engine == CTLC_CUDA) ctl_unit_emit_cuda(u);
+    else u->status = CTL_ERR_UNSUPPORTED;
+}
 #endif

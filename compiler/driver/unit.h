@@ -34,7 +34,10 @@ void ctl_unit_settle(ctl_unit *u);
 void ctl_unit_show(ctl_unit *u);
 void ctl_unit_lower(ctl_unit *u);
 void ctl_unit_emit(ctl_unit *u);
+void ctl_unit_emit_cuda(ctl_unit *u); /* hands out the files that options->cuda asks for */
 void ctl_unit_reference(ctl_unit *u);
+/* Says that a step of the compilation failed. */
+void ctl_unit_fail(ctl_unit *u, ctl_status status, const char *doing, const char *why);
 /* Frees the program: after a failure. */
 void ctl_unit_drop(ctl_unit *u);
 

@@ -26,7 +26,9 @@ static uint64_t written_operands(const ctl_task *t) {
 bool ctl_lower_push(ctl_lowering *l, int list, ctl_task *task) {
     size_t bytes = 0;
     task->writes = written_operands(task);
-    if (task->kind == TASK_ROWS) {
+    if (task->kind == TASK_ROWS && l->target->rows_scratch) {
+        bytes = l->target->rows_scratch(l->rows.at[task->kernel], l->arena, task->rows, l->threads);
+    } else if (task->kind == TASK_ROWS) {
         size_t one = (l->rows_scratch.at[task->kernel] + 63) / 64 * 64;
         bytes = ctl_lower_bytes(l, l->threads, (int64_t)one, 1);
     } else {

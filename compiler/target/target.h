@@ -3,7 +3,7 @@
 #ifndef CTL_TARGET_H
 #define CTL_TARGET_H
 
-#include "runtime/program.h"
+#include "compiler/kernel/rowprog.h"
 
 typedef struct ctl_target {
     const char *name;
@@ -14,9 +14,12 @@ typedef struct ctl_target {
     int64_t (*head_chunk)(int64_t rows, int64_t vocab);
     /* Elements from a row to the next for a step buffer of so many columns: at least cols. */
     int64_t (*stride)(int64_t cols, size_t element_size);
+    /* Bytes of scratch that a row program takes on so many rows; NULL: ctl_rowprog_scratch floats a thread. */
+    size_t (*rows_scratch)(const ctl_rowprog *p, ctl_arena *arena, int64_t rows, int threads);
 } ctl_target;
 
 /* NULL in a build without the CPU back end. */
 const ctl_target *ctl_target_cpu(void);
+const ctl_target *ctl_target_cuda(void);
 
 #endif

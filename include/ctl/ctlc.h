@@ -11,8 +11,28 @@
 
 typedef enum ctlc_engine {
     CTLC_CPU,      /* fused kernels through LLVM, products through oneDNN: f32 or bf16 */
-    CTLC_REFERENCE /* plain C, one operation at a time: f64, f32 or bf16. Slow; the oracle */
+    CTLC_REFERENCE, /* plain C, one operation at a time: f64, f32 or bf16. Slow; the oracle */
+    CTLC_CUDA      /* kernels for an NVIDIA GPU: their sources, and machine code through CUDA's compiler. Not run yet */
 } ctlc_engine;
+
+/* What ctlc build makes, a bit each: CUDA C, machine code, and PTX for other GPUs. */
+typedef enum ctlc_emit { CTLC_EMIT_CU = 1, CTLC_EMIT_CUBIN = 2, CTLC_EMIT_PTX = 4 } ctlc_emit;
+/* One made file: its name, its bytes; "plan.txt" is the program's text. note: what the compiler counts, or NULL. */
+typedef struct ctlc_artifact {
+    const char *name, *note;
+    const void *bytes;
+    size_t size;
+} ctlc_artifact;
+typedef void (*ctlc_artifact_fn)(void *ctx, const ctlc_artifact *artifact);
+typedef struct ctlc_cuda {
+    const char *architecture;  /* "sm_86": one of ctlc_cuda_architectures */
+    unsigned emit;             /* of ctlc_emit */
+    const char *compiler;      /* CUDA's compiler, libnvrtc.so; NULL: where it is usually found */
+    const char *cache;         /* a directory that exists, for machine code; NULL: none */
+    ctlc_artifact_fn artifact;
+    void *artifact_ctx;
+} ctlc_cuda;
+const char *const *ctlc_cuda_architectures(void); /* NULL at the end */
 
 /* Seconds of one pass; handed to ctlc_options.time as passes end. */
 typedef void (*ctlc_time_fn)(void *ctx, const char *pass, double seconds);
@@ -45,6 +65,7 @@ typedef struct ctlc_options {
     void *dump_ctx;
     ctlc_network network;    /* goes to dump as of the pass "network"; with check_only nothing else is done */
     const char *unfold;      /* which repeated part of the network is drawn in full ("layers.2"); NULL: the first */
+    const ctlc_cuda *cuda;   /* with CTLC_CUDA */
     ctlc_time_fn time;
     void *time_ctx;
 } ctlc_options;

@@ -107,6 +107,8 @@ int tool_compile_spec(const char *command, const char *spec, const tool_compile 
                       .time_ctx = &total};
     if (c->engine && strcmp(c->engine, "reference") == 0)
         o.engine = CTLC_REFERENCE;
+    else if (c->cuda)
+        o.engine = CTLC_CUDA, o.cuda = c->cuda;
     else if (c->engine && strcmp(c->engine, "cpu") != 0)
         return wrong_value(command, "engine", c->engine, "cpu or reference");
     if (c->compute) {

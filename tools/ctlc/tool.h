@@ -25,6 +25,7 @@ int tool_exit_code(ctl_status status);
 int cmd_train(int argc, char **argv);
 int cmd_eval(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
+int cmd_build(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_graph(int argc, char **argv);
 int cmd_fmt(int argc, char **argv);
@@ -49,6 +50,7 @@ typedef struct tool_compile {
     text_list set;
     int64_t threads;
     bool no_fuse, verify, time_passes, check_only;
+    const ctlc_cuda *cuda; /* compile for a GPU instead */
     ctlc_network network; /* with it: what it looks like goes to print */
     const char *unfold;
     ctlc_dump_fn print; /* NULL: dumps go to standard output */
