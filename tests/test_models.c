@@ -45,6 +45,37 @@ static void test_published_counts(void **state) {
     }
 }
 
+/* What is trained, as the papers have it: LoRA of rank 8 on RoBERTa-base's query and value, and control of rank 16, without the
+ * head; ViT-B/16's wide feed-forward with control of rank 64 and LoRA of rank 5, with a head of 100 classes: 1.27 million. */
+static void test_trained_counts(void **state) {
+    (void)state;
+    static const struct {
+        const char *model, *controls, *tokens;
+        int64_t trained;
+    } cases[] = {
+        {"roberta.classifier()", "bert_tuning.lora_qv(rank = 8)", "1 x 8", 12 * 2 * 8 * 2 * 768},
+        {"roberta.classifier()", "bert_tuning.ud(rank = 16)", "1 x 8", 12 * 16 * 2 * 768},
+        {"roberta.classifier()", "bert_tuning.bitfit()", "1 x 8", 12 * (7 * 768 + 3072)},
+        {"vit.classifier(; classes = 100, wide = true)", "vit_tuning.ud(rank = 64), vit_tuning.head()", "1 x 196", 1266532},
+        {"vit.classifier(; classes = 100, wide = true)", "vit_tuning.lora_wide(rank = 5), vit_tuning.head()", "1 x 196", 1274980},
+    };
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        char spec[2000];
+        ctl_program *program;
+        int64_t trained = 0;
+        snprintf(spec, sizeof spec, "import bert, roberta, vit, bert_tuning, vit_tuning\nmodel m = %s\ntune m with %s {\n    tokens %s\n}\n",
+                 cases[k].model, cases[k].controls, cases[k].tokens);
+        ctlc_options options = {.engine = CTLC_REFERENCE, .diagnostic = hear, .threads = 1};
+        assert_int_equal(ctlc_compile_text("spec", spec, strlen(spec), &options, &program), CTL_OK);
+        for (size_t p = 0; p < ctl_program_param_count(program); p++) {
+            ctl_tensor_info t = ctl_program_param_at(program, p);
+            if (t.trained) trained += t.rows * t.cols;
+        }
+        if (trained != cases[k].trained) fail_msg("%s: %lld trained, not %lld", cases[k].controls, (long long)trained, (long long)cases[k].trained);
+        ctl_program_free(program);
+    }
+}
+
 static void check_names(const char *model, const char *tokens, const char *const *names) {
     ctl_program *program;
     compile_model(model, tokens, &program);
@@ -118,6 +149,6 @@ static void test_gradients(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_published_counts), cmocka_unit_test(test_names), cmocka_unit_test(test_gradients)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_published_counts), cmocka_unit_test(test_trained_counts), cmocka_unit_test(test_names), cmocka_unit_test(test_gradients)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
