@@ -8,9 +8,12 @@
 #include "runtime/names.h"
 
 bool ctl_tensor_fits(const ctl_tensor *t, const ctl_program_param *p, ctl_voice voice) {
-    int64_t rows = t->ndims < 2 ? 1 : t->dims[0], cols = 1;
+    int first = 0; /* a batch of one, as code keeps what it adds to each of a batch: [1, a, b] is [a, b] */
+    while (p->ndims == 2 && t->ndims - first > 2 && t->dims[first] == 1 && p->rows != 1) first++;
+    int64_t rows = t->ndims < 2 ? 1 : t->dims[first], cols = 1;
     bool fits = true;
-    for (int d = t->ndims < 2 ? 0 : 1; d < t->ndims; d++) fits = fits && ctl_mul_i64(cols, t->dims[d], &cols);
+    for (int d = t->ndims < 2 ? 0 : first + 1; d < t->ndims; d++)
+        fits = fits && ctl_mul_i64(cols, t->dims[d], &cols);
     if (fits && rows == p->rows && cols == p->cols) {
         if (t->known && ctl_dtype_is_real(t->dtype)) return true;
         ctl_say(voice, CTL_ERROR, "E0705", "save it as F32, F16 or BF16",

@@ -228,6 +228,32 @@ static void with_another_heads_prefix(void **state) {
     close_spec();
 }
 
+/* A table of positions is kept as a batch of one, a convolution's kernel in four dimensions. */
+static void other_dimensions(void **state) {
+    (void)state;
+    const ctl_tensor_spec specs[] = {{.name = "p.weight", .dtype = CTL_F32, .ndims = 3, .dims = {1, 9, 4}},
+                                     {.name = "q.weight", .dtype = CTL_F32, .ndims = 4, .dims = {9, 1, 2, 2}},
+                                     {.name = "c", .dtype = CTL_F32, .ndims = 3, .dims = {1, 1, 4}}};
+    const ctl_place place = {{0}, &ctl_malloc_allocator};
+    assert_int_equal(ctl_tensors_save(in_folder("dimensions"), specs, 3, NULL, 0, give_same, NULL, place),
+                     CTL_OK);
+    open_spec("net m(ids: id, labels: id; dim = 4) -> y, loss {\n weight c : [dim]\n e <- p: embedding(ids; "
+              "n = 9, dim)\n e <- c\n"
+              " y <- q: linear(e; n = 9)\n loss <- cross_entropy(y, labels)\n}\n"
+              "control all() on m {\n train **\n}\nmodel base = m(; dim = 4)\ntune base with all() {\n "
+              "tokens 1 x 4\n}\n");
+    assert_int_equal(load(in_folder("dimensions")), CTL_OK);
+    assert_string_equal(said.all, "");
+    for (size_t p = 0; p < 3; p++) {
+        double values[36];
+        ctl_tensor_info info = ctl_program_param_at(program, p);
+        assert_int_equal(ctl_session_param_read(session, p, CTL_F64, values), CTL_OK);
+        for (int64_t i = 0; i < info.rows * info.cols; i++)
+            assert_true(values[i] == hf_value("same", (size_t)i));
+    }
+    close_spec();
+}
+
 /* ---- what does not fit ---- */
 static void says_what_is_wrong(void **state) {
     (void)state;
@@ -309,7 +335,7 @@ int main(void) {
         cmocka_unit_test(shards_and_types),         cmocka_unit_test(what_no_model_learns),
         cmocka_unit_test(copies_of_the_embedding),  cmocka_unit_test(older_names),
         cmocka_unit_test(without_the_heads_prefix), cmocka_unit_test(with_another_heads_prefix),
-        cmocka_unit_test(says_what_is_wrong),
+        cmocka_unit_test(other_dimensions),         cmocka_unit_test(says_what_is_wrong),
     };
     return cmocka_run_group_tests_name("hf_weights", tests, make_folder, remove_folder);
 }

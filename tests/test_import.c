@@ -28,8 +28,8 @@ static void write_config(const char *name, const char *type, const char *more, c
     char path[200], text[2000];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     mkdir(path, 0777);
-    int n = snprintf(text, sizeof text, "{\"model_type\": \"%s\", \"architectures\": [\"TestForCausalLM\"]",
-                     type);
+    int n = snprintf(text, sizeof text, "{\"model_type\": \"%s\", \"architectures\": [\"Test%s\"]", type,
+                     strchr("lmq", type[0]) ? "ForCausalLM" : "Model");
     for (size_t i = 0; i < CTL_COUNT(keys); i++)
         if (!without || strcmp(without, keys[i][0]) != 0)
             n += snprintf(text + n, sizeof text - (size_t)n, ", \"%s\": %s", keys[i][0], keys[i][1]);
@@ -61,24 +61,25 @@ static void writes_a_ready_spec(void **state) {
         "# The network with its sizes. Frozen; `--weights` reads it from the checkpoint's folder.\n"
         "# Ids of its tokenizer: bos 1, eos 2.\n"
         "model base = llama.causal_lm(; vocab = 24, dim = 16, depth = 2, heads = 4, ffn = 20, eps = 1e-05, "
-        "kv_heads = 2,\n"
-        "    theta = 10000.0)\n\n"
+        "kv_heads = 2, theta = 10000.0)\n\n"
         "# What is tuned: LoRA on the projections q, k, v, up and down.\n"
-        "# Others: dora, rslora, lora_fa, double, ud, mixture, houlsby, parallel_adapter, ia3, full "
-        "(--method NAME). Their "
-        "text is stdlib/tuning.ctl.\n"
+        "# Others: dora, rslora, lora_fa, double, ud, mixture, houlsby, parallel_adapter, ia3, vera, red, "
+        "loreft, full (--method NAME). "
+        "Their text: stdlib/tuning.ctl.\n"
         "tune base with tuning.lora_qkvud(rank = 16, alpha = 32, p = 0.05) {\n"
-        "    tokens 4 x 64    # a micro-step: sequences x their length; `--set tokens=2x256` takes less\n"
-        "    compute bf16        # the type of products and of what is kept; sums and what is trained are "
-        "f32\n"
-        "    memory 2 GiB       # a plan that takes more is refused before anything runs\n"
+        "    tokens 4 x 64                                  # sequences of a micro-step x their length; "
+        "fewer take less memory\n"
+        "    compute bf16                                   # the type of products and of what is kept; sums "
+        "are in f32\n"
+        "    memory 2 GiB                                   # a plan that takes more is refused before "
+        "anything runs\n"
         "    adamw(; lr = 2e-4, warmup = 100, clip = 1.0)\n}\n");
     assert_int_equal(ctlc("check llama.ctl"), 0);
     assert_int_equal(ctlc("plan llama.ctl"), 0);
     /* to standard output, with the machine's memory */
     assert_int_equal(ctlc("import llama 2>/dev/null"), 0);
     says("    memory ");
-    says("iB       # a plan");
+    says("iB        ");
 }
 
 static void every_method_compiles(void **state) {
@@ -100,6 +101,7 @@ static void every_method_compiles(void **state) {
     for (size_t i = 0; i < CTL_COUNT(methods); i++) {
         assert_int_equal(ctlc("import methods -o method.ctl --method %s", methods[i].name), 0);
         says("'methods' has no safetensors: names and shapes were not compared\n");
+        assert_int_equal(ctlc("fmt --check method.ctl"), 0);
         if (!strstr(text_of("method.ctl"), methods[i].text))
             fail_msg("%s: %s", methods[i].name, text_of("method.ctl"));
         assert_int_equal(ctlc("check method.ctl"), 0);
@@ -115,15 +117,25 @@ static void both_forms(void **state) {
     static const struct {
         const char *type, *more, *wants[3];
     } cases[] = {
-        {"llama", "\"rope_theta\": 500000.0", {"theta = 500000.0)", "kv_heads = 2"}},
+        {"llama", "\"rope_theta\": 500000.0", {"theta = 500000.0", "kv_heads = 2"}},
         {"llama",
          "\"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 1000000}",
-         {"theta = 1000000.0)"}},
+         {"theta = 1000000.0"}},
         {"llama", "\"head_dim\": 8, \"tie_word_embeddings\": true", {"head = 8", "tied = true"}},
         {"llama",
          "\"head_dim\": 4, \"rope_scaling\": {\"type\": \"default\"}",
-         {"kv_heads = 2,\n    theta = 10000.0)"}},
+         {"kv_heads = 2, theta = 10000.0"}},
         {"mistral", "\"sliding_window\": null", {"llama.causal_lm("}},
+        {"mistral", "\"sliding_window\": 4096", {"window = 4096"}},
+        {"llama",
+         "\"attention_bias\": true, \"mlp_bias\": true",
+         {"biased = true, o_biased = true, mlp_biased = true"}},
+        {"llama",
+         "\"rope_theta\": 500000.0, \"rope_scaling\": {\"factor\": 8.0, \"low_freq_factor\": 1.0, "
+         "\"high_freq_factor\": 4.0, "
+         "\"original_max_position_embeddings\": 8192, \"rope_type\": \"llama3\"}",
+         {"rope_factor = 8.0", "rope_low = 1.0, rope_high = 4.0, rope_context = 8192", "theta = 500000.0"}},
+        {"qwen3", "\"use_sliding_window\": false, \"sliding_window\": null", {"head = 128", "normed = true"}},
         {"qwen2",
          "\"use_sliding_window\": false, \"sliding_window\": 4096, \"layer_types\": [\"full_attention\", "
          "\"full_attention\"]",
@@ -141,6 +153,84 @@ static void both_forms(void **state) {
     write_config("form", "llama", "", "num_key_value_heads");
     assert_int_equal(ctlc("import form -o form.ctl"), 0);
     assert_non_null(strstr(text_of("form.ctl"), "kv_heads = 4"));
+}
+
+/* The other architectures, by what their files say; the class that the file names decides what the model is
+ * for. */
+static void other_architectures(void **state) {
+    (void)state;
+    static const char encoder[] = "\"hidden_size\": 16, \"num_hidden_layers\": 1, \"num_attention_heads\": "
+                                  "2, \"intermediate_size\": 24, ";
+    static const struct {
+        const char *keys, *more, *task, *model;
+        int methods;
+    } cases[] = {
+        {encoder,
+         "\"model_type\": \"roberta\", \"vocab_size\": 40, \"max_position_embeddings\": 34, "
+         "\"type_vocab_size\": 1, \"layer_norm_eps\": 1e-05, "
+         "\"architectures\": [\"RobertaForMaskedLM\"]",
+         "",
+         "roberta.masked_lm(; vocab = 40, positions = 34, kinds = 1, dim = 16, depth = 1, heads = 2, ffn = "
+         "24, eps = 1e-05)",
+         8},
+        {encoder,
+         "\"model_type\": \"roberta\", \"vocab_size\": 40, \"max_position_embeddings\": 34, "
+         "\"type_vocab_size\": 1, "
+         "\"architectures\": [\"RobertaForMaskedLM\"]",
+         "--task classifier",
+         "vocab = 40, positions = 34, kinds = 1, dim = 16, depth = 1, heads = 2, ffn = 24, eps = 1e-12, "
+         "classes = 2",
+         9},
+        {encoder,
+         "\"model_type\": \"bert\", \"vocab_size\": 40, \"max_position_embeddings\": 32, \"hidden_act\": "
+         "\"gelu\", "
+         "\"id2label\": {\"0\": \"a\", \"1\": \"b\", \"2\": \"c\"}, \"architectures\": "
+         "[\"BertForSequenceClassification\"]",
+         "",
+         "vocab = 40, positions = 32, kinds = 2, dim = 16, depth = 1, heads = 2, ffn = 24, eps = 1e-12, "
+         "classes = 3",
+         9},
+        {encoder,
+         "\"model_type\": \"vit\", \"image_size\": 8, \"patch_size\": 4, \"num_channels\": 3, \"qkv_bias\": "
+         "true, "
+         "\"architectures\": [\"ViTModel\"]",
+         "",
+         "vit.classifier(; dim = 16, depth = 1, heads = 2, ffn = 24, eps = 1e-12, classes = 2, patch = 48, "
+         "positions = 5)",
+         8},
+        {"",
+         "\"model_type\": \"gpt2\", \"vocab_size\": 40, \"n_embd\": 16, \"n_layer\": 1, \"n_head\": 2, "
+         "\"n_inner\": null, \"n_positions\": 32, "
+         "\"activation_function\": \"gelu_new\", \"architectures\": [\"GPT2LMHeadModel\"]",
+         "", "gpt2.causal_lm(; vocab = 40, dim = 16, depth = 1, heads = 2, positions = 32, eps = 1e-05)", 7},
+    };
+    for (size_t i = 0; i < CTL_COUNT(cases); i++) {
+        char path[200], text[1000];
+        snprintf(path, sizeof path, "%s/other", folder);
+        mkdir(path, 0777);
+        snprintf(text, sizeof text, "{%s%s}", cases[i].keys, cases[i].more);
+        hf_text(path, "config.json", text);
+        assert_int_equal(ctlc("import other -o other.ctl %s", cases[i].task), 0);
+        if (!strstr(text_of("other.ctl"), cases[i].model))
+            fail_msg("\"%s\" is not in:\n%s", cases[i].model, text_of("other.ctl"));
+        /* every method that it offers compiles */
+        assert_int_equal(ctlc("import other --method nonsense %s", cases[i].task), 1);
+        char *names = strstr(output, "there are: ");
+        assert_non_null(names);
+        char list[500], *rest = NULL;
+        snprintf(list, sizeof list, "%.*s", (int)strcspn(names + 11, "\n"), names + 11);
+        int n = 0;
+        for (char *name = strtok_r(list, ", ", &rest); name; name = strtok_r(NULL, ", ", &rest), n++) {
+            assert_int_equal(ctlc("import other --method %s -o other.ctl %s", name, cases[i].task), 0);
+            if (ctlc("check other.ctl") != 0 || ctlc("fmt --check other.ctl") != 0)
+                fail_msg("%s: %s", name, output);
+        }
+        assert_int_equal(n, cases[i].methods);
+    }
+    write_config("headed", "llama", "", NULL);
+    assert_int_equal(ctlc("import headed --task masked_lm"), 1);
+    says("error[E0710]: 'headed/config.json': the nets of llama have nothing for 'masked_lm'\n  hint: --task "
+         "gives another: causal_lm");
 }
 
 static void tells_what_does_not_fit(void **state) {
@@ -178,8 +268,21 @@ static void refuses(void **state) {
         {"llama", "\"rope_theta\": \"x\"", NULL, "`rope_theta` is \"x\", and must be a number above 0"},
         {"llama", "\"tie_word_embeddings\": 3", NULL,
          "`tie_word_embeddings` is 3, and must be true or false"},
-        {"llama", "\"mlp_bias\": true", NULL,
-         "`mlp_bias` is true: llama's nets have no bias in the feed-forward half"},
+        {"gpt2", "\"n_embd\": 16, \"n_layer\": 1, \"n_head\": 2, \"activation_function\": \"relu\"", NULL,
+         "`activation_function` is \"relu\": gpt2's nets have GELU by tanh"},
+        {"gpt2", "\"n_embd\": 16, \"n_layer\": 1, \"n_head\": 2, \"tie_word_embeddings\": false", NULL,
+         "`tie_word_embeddings` is false: gpt2's head is its embedding"},
+        {"qwen3", "\"use_sliding_window\": true", NULL,
+         "`use_sliding_window` is true: a window in some of the blocks alone"},
+        {"bert", "\"is_decoder\": true", NULL,
+         "`is_decoder` is true: an encoder that attends to the past alone"},
+        {"bert", "\"position_embedding_type\": \"relative_key\"", NULL,
+         "`position_embedding_type` is \"relative_key\": other positions"},
+        {"vit", "\"image_size\": 9, \"patch_size\": 4", NULL, "patches of 4 do not fill an image of 9"},
+        {"vit", "\"qkv_bias\": false", NULL, "`qkv_bias` is false: the nets have biases of q, k and v"},
+        {"llama", "\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8.0}", NULL,
+         "rope_type 'llama3' needs factor, low_freq_factor, high_freq_factor and "
+         "original_max_position_embeddings"},
         {"llama", "\"hidden_act\": \"gelu\"", "hidden_act",
          "`hidden_act` is \"gelu\": llama's nets have SiLU"},
         {"llama", "\"partial_rotary_factor\": 0.5", NULL,
@@ -219,6 +322,7 @@ int main(void) {
         cmocka_unit_test(writes_a_ready_spec),
         cmocka_unit_test(every_method_compiles),
         cmocka_unit_test(both_forms),
+        cmocka_unit_test(other_architectures),
         cmocka_unit_test(tells_what_does_not_fit),
         cmocka_unit_test(refuses),
     };

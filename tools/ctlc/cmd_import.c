@@ -11,7 +11,7 @@
 #include "tools/ctlc/tool.h"
 
 typedef struct import_options {
-    const char *directory, *out, *method, *memory;
+    const char *directory, *out, *method, *memory, *task;
 } import_options;
 
 /* Nine tenths of what the machine has, so that what else runs has room too. */
@@ -96,7 +96,7 @@ static ctl_status check(const import_options *o, const ctl_string *text, ctl_pla
 static ctl_status import(const import_options *o, ctl_place place) {
     import_model model;
     char memory[32];
-    ctl_status status = import_config_read(o->directory, place, &model);
+    ctl_status status = import_config_read(o->directory, o->task, place, &model);
     if (status != CTL_OK) return status;
     const import_method *method = o->method ? import_method_find(&model, o->method) : model.methods;
     if (!method) {
@@ -133,6 +133,8 @@ int cmd_import(int argc, char **argv) {
         {"method", "NAME", OPT_TEXT, &o.method,
          "what is tuned: lora (the default), dora, rslora, double, ud, mixture,\nhoulsby, ia3, full, ..; a "
          "wrong name lists the architecture's"},
+        {"task", "NAME", OPT_TEXT, &o.task,
+         "causal_lm, classifier or masked_lm, where it is not what the checkpoint was"},
         {"memory", "SIZE", OPT_TEXT, &o.memory,
          "the memory that there is (24GiB); else nine tenths of this machine's"},
     };

@@ -21,17 +21,27 @@ typedef struct field {
     double otherwise, silent;
 } field;
 
-/* What a key must be, where it is there: one of the words, or with NULL words false, null or 0. */
+/* What a key must be, where it is there: one of the words ("true" is true), or with NULL words false, null or
+ * 0. */
 typedef struct demand {
     const char *key, *words[4], *why;
 } demand;
 
-typedef struct architecture {
-    const char *type, *net, *imports;
-    field fields[16];
-    demand demands[10];
-    bool rope; /* angles: theta, from either form */
+typedef struct reader reader;
+
+/* What a model of this architecture is for: chosen by --task, else by the class that the file names, else the
+ * first. */
+typedef struct task {
+    const char *name, *class_end, *net;
     const import_method *methods;
+} task;
+
+typedef struct architecture {
+    const char *type, *imports;
+    task tasks[3];
+    field fields[12];
+    demand demands[8];
+    void (*rest)(reader *r); /* what no table says */
 } architecture;
 
 #define NEEDED NAN
@@ -43,44 +53,106 @@ typedef struct architecture {
         {"ffn", "intermediate_size", WHOLE, NEEDED, NEVER}, {"eps", "rms_norm_eps", REAL, 1e-6, NEVER}, {    \
         "tied", "tie_word_embeddings", FLAG, 0, 0                                                            \
     }
+#define ENCODER_FIELDS                                                                                       \
+    {"dim", "hidden_size", WHOLE, NEEDED, NEVER}, {"depth", "num_hidden_layers", WHOLE, NEEDED, NEVER},      \
+        {"heads", "num_attention_heads", WHOLE, NEEDED, NEVER},                                              \
+        {"ffn", "intermediate_size", WHOLE, NEEDED, NEVER}, {                                                \
+        "eps", "layer_norm_eps", REAL, 1e-12, NEVER                                                          \
+    }
+#define TEXT_FIELDS                                                                                          \
+    {"vocab", "vocab_size", WHOLE, NEEDED, NEVER},                                                           \
+        {"positions", "max_position_embeddings", WHOLE, 512, NEVER}, {                                       \
+        "kinds", "type_vocab_size", WHOLE, 2, NEVER                                                          \
+    }
 #define SILU                                                                                                 \
     { "hidden_act", {"silu", "swish"}, "llama's nets have SiLU" }
+#define GELU                                                                                                 \
+    { "hidden_act", {"gelu"}, "the nets of encoders have GELU by erf" }
+#define CAUSAL                                                                                               \
+    {                                                                                                        \
+        { "causal_lm", "ForCausalLM", "llama.causal_lm", import_methods_llama }                              \
+    }
+
+static void read_llama(reader *r);
+static void read_encoder(reader *r);
+static void read_vit(reader *r);
+static void read_gpt2(reader *r);
 
 static const architecture architectures[] = {
     {"llama",
-     "llama.causal_lm",
      "llama, tuning",
-     {LLAMA_FIELDS},
-     {SILU,
-      {"attention_bias", {NULL}, "llama's nets have no bias behind the attention"},
-      {"mlp_bias", {NULL}, "llama's nets have no bias in the feed-forward half"}},
-     true,
-     import_methods_llama},
+     CAUSAL,
+     {LLAMA_FIELDS,
+      {"biased", "attention_bias", FLAG, 0, 0},
+      {"o_biased", "attention_bias", FLAG, 0, 0},
+      {"mlp_biased", "mlp_bias", FLAG, 0, 0}},
+     {SILU},
+     read_llama},
     {"mistral",
-     "llama.causal_lm",
      "llama, tuning",
-     {LLAMA_FIELDS},
-     {SILU, {"sliding_window", {NULL}, "attention in a window is not in llama's nets"}},
-     true,
-     import_methods_llama},
+     CAUSAL,
+     {LLAMA_FIELDS, {"window", "sliding_window", WHOLE, 0, 0}},
+     {SILU},
+     read_llama},
     {"qwen2",
-     "llama.causal_lm",
      "llama, tuning",
+     CAUSAL,
      {LLAMA_FIELDS},
-     {SILU, {"use_sliding_window", {NULL}, "attention in a window is not in llama's nets"}},
-     true,
-     import_methods_llama},
+     {SILU, {"use_sliding_window", {NULL}, "a window in some of the blocks alone is not in llama's nets"}},
+     read_llama},
+    {"qwen3",
+     "llama, tuning",
+     CAUSAL,
+     {LLAMA_FIELDS, {"biased", "attention_bias", FLAG, 0, 0}, {"o_biased", "attention_bias", FLAG, 0, 0}},
+     {SILU, {"use_sliding_window", {NULL}, "a window in some of the blocks alone is not in llama's nets"}},
+     read_llama},
+    {"roberta",
+     "roberta, bert_tuning",
+     {{"classifier", "ForSequenceClassification", "roberta.classifier", import_methods_roberta},
+      {"masked_lm", "ForMaskedLM", "roberta.masked_lm", import_methods_masked}},
+     {TEXT_FIELDS, ENCODER_FIELDS},
+     {GELU},
+     read_encoder},
+    {"bert",
+     "bert, bert_tuning",
+     {{"classifier", "ForSequenceClassification", "bert.classifier", import_methods_bert},
+      {"masked_lm", "ForMaskedLM", "bert.masked_lm", import_methods_masked}},
+     {TEXT_FIELDS, ENCODER_FIELDS},
+     {GELU},
+     read_encoder},
+    {"vit",
+     "vit, vit_tuning",
+     {{"classifier", "ForImageClassification", "vit.classifier", import_methods_vit}},
+     {ENCODER_FIELDS},
+     {GELU, {"qkv_bias", {"true"}, "the nets have biases of q, k and v"}},
+     read_vit},
+    {"gpt2",
+     "gpt2, gpt2_tuning",
+     {{"causal_lm", "LMHeadModel", "gpt2.causal_lm", import_methods_gpt2}},
+     {{"vocab", "vocab_size", WHOLE, NEEDED, NEVER},
+      {"dim", "n_embd", WHOLE, NEEDED, NEVER},
+      {"depth", "n_layer", WHOLE, NEEDED, NEVER},
+      {"heads", "n_head", WHOLE, NEEDED, NEVER},
+      {"ffn", "n_inner", WHOLE, 0, 0},
+      {"positions", "n_positions", WHOLE, 1024, NEVER},
+      {"eps", "layer_norm_epsilon", REAL, 1e-5, NEVER}},
+     {{"activation_function", {"gelu_new", "gelu_pytorch_tanh"}, "gpt2's nets have GELU by tanh"},
+      {"scale_attn_weights", {"true"}, "attention without its scale is not in the nets"},
+      {"scale_attn_by_inverse_layer_idx", {NULL}, "attention scaled by its layer is not in the nets"},
+      {"tie_word_embeddings", {"true"}, "gpt2's head is its embedding"}},
+     read_gpt2},
 };
 
 /* ---- reading keys ---- */
-typedef struct reader {
+struct reader {
     const char *path;
     ctl_place place;
     const json_t *root;
     const architecture *a;
     import_model *m;
+    const char *task; /* asked for, or NULL */
     int errors;
-} reader;
+};
 
 static void complain(reader *r, const char *hint, const char *fmt, ...) CTL_PRINTF(3, 4);
 static void complain(reader *r, const char *hint, const char *fmt, ...) {
@@ -185,7 +257,8 @@ static void check_demand(reader *r, const demand *d) {
     if (!value) return;
     bool good = d->words[0] ? false : is_nothing(value);
     for (size_t i = 0; i < CTL_COUNT(d->words) && d->words[i]; i++)
-        good |= json_is_string(value) && strcmp(json_string_value(value), d->words[i]) == 0;
+        good |= (json_is_string(value) && strcmp(json_string_value(value), d->words[i]) == 0) ||
+                (json_is_true(value) && strcmp(d->words[i], "true") == 0);
     if (!good)
         complain(r, "write a net of your own from stdlib's, or choose another checkpoint",
                  "'%s': `%s` is %s: %s", r->path, d->key, shown(value, text), d->why);
@@ -231,6 +304,29 @@ static void read_rope(reader *r) {
     const char *type = json_string_value(json_object_get(scaling, "rope_type"));
     if (!type) type = json_string_value(json_object_get(scaling, "type"));
     if (!type || strcmp(type, "default") == 0) return;
+    if (strcmp(type, "llama3") == 0) {
+        static const struct {
+            const char *param, *key;
+        } parts[] = {
+            {"rope_factor", "factor"}, {"rope_low", "low_freq_factor"}, {"rope_high", "high_freq_factor"}};
+        const json_t *context = json_object_get(scaling, "original_max_position_embeddings");
+        bool good = json_is_integer(context) && json_integer_value(context) > 0;
+        for (size_t i = 0; i < CTL_COUNT(parts); i++) {
+            double x = json_number_value(json_object_get(scaling, parts[i].key));
+            if (x > 0)
+                add_real(r, parts[i].param, x);
+            else
+                good = false;
+        }
+        if (good)
+            add(r, "rope_context", "%lld", (long long)json_integer_value(context));
+        else
+            complain(r, NULL,
+                     "'%s': rope_type 'llama3' needs factor, low_freq_factor, high_freq_factor and "
+                     "original_max_position_embeddings",
+                     r->path);
+        return;
+    }
     complain(r, "short texts need no scaling: without the key the model is that of its pretraining",
              "'%s': `%s` has rope_type '%.40s', which the nets do not have", r->path,
              scaling == rope ? "rope_parameters" : "rope_scaling", type);
@@ -245,8 +341,10 @@ static void read_llama(reader *r) {
     }
     if (heads == 0 || dim == 0) return; /* said before */
     if (read_whole(r, "num_key_value_heads", 1, heads, &kv)) add(r, "kv_heads", "%.0f", kv);
-    if (read_whole(r, "head_dim", 1, dim / heads, &head) && head != dim / heads) add(r, "head", "%.0f", head);
+    double usual = strcmp(r->a->type, "qwen3") == 0 ? 128 : dim / heads;
+    if (read_whole(r, "head_dim", 1, usual, &head) && head != dim / heads) add(r, "head", "%.0f", head);
     if (strcmp(r->a->type, "qwen2") == 0) add(r, "biased", "true");
+    if (strcmp(r->a->type, "qwen3") == 0) add(r, "normed", "true");
     read_rope(r);
     const json_t *layers = json_object_get(r->root, "layer_types"), *layer;
     size_t i;
@@ -258,6 +356,46 @@ static void read_llama(reader *r) {
                  shown(layer, text));
         break;
     }
+}
+
+/* ---- encoders, images, GPT-2 ---- */
+/* As many as the file names; two where it names none. */
+static void read_classes(reader *r) {
+    const json_t *labels = json_object_get(r->root, "id2label");
+    double classes;
+    if (!strstr(r->m->net, "classifier")) return;
+    if (json_is_object(labels))
+        add(r, "classes", "%zu", json_object_size(labels));
+    else if (read_whole(r, "num_labels", 1, 2, &classes))
+        add(r, "classes", "%.0f", classes);
+}
+
+static void read_encoder(reader *r) {
+    read_classes(r);
+    r->m->sequences = 16, r->m->length = 128;
+    if (strcmp(r->a->type, "roberta") == 0 && r->m->positions > 2)
+        r->m->positions -= 2; /* places begin at 2 */
+}
+
+static void read_vit(reader *r) {
+    double size, patch, channels;
+    read_classes(r);
+    if (!read_whole(r, "image_size", 1, 224, &size) || !read_whole(r, "patch_size", 1, 16, &patch) ||
+        !read_whole(r, "num_channels", 1, 3, &channels))
+        return;
+    int64_t side = (int64_t)(size / patch);
+    if ((double)side * patch != size || side > 4096 || patch * patch * channels > 1 << 24) {
+        complain(r, NULL, "'%s': patches of %.0f do not fill an image of %.0f", r->path, patch, size);
+        return;
+    }
+    add(r, "patch", "%.0f", patch * patch * channels);
+    add(r, "positions", "%lld", (long long)(side * side + 1));
+    r->m->sequences = 16, r->m->length = side * side, r->m->fixed = true;
+}
+
+static void read_gpt2(reader *r) {
+    double positions = 0;
+    if (read_whole(r, "n_positions", 1, 1024, &positions)) r->m->positions = (int64_t)positions;
 }
 
 /* ---- the whole file ---- */
@@ -290,6 +428,20 @@ static const architecture *find_architecture(reader *r) {
     return NULL;
 }
 
+static const task *find_task(reader *r, const architecture *a, const char *class_name) {
+    char known[200] = "";
+    const char *wanted = r->task ? r->task : class_name;
+    for (size_t i = 0; i < CTL_COUNT(a->tasks) && a->tasks[i].name; i++) {
+        const task *t = &a->tasks[i];
+        if (r->task ? strcmp(r->task, t->name) == 0 : strstr(class_name, t->class_end) != NULL) return t;
+        size_t n = strlen(known);
+        snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "--task gives another: ", t->name);
+    }
+    if (!r->task && !strstr(class_name, "For")) return &a->tasks[0]; /* a base model */
+    complain(r, known, "'%s': the nets of %s have nothing for '%.60s'", r->path, a->type, wanted);
+    return NULL;
+}
+
 static ctl_status read_model(reader *r) {
     const architecture *a = r->a = find_architecture(r);
     import_model *m = r->m;
@@ -297,23 +449,26 @@ static ctl_status read_model(reader *r) {
     const char *name = json_string_value(json_array_get(json_object_get(r->root, "architectures"), 0));
     snprintf(m->type, sizeof m->type, "%s", a->type);
     snprintf(m->architecture, sizeof m->architecture, "%.79s", name ? name : "");
-    m->imports = a->imports, m->net = a->net, m->methods = a->methods;
+    const task *t = find_task(r, a, name ? name : "");
+    if (!t) return CTL_ERR_INPUT;
+    m->imports = a->imports, m->net = t->net, m->methods = t->methods;
+    m->sequences = 4, m->length = 512;
+    double positions = 0;
+    if (read_whole(r, "max_position_embeddings", 1, 0, &positions)) m->positions = (int64_t)positions;
     for (size_t i = 0; i < CTL_COUNT(a->fields) && a->fields[i].param; i++) read_field(r, &a->fields[i]);
     for (size_t i = 0; i < CTL_COUNT(a->demands) && a->demands[i].key; i++) check_demand(r, &a->demands[i]);
     for (size_t i = 0; i < CTL_COUNT(everywhere); i++) check_demand(r, &everywhere[i]);
-    if (a->rope) read_llama(r);
-    double positions = 0;
-    if (read_whole(r, "max_position_embeddings", 1, 0, &positions)) m->positions = (int64_t)positions;
+    a->rest(r);
     read_marks(r);
     return r->errors ? CTL_ERR_INPUT : CTL_OK;
 }
 
-ctl_status import_config_parse(const char *path, const char *text, size_t n, ctl_place place,
-                               import_model *out) {
+ctl_status import_config_parse(const char *path, const char *text, size_t n, const char *task_name,
+                               ctl_place place, import_model *out) {
     json_error_t error;
     json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
     *out = (import_model){0};
-    reader r = {.path = path, .place = place, .root = root, .m = out};
+    reader r = {.path = path, .place = place, .root = root, .m = out, .task = task_name};
     ctl_status status = CTL_ERR_INPUT;
     if (!root && json_error_code(&error) == json_error_out_of_memory) return CTL_ERR_MEMORY;
     if (!root)
@@ -326,12 +481,13 @@ ctl_status import_config_parse(const char *path, const char *text, size_t n, ctl
     return status;
 }
 
-ctl_status import_config_read(const char *directory, ctl_place place, import_model *out) {
+ctl_status import_config_read(const char *directory, const char *task_name, ctl_place place,
+                              import_model *out) {
     char *path = ctl_string_format(place.allocator, "%s/config.json", directory), *text = NULL;
     size_t n;
     ctl_status status = path ? ctl_file_read(path, MOST_CONFIG, &text, &n, place) : CTL_ERR_MEMORY;
     if (status == CTL_OK) {
-        status = import_config_parse(path, text, n, place, out);
+        status = import_config_parse(path, text, n, task_name, place, out);
         ctl_free(place.allocator, text, n + 1);
     }
     ctl_string_free(place.allocator, path);

@@ -25,17 +25,19 @@ typedef struct import_model {
         char name[24], text[32];
     } params[IMPORT_MOST_PARAMS];
     size_t nparams;
-    int64_t positions;    /* most tokens of a sequence, by the config; 0: not said */
-    int64_t fixed_tokens; /* rows of a sequence where the data fix them (an image's patches); else 0 */
-    char marks[120];      /* the ids that begin, end and pad, as text; "" when there are none */
+    int64_t positions;            /* most tokens of a sequence, by the config; 0: not said */
+    int64_t sequences, length;    /* of a micro-step, as suggested */
+    bool fixed;                   /* length is what the data are cut into: an image's patches */
+    char marks[120];              /* the ids that begin, end and pad, as text; "" when there are none */
     const import_method *methods; /* the first is the default */
 } import_model;
 
-/* DIRECTORY/config.json. Everything wrong is said: E0710 and the reader's own codes. */
-ctl_status import_config_read(const char *directory, ctl_place place, import_model *out);
+/* DIRECTORY/config.json. task: "causal_lm", "classifier", "masked_lm"; NULL: what the file says. Everything
+ * wrong is said: E0710 and the reader's own codes. */
+ctl_status import_config_read(const char *directory, const char *task, ctl_place place, import_model *out);
 /* The same for text in memory; path is for messages. */
-ctl_status import_config_parse(const char *path, const char *text, size_t n, ctl_place place,
-                               import_model *out);
+ctl_status import_config_parse(const char *path, const char *text, size_t n, const char *task,
+                               ctl_place place, import_model *out);
 
 /* The method of that name; NULL: there is none. */
 const import_method *import_method_find(const import_model *m, const char *name);

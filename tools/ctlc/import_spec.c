@@ -19,7 +19,73 @@ const import_method import_methods_llama[] = {
     {"parallel_adapter", "tuning.parallel_adapter(rank = 64)",
      "an adapter beside the feed-forward half of every block", "2e-4"},
     {"ia3", "tuning.ia3()", "a trained scale on keys, values and the feed-forward half", "3e-3"},
+    {"vera", "tuning.vera(rank = 256)", "VeRA on q and v: two vectors around shared, frozen factors", "1e-2"},
+    {"red", "tuning.red()", "a trained scale and offset of representations", "1e-3"},
+    {"loreft", "tuning.loreft(rank = 4)", "LoReFT: a change within a subspace at the first and last tokens",
+     "9e-4"},
     {"full", "tuning.full()", "every weight of the model", "1e-5"},
+    {NULL, NULL, NULL, NULL},
+};
+
+/* What encoders have in common; head stands behind each but the last: a classifier's own layers are trained
+ * too. */
+#define BERT_METHODS(head)                                                                                   \
+    {"lora", "bert_tuning.lora_qv(rank = 8, alpha = 16)" head, "LoRA on query and value", "4e-4"},           \
+        {"dora", "bert_tuning.dora_qv(rank = 8, alpha = 16)" head, "DoRA on query and value", "4e-4"},       \
+        {"lora_all", "bert_tuning.lora(rank = 8, alpha = 16)" head, "LoRA on every projection", "4e-4"},     \
+        {"double", "bert_tuning.double(rank = 16)" head,                                                     \
+         "parallel control around both halves of every layer", "4e-4"},                                      \
+        {"ud", "bert_tuning.ud(rank = 16)" head,                                                             \
+         "parallel control around the feed-forward half of every layer", "4e-4"},                            \
+        {"houlsby", "bert_tuning.houlsby(rank = 64)" head,                                                   \
+         "adapters in series behind both halves of every layer", "3e-4"},                                    \
+        {"parallel_adapter", "bert_tuning.parallel_adapter(rank = 64)" head,                                 \
+         "an adapter beside the feed-forward half", "3e-4"},                                                 \
+    {                                                                                                        \
+        "bitfit", "bert_tuning.bitfit()" head, "the biases", "1e-3"                                          \
+    }
+
+const import_method import_methods_roberta[] = {
+    BERT_METHODS(", bert_tuning.head()"),
+    {"full", "bert_tuning.full()", "every weight of the model", "2e-5"},
+    {NULL, NULL, NULL, NULL},
+};
+const import_method import_methods_bert[] = {
+    BERT_METHODS(", bert_tuning.bert_head()"),
+    {"full", "bert_tuning.bert_full()", "every weight of the model", "2e-5"},
+    {NULL, NULL, NULL, NULL},
+};
+const import_method import_methods_masked[] = {
+    BERT_METHODS(""),
+    {NULL, NULL, NULL, NULL},
+};
+const import_method import_methods_vit[] = {
+    {"lora", "vit_tuning.lora_qv(rank = 8, alpha = 16), vit_tuning.head()", "LoRA on query and value",
+     "5e-4"},
+    {"dora", "vit_tuning.dora_qv(rank = 8, alpha = 16), vit_tuning.head()", "DoRA on query and value",
+     "5e-4"},
+    {"lora_ud", "vit_tuning.lora_ud(rank = 8, alpha = 16), vit_tuning.head()",
+     "LoRA on the feed-forward half", "5e-4"},
+    {"double", "vit_tuning.double(rank = 16), vit_tuning.head()",
+     "parallel control around both halves of every layer", "5e-4"},
+    {"ud", "vit_tuning.ud(rank = 16), vit_tuning.head()",
+     "parallel control around the feed-forward half of every layer", "5e-4"},
+    {"houlsby", "vit_tuning.houlsby(rank = 64), vit_tuning.head()",
+     "adapters in series behind both halves of every layer", "5e-4"},
+    {"bitfit", "vit_tuning.bitfit(), vit_tuning.head()", "the biases", "1e-3"},
+    {"full", "vit_tuning.full()", "every weight of the model", "2e-5"},
+    {NULL, NULL, NULL, NULL},
+};
+const import_method import_methods_gpt2[] = {
+    {"lora", "gpt2_tuning.lora(rank = 8, alpha = 16)", "LoRA on the projection to q, k and v", "2e-4"},
+    {"dora", "gpt2_tuning.dora(rank = 8, alpha = 16)", "DoRA on the projection to q, k and v", "2e-4"},
+    {"double", "gpt2_tuning.double(rank = 64)", "parallel control around both halves of every block", "2e-4"},
+    {"ud", "gpt2_tuning.ud(rank = 64)", "parallel control around the feed-forward half of every block",
+     "2e-4"},
+    {"houlsby", "gpt2_tuning.houlsby(rank = 64)", "adapters in series behind both halves of every block",
+     "2e-4"},
+    {"bitfit", "gpt2_tuning.bitfit()", "the biases", "1e-3"},
+    {"full", "gpt2_tuning.full()", "every weight of the model", "1e-5"},
     {NULL, NULL, NULL, NULL},
 };
 
@@ -29,18 +95,36 @@ const import_method *import_method_find(const import_model *m, const char *name)
     return NULL;
 }
 
+/* As `ctlc fmt` writes it: on one line where it fits, else the parameters between the brackets on lines of
+ * their own. */
+enum { WIDTH = 128, INDENT = 4, COMMENT = 51 };
 static void write_model(ctl_string *out, const import_model *m) {
-    ctl_string_add(out, "model base = %s(;", m->net);
-    size_t column = 0;
+    size_t n = strlen("model base = (; )") + strlen(m->net);
+    for (size_t i = 0; i < m->nparams; i++)
+        n += strlen(m->params[i].name) + strlen(" = ") + strlen(m->params[i].text) + (i ? strlen(", ") : 0);
+    bool whole = n <= WIDTH;
+    ctl_string_add(out, "model base = %s(;%s", m->net, whole ? " " : "\n    ");
+    size_t column = INDENT;
     for (size_t i = 0; i < m->nparams; i++) {
         char text[64];
-        size_t n = (size_t)snprintf(text, sizeof text, "%s = %s%s", m->params[i].name, m->params[i].text,
-                                    i + 1 < m->nparams ? "," : ")");
-        bool wrap = column + n > 90;
-        ctl_string_add(out, wrap ? "\n    %s" : " %s", text);
-        column = wrap ? n : column + n + 1;
+        size_t k = (size_t)snprintf(text, sizeof text, "%s = %s%s", m->params[i].name, m->params[i].text,
+                                    i + 1 < m->nparams ? "," : "");
+        bool wrap = !whole && i && column + 1 + k > WIDTH;
+        ctl_string_add(out, "%s%s", i == 0 ? "" : wrap ? "\n    " : " ", text);
+        column = i == 0 ? INDENT + k : wrap ? INDENT + k : column + 1 + k;
     }
-    ctl_string_add(out, "\n");
+    ctl_string_add(out, whole ? ")\n" : "\n)\n");
+}
+
+/* A line of the tune block with its comment in fmt's column. */
+static void write_setting(ctl_string *out, const char *comment, const char *fmt, ...) CTL_PRINTF(3, 4);
+static void write_setting(ctl_string *out, const char *comment, const char *fmt, ...) {
+    char text[128];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    ctl_string_add(out, "    %-*s# %s\n", COMMENT - INDENT, text, comment);
 }
 
 static void write_others(ctl_string *out, const import_model *m, const import_method *method) {
@@ -51,7 +135,7 @@ static void write_others(ctl_string *out, const import_model *m, const import_me
         ctl_string_add(out, "%s%s", comma, at->name);
         comma = ", ";
     }
-    ctl_string_add(out, " (--method NAME). Their text is stdlib/tuning.ctl.\n");
+    ctl_string_add(out, " (--method NAME). Their text: stdlib/%s.ctl.\n", strchr(m->imports, ' ') + 1);
 }
 
 void import_spec_write(ctl_string *out, const import_model *m, const import_method *method,
@@ -67,17 +151,11 @@ void import_spec_write(ctl_string *out, const import_model *m, const import_meth
     write_model(out, m);
     ctl_string_add(out, "\n# What is tuned: %s.\n", method->about);
     write_others(out, m, method);
-    const int64_t length = m->fixed_tokens                      ? m->fixed_tokens
-                           : m->positions && m->positions < 512 ? m->positions
-                                                                : 512;
+    const int64_t length = !m->fixed && m->positions && m->positions < m->length ? m->positions : m->length;
     ctl_string_add(out, "tune base with %s {\n", method->controls);
-    ctl_string_add(
-        out,
-        "    tokens %d x %lld    # a micro-step: sequences x their length; `--set tokens=2x256` takes less\n",
-        m->fixed_tokens ? 16 : 4, (long long)length);
-    ctl_string_add(out, "    compute bf16        # the type of products and of what is kept; sums and what "
-                        "is trained are f32\n");
-    ctl_string_add(out, "    memory %s       # a plan that takes more is refused before anything runs\n",
-                   memory);
+    write_setting(out, "sequences of a micro-step x their length; fewer take less memory",
+                  "tokens %lld x %lld", (long long)m->sequences, (long long)length);
+    write_setting(out, "the type of products and of what is kept; sums are in f32", "compute bf16");
+    write_setting(out, "a plan that takes more is refused before anything runs", "memory %s", memory);
     ctl_string_add(out, "    adamw(; lr = %s, warmup = 100, clip = 1.0)\n}\n", method->rate);
 }
