@@ -177,8 +177,8 @@ static void test_instances(void **state) {
         size_t bound;
         double most; /* of the bound */
     } known[] = {{"input.12.csv", 12, 1.0},
-                 {"A.1048576.csv", 1048576, 1.25},
-                 {"C.1048576.csv", 1039360, 1.25},
+                 {"A.1048576.csv", 1048576, 1.0}, /* the search's few steps suffice */
+                 {"C.1048576.csv", 1039360, 1.0},
                  {"K.1048576.csv", 1048576, 1.25}};
     const char *folder = getenv("CTL_TEST_DATA");
     for (size_t k = 0; k < CTL_COUNT(known); k++) {

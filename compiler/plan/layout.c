@@ -5,7 +5,7 @@
 
 #include "base/random.h"
 
-enum { FEW_ITEMS = 4096, WORK = 60000000, MOST_ROUNDS = 4000 };
+enum { FEW_ITEMS = 4096, WORK = 60000000, MOST_ROUNDS = 4000, WORTH = 1000, SEARCH_STEPS = 100000 };
 
 typedef struct placed { /* sorted by offset */
     size_t offset, end;
@@ -25,7 +25,7 @@ typedef struct search {
     size_t n;
     placed *at;
     size_t *offset, *best_offset; /* by number */
-    size_t best, bound;
+    size_t best, bound, goal;     /* no need to get below the goal */
 } search;
 
 typedef enum order_kind { BY_BYTES, BY_AREA, BY_FIRST, BY_LIFE, BY_LAST, BY_WEIGHT, ORDER_KINDS } order_kind;
@@ -96,7 +96,7 @@ static size_t try_order(search *s, bool tightest, bool by_time) {
     size_t total = 0, n = 0;
     for (size_t k = 0; k < s->n; k++) {
         const item *it = &s->order[k];
-        if (by_time) n = forget(s->at, n, it->first);
+        if (by_time && k % 64 == 0) n = forget(s->at, n, it->first);
         size_t at = find_gap(s->at, n, it, tightest);
         insert(s->at, n++, (placed){at, at + it->bytes, it->first, it->last});
         s->offset[it->number] = at;
@@ -126,7 +126,7 @@ static void improve(search *s) {
     size_t rounds = s->n < 2 ? 0 : WORK / (s->n * s->n);
     if (rounds > MOST_ROUNDS) rounds = MOST_ROUNDS;
     memcpy(s->order, s->best_order, s->n * sizeof *s->order);
-    for (uint32_t round = 0; round < rounds && s->best > s->bound; round++) {
+    for (uint32_t round = 0; round < rounds && s->best > s->goal; round++) {
         uint32_t counter[4] = {round, 0, 0, 0}, word[4];
         ctl_philox(counter, 0, word);
         size_t from = word[0] % s->n;
@@ -143,7 +143,7 @@ static void improve(search *s) {
 }
 
 static void run(search *s) {
-    static const order_kind large[] = {BY_FIRST, BY_BYTES};
+    static const order_kind large[] = {BY_BYTES, BY_FIRST};
     bool many = s->n > FEW_ITEMS;
     size_t kinds = many ? CTL_COUNT(large) : ORDER_KINDS;
     for (size_t k = 0; k < kinds; k++) {
@@ -151,7 +151,7 @@ static void run(search *s) {
         for (size_t i = 0; i < s->n; i++) s->order[i].key = key_of(&s->order[i], kind);
         qsort(s->order, s->n, sizeof *s->order, compare);
         for (int tightest = 0; tightest < 2; tightest++) {
-            if (s->best <= s->bound || (many && tightest && kind != BY_FIRST)) continue;
+            if (s->best <= s->goal || (many && tightest && kind != BY_FIRST)) continue;
             size_t total = try_order(s, tightest, kind == BY_FIRST);
             if (total >= s->best) continue;
             take(s, total);
@@ -159,7 +159,7 @@ static void run(search *s) {
             memcpy(s->best_order, s->order, s->n * sizeof *s->order);
         }
     }
-    if (s->best > s->bound) improve(s);
+    if (s->best > s->goal) improve(s);
 }
 
 typedef struct event {
@@ -191,26 +191,63 @@ static size_t most_alive(ctl_arena *arena, const item *items, size_t n) {
     return most;
 }
 
-bool ctl_layout(ctl_arena *arena, ctl_layout_item *items, size_t n, size_t alignment, size_t *bytes,
-                size_t *bound) {
-    search s = {.n = n,
-                .best = SIZE_MAX,
-                .order = CTL_NEW_ARRAY(arena, item, n),
-                .best_order = CTL_NEW_ARRAY(arena, item, n),
-                .at = CTL_NEW_ARRAY(arena, placed, n + 1),
-                .offset = CTL_NEW_ARRAY(arena, size_t, n),
-                .best_offset = CTL_NEW_ARRAY(arena, size_t, n)};
+/* By heuristics alone: the best offsets by number. */
+static bool place(ctl_arena *arena, const ctl_layout_item *items, size_t n, size_t alignment, size_t goal,
+                  search *s) {
+    *s = (search){.n = n,
+                  .best = SIZE_MAX,
+                  .order = CTL_NEW_ARRAY(arena, item, n),
+                  .best_order = CTL_NEW_ARRAY(arena, item, n),
+                  .at = CTL_NEW_ARRAY(arena, placed, n + 1),
+                  .offset = CTL_NEW_ARRAY(arena, size_t, n),
+                  .best_offset = CTL_NEW_ARRAY(arena, size_t, n)};
     size_t sum = 0;
     for (size_t k = 0; k < n; k++) {
         if (items[k].bytes > SIZE_MAX - alignment) return false;
         size_t rounded = (items[k].bytes + alignment - 1) / alignment * alignment;
-        s.order[k] = (item){rounded, items[k].first, items[k].last, (uint32_t)k, 0};
+        s->order[k] = (item){rounded, items[k].first, items[k].last, (uint32_t)k, 0};
         if (!ctl_add_size(sum, rounded, &sum) || items[k].first < 0 || items[k].last < items[k].first)
             return false;
     }
-    s.bound = most_alive(arena, s.order, n);
-    if (n) run(&s);
-    *bytes = n ? s.best : 0, *bound = s.bound;
+    s->bound = most_alive(arena, s->order, n);
+    s->goal = goal > s->bound ? goal : s->bound;
+    if (n)
+        run(s);
+    else
+        s->best = 0;
+    return true;
+}
+
+static uint64_t search_on(ctl_arena *arena, const ctl_layout_item *items, size_t alignment,
+                          const ctl_pack_options *options, search *s) {
+    ctl_pack_life *lives = CTL_NEW_ARRAY(arena, ctl_pack_life, s->n);
+    for (size_t k = 0; k < s->n; k++) {
+        size_t rounded = (items[k].bytes + alignment - 1) / alignment * alignment;
+        lives[k] = (ctl_pack_life){rounded, items[k].first, items[k].last, s->best_offset[k]};
+    }
+    uint64_t steps = ctl_pack(arena, lives, s->n, options, &s->best, &s->bound);
+    for (size_t k = 0; k < s->n; k++) s->best_offset[k] = lives[k].offset;
+    return steps;
+}
+
+bool ctl_layout(ctl_arena *arena, ctl_layout_item *items, size_t n, size_t alignment, size_t *bytes,
+                size_t *bound) {
+    search s;
+    if (!place(arena, items, n, alignment, 0, &s)) return false;
+    *bound = s.bound; /* a definition, whatever a search proves */
+    if (s.best - s.bound > s.bound / WORTH)
+        search_on(arena, items, alignment, &(ctl_pack_options){.steps = SEARCH_STEPS}, &s);
+    *bytes = s.best;
+    for (size_t k = 0; k < n; k++) items[k].offset = s.best_offset[k];
+    return true;
+}
+
+bool ctl_layout_search(ctl_arena *arena, ctl_layout_item *items, size_t n, size_t alignment,
+                       const ctl_pack_options *options, size_t *bytes, size_t *bound, uint64_t *steps) {
+    search s;
+    if (!place(arena, items, n, alignment, options->goal, &s)) return false;
+    *steps = search_on(arena, items, alignment, options, &s);
+    *bytes = s.best, *bound = s.bound;
     for (size_t k = 0; k < n; k++) items[k].offset = s.best_offset[k];
     return true;
 }

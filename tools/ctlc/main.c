@@ -15,6 +15,7 @@ static const struct {
     {"eval", cmd_eval, "loss, perplexity and bits per byte of a model on texts"},
     {"plan", cmd_plan, "what a spec will take, in bytes by kind, before anything runs"},
     {"build", cmd_build, "write the kernels of a spec for an NVIDIA GPU, as CUDA C and as machine code"},
+    {"pack", cmd_pack, "lay buffers with known lives into one arena, as small as can be"},
     {"check", cmd_check, "say what is wrong with a spec, as text or as JSON"},
     {"graph", cmd_graph, "draw the network of a spec: its states, its edges, and which of them are new"},
     {"fmt", cmd_fmt, "format .ctl files, or say which are not formatted"},
