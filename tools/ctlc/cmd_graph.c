@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "runtime/files.h"
 #include "tools/ctlc/tool.h"
 
 typedef struct drawing {
@@ -23,10 +24,10 @@ static void keep(void *ctx, const char *pass, const char *text, size_t size) {
     d->n = size;
 }
 
-/* Runs `dot -Tsvg` with its output to `to`; no shell. */
-static int draw_svg(const drawing *d, FILE *to) {
+/* Runs `dot -Tsvg` with its output to `fd`; no shell. */
+static int draw_svg(const drawing *d, int fd) {
     int pipe_to[2];
-    fflush(to);
+    fflush(stdout);
     if (pipe(pipe_to) != 0) {
         perror("ctlc graph: a pipe");
         return EXIT_IO;
@@ -34,7 +35,7 @@ static int draw_svg(const drawing *d, FILE *to) {
     const pid_t child = fork();
     if (child == 0) {
         dup2(pipe_to[0], STDIN_FILENO);
-        dup2(fileno(to), STDOUT_FILENO);
+        dup2(fd, STDOUT_FILENO);
         close(pipe_to[0]), close(pipe_to[1]);
         execlp("dot", "dot", "-Tsvg", (char *)NULL);
         _exit(errno == ENOENT ? 127 : 126);
@@ -63,32 +64,38 @@ static int draw_svg(const drawing *d, FILE *to) {
     return EXIT_IO;
 }
 
-static int write_drawing(const drawing *d, bool svg, const char *path) {
-    FILE *to = path ? fopen(path, "w") : stdout;
+/* A file is there as a whole or as it was before. */
+static int write_drawing(const drawing *d, bool svg, const char *path, tool_speaker *speaker) {
+    if (!path) {
+        if (svg) return draw_svg(d, fileno(stdout));
+        fwrite(d->text, 1, d->n, stdout);
+        return EXIT_DONE;
+    }
+    ctl_place place = {{tool_diagnostic, speaker}, &ctl_malloc_allocator};
+    ctl_new_file file;
+    ctl_status status = ctl_new_file_open(&file, path, place);
+    if (status != CTL_OK) return tool_exit_code(status);
     int code = EXIT_DONE;
-    if (!to) {
-        fprintf(stderr, "ctlc graph: %s cannot be written: %s\n", path, strerror(errno));
-        return EXIT_IO;
-    }
-    if (svg) code = draw_svg(d, to);
-    else fwrite(d->text, 1, d->n, to);
-    if (!path) return code;
-    const bool failed = ferror(to) != 0;
-    if ((fclose(to) != 0 || failed) && code == EXIT_DONE) {
-        fprintf(stderr, "ctlc graph: %s cannot be written: %s\n", path, strerror(errno));
-        code = EXIT_IO;
-    }
-    if (code != EXIT_DONE) remove(path);
+    if (svg) code = draw_svg(d, file.fd);
+    else code = tool_exit_code(ctl_new_file_write(&file, d->text, d->n));
+    if (code == EXIT_DONE) return tool_exit_code(ctl_new_file_commit(&file));
+    ctl_new_file_drop(&file);
     return code;
+}
+
+static bool ends_in(const char *path, const char *suffix) {
+    size_t n = strlen(path), m = strlen(suffix);
+    return n > m && strcmp(path + n - m, suffix) == 0;
 }
 
 int cmd_graph(int argc, char **argv) {
     tool_speaker speaker = {0};
     drawing d = {0};
     tool_compile c = {.check_only = true, .network = CTLC_NETWORK_TEXT, .print = keep, .print_ctx = &d};
-    const char *format = "text", *out = NULL;
+    const char *format = NULL, *out = NULL;
     const option options[] = {
-        {"format", "FORMAT", OPT_TEXT, &format, "text (the default), dot, or svg (by Graphviz' `dot`)"},
+        {"format", "FORMAT", OPT_TEXT, &format, "text, dot, or svg (by Graphviz' `dot`); unless told, as --out\n"
+                                                 "ends in .dot, .gv or .svg, else text"},
         {"unfold", "PATH", OPT_TEXT, &c.unfold, "which of the repeated parts to show, e.g. layers.2; else the first"},
         {"out", "FILE", OPT_TEXT, &out, "write to FILE instead of standard output"},
         {"tune", "NAME", OPT_TEXT, &c.tune, "which tune block, where the spec has several"},
@@ -111,7 +118,7 @@ int cmd_graph(int argc, char **argv) {
         .examples = "  ctlc graph my.ctl\n"
                     "  ctlc graph my.ctl --unfold layers.31           # the last block instead of the first\n"
                     "  ctlc graph my.ctl | grep '^+'                  # the new edges alone\n"
-                    "  ctlc graph my.ctl --format svg --out net.svg   # needs the package graphviz\n",
+                    "  ctlc graph my.ctl --out net.svg                # a picture; needs the package graphviz\n",
         .options = options,
         .noptions = CTL_COUNT(options),
         .operand_name = "SPEC.ctl",
@@ -122,6 +129,7 @@ int cmd_graph(int argc, char **argv) {
         if (strcmp(argv[i], "-o") == 0) argv[i] = long_out;
     int code = options_parse(&line, argc, argv);
     if (code) return code < 0 ? EXIT_DONE : code;
+    if (!format) format = !out ? "text" : ends_in(out, ".svg") ? "svg" : ends_in(out, ".dot") || ends_in(out, ".gv") ? "dot" : "text";
     const bool svg = strcmp(format, "svg") == 0;
     if (svg || strcmp(format, "dot") == 0) c.network = CTLC_NETWORK_DOT;
     else if (strcmp(format, "text") != 0) {
@@ -135,7 +143,7 @@ int cmd_graph(int argc, char **argv) {
         fprintf(stderr, "ctlc graph: no memory\n");
         code = EXIT_MEMORY;
     }
-    if (code == EXIT_DONE) code = write_drawing(&d, svg, out);
+    if (code == EXIT_DONE) code = write_drawing(&d, svg, out, &speaker);
     free(d.text);
     return code;
 }
