@@ -266,6 +266,10 @@ static void test_train_errors(void **state) {
     says("error[E0609]: nothing is trained");
     assert_int_equal(ctlc("plan small.ctl --tune low --set learnrate=1"), 1);
     says("hint: tokens, compute, store, memory, optimizer, lr, beta1");
+    assert_int_equal(ctlc("check small.ctl --tune low --set momentum=0.9"), 1);
+    says("`--set momentum=0.9`: `adamw` has no parameter `momentum`");
+    says("hint: `momentum` is sgd's: --set optimizer=sgd");
+    assert_int_equal(ctlc("check small.ctl --tune low --set momentum=0.9 --set optimizer=sgd"), 0);
     assert_int_equal(ctlc("plan small.ctl --tune low --set model.eps=nan"), 1);
     says("parameters are numbers");
     write_file("bad.json", "[{\"instruction\": \"x\"}]");

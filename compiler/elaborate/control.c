@@ -271,6 +271,14 @@ static void unknown_control(ctl_elab *e, const ctl_loaded *module, const ctl_pat
     ctl_error(e->sink, CTL_E0404, path->span, hint, "no control is called `%s`", text);
 }
 
+static const char *nets_of(ctl_elab *e, const ctl_loaded *module) {
+    ctl_text text = {.arena = e->arena};
+    for (size_t k = 0; k < module->ast->ndecls; k++)
+        if (module->ast->decls[k]->kind == DECL_NET)
+            ctl_text_add(&text, "%s%s", text.n ? ", " : "", module->ast->decls[k]->name);
+    return ctl_format(e->arena, text.n ? "the nets of `%s` are %s" : "`%s` has no nets", module->name, text.at);
+}
+
 void ctl_apply_control(ctl_elab *e, const ctl_loaded *module, const ctl_expr *call) {
     const ctl_loaded *where, *net_where;
     const ctl_decl *control = ctl_find_decl(e, module, &call->path, DECL_CONTROL, &where);
@@ -281,8 +289,11 @@ void ctl_apply_control(ctl_elab *e, const ctl_loaded *module, const ctl_expr *ca
     const ctl_decl *net = ctl_find_decl(e, where, &control->target, DECL_NET, &net_where);
     if (!net || net->kind != DECL_NET) {
         const char *hint = NULL;
-        if (control->target.n == 2 && control->target.seg[0].kind == SEG_NAME)
+        if (control->target.n == 2 && control->target.seg[0].kind == SEG_NAME) {
             hint = ctl_format(e->arena, "is `import %s` missing at the top?", control->target.seg[0].name);
+            for (size_t i = 0; i < where->imports.n; i++)
+                if (strcmp(where->imports.at[i]->name, control->target.seg[0].name) == 0) hint = nets_of(e, where->imports.at[i]);
+        }
         ctl_error(e->sink, CTL_E0203, control->target.span, hint, "no net is called `%s`",
                   ctl_path_text(e->arena, &control->target));
         return;

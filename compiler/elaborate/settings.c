@@ -200,6 +200,14 @@ static void apply_set(ctl_elab *e, const ctl_decl *tune, ctl_expr *model_call, c
     }
 }
 
+/* A setting of the optimizer that is not used would be taken in silence; --set may choose the optimizer before or behind. */
+static void check_owner(ctl_elab *e, const char *setting) {
+    const option *o = find_option(ctl_strndup(e->arena, setting, strcspn(setting, "=")));
+    if (o && o->only && strcmp(o->only, e->spec->settings.optimizer) != 0)
+        ctl_error(e->sink, CTL_E0502, CTL_NO_SPAN, ctl_format(e->arena, "`%s` is %s's: --set optimizer=%s", o->name, o->only, o->only),
+                  "`--set %s`: `%s` has no parameter `%s`", setting, e->spec->settings.optimizer, o->name);
+}
+
 void ctl_read_settings(ctl_elab *e, const ctl_decl *tune, ctl_expr *model_call) {
     ctl_settings *s = &e->spec->settings;
     *s = (ctl_settings){.optimizer = "adamw", .lr = 1e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .accumulate = 1,
@@ -227,6 +235,7 @@ void ctl_read_settings(ctl_elab *e, const ctl_decl *tune, ctl_expr *model_call) 
         }
     }
     for (size_t k = 0; k < e->options->nset; k++) apply_set(e, tune, model_call, e->options->set[k]);
+    for (size_t k = 0; k < e->options->nset; k++) check_owner(e, e->options->set[k]);
     if (e->draft->rows_of[SPACE_TOKENS] == 0 && e->sink->errors == 0)
         ctl_error(e->sink, CTL_E0504, tune->span, "add a line `tokens 16 x 1024`, or --set tokens=16x1024",
                   "the tune block does not say how many tokens a step has");
