@@ -199,6 +199,48 @@ static void test_cross_entropy_is_its_formula(void **state) {
     ctl_reference_close(ref);
 }
 
+/* Half a layer behind attention, of which row `row` is read; `more`: 1 the other rows too, 2 another row, 3 through dropout. */
+static ctl_graph *layer_of(int64_t row, int more) {
+    ctl_graph *g = tiny(4);
+    g->sequence = 3, g->rows_of[SPACE_SEQUENCES] = 2, g->drop_sites = 1;
+    ctl_node_id x = g->inputs.at[0].node, q[] = {x, x, x}, w[3];
+    for (int k = 0; k < 3; k++) w[k] = param_of(g, NAME("w%d", k), 4, 4, false);
+    ctl_node_id a = ctl_build(g, CTL_NONE, OP_ATTEND, 3, q, (const int64_t[3]){2}, 0);
+    ctl_node_id h = state_of(g, "h", B(OP_ADD, times(g, a, w[0]), x));
+    ctl_node_id split = ctl_build(g, CTL_NONE, OP_SPLIT, 1, &h, (const int64_t[3]){2}, 0), size = U(OP_SUM, B(OP_MUL, split, split));
+    ctl_node_id norm = B(OP_MUL, split, U(OP_RSQRT, size)), m = ctl_build(g, CTL_NONE, OP_JOIN, 1, &norm, (const int64_t[3]){4}, 0);
+    m = times(g, U(OP_TANH, times(g, m, w[1])), w[2]);
+    if (more == 3) m = ctl_build(g, CTL_NONE, OP_DROP, 1, &m, NULL, 0.5);
+    ctl_node_id y = state_of(g, "y", B(OP_ADD, h, m));
+    give(g, "first", ctl_build(g, CTL_NONE, OP_PICK, 1, &y, (const int64_t[3]){row}, 0));
+    if (more == 1) give(g, "y", y);
+    if (more == 2) give(g, "last", ctl_build(g, CTL_NONE, OP_PICK, 1, &y, (const int64_t[3]){2}, 0));
+    return g;
+}
+
+static int products_of_tokens(const ctl_graph *g) {
+    int n = 0;
+    for (size_t id = 0; id < g->n; id++) n += g->at[id].op == OP_MATMUL && g->at[id].space == SPACE_TOKENS;
+    return n;
+}
+
+static void test_what_is_picked_is_picked_early(void **state) {
+    (void)state;
+    for (int64_t row = 0; row < 3; row++) {
+        ctl_graph *g = layer_of(row, 0), *s = simplified(g);
+        assert_int_equal(products_of_tokens(g), 3);
+        assert_int_equal(products_of_tokens(s), 0);
+        assert_int_equal(count_ops(s, OP_PICK), 2); /* of what attention gives, and of x */
+        assert_same_bits(run(s, CTL_F32), run(g, CTL_F32));
+        for (int more = 1; more < 4; more++) {
+            if (more == 2 && row == 2) continue; /* which is the same row */
+            g = layer_of(row, more), s = simplified(g);
+            assert_int_equal(products_of_tokens(s), 3);
+            assert_same_bits(run(s, CTL_F32), run(g, CTL_F32));
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_states_of_states_are_aliases),
@@ -211,6 +253,7 @@ int main(void) {
         TEST(test_views_fold),
         TEST(test_dropouts_of_two_sites_differ),
         TEST(test_rope_tables_are_made_once_a_token),
+        TEST(test_what_is_picked_is_picked_early),
         TEST(test_head_replaces_unread_logits),
         TEST(test_cross_entropy_is_its_formula),
     };

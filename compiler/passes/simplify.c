@@ -130,6 +130,7 @@ ctl_graph *ctl_simplify_head(const ctl_graph *in) {
 void ctl_pass_simplify(const ctl_graph *in, ctl_graph **out) {
     ctl_graph *folded = ctl_simplify_fold(in);
     ctl_graph *summed = ctl_simplify_states(folded);
-    ctl_graph *headed = ctl_simplify_head(summed);
+    const ctl_graph *picked = ctl_simplify_picks(summed);
+    ctl_graph *headed = ctl_simplify_head(picked);
     *out = ctl_simplify_fold(headed);
 }

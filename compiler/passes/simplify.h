@@ -8,6 +8,8 @@
 ctl_graph *ctl_simplify_fold(const ctl_graph *in);
 /* A state read only as one edge of another state dissolves into that state's sum. */
 ctl_graph *ctl_simplify_states(const ctl_graph *in);
+/* Rows that are picked of each sequence are picked before what is done row by row. Returns `in` where there are none. */
+const ctl_graph *ctl_simplify_picks(const ctl_graph *in);
 /* A product and a cross-entropy become the head when nothing else reads the logits. */
 ctl_graph *ctl_simplify_head(const ctl_graph *in);
 
