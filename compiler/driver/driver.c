@@ -44,6 +44,7 @@ typedef struct pass {
 static const pass passes[] = {
     {"elaborate", pass_elaborate, ALWAYS},         /* nets, controls, names -> one graph */
     {"simplify", pass_simplify, ALWAYS},           /* aliases, constants, common values, the loss's head */
+    {"account", ctl_unit_account, ALWAYS},         /* beside the flow: what a framework would store */
     {"differentiate", pass_differentiate, ALWAYS}, /* backward nodes, only where a trainable is upstream */
     {"evaluate", pass_evaluate, ALWAYS},           /* a forward without dropout */
     {"row_results", pass_row_results, ALWAYS},     /* of evaluate: each row's loss and predicted class */
@@ -82,8 +83,9 @@ static void run_passes(ctl_unit *u) {
         if (p->run == ctl_unit_reference ? !reference : p->when == CPU_ONLY && reference &&
             !(p->run == pass_round && u->compute == CTL_BF16))
             continue;
+        if (p->run == ctl_unit_account && !u->options->account) continue;
         if (p->run == pass_differentiate && (u->graph->loss == CTL_NONE || u->options->check_only)) continue;
-        if (u->options->check_only && k > 1) continue;
+        if (u->options->check_only && k > 2) continue;
         double begin = now();
         p->run(u);
         if (u->options->time) u->options->time(u->options->time_ctx, p->name, now() - begin);

@@ -32,6 +32,8 @@ const char *ctl_unit_read_module(void *unit, const char *module, size_t *size, c
 void ctl_unit_settle(ctl_unit *u);
 /* Hands the network to options->dump as text or DOT. */
 void ctl_unit_show(ctl_unit *u);
+/* Hands options->account what its rules make of the graph. */
+void ctl_unit_account(ctl_unit *u);
 void ctl_unit_lower(ctl_unit *u);
 void ctl_unit_emit(ctl_unit *u);
 void ctl_unit_emit_cuda(ctl_unit *u); /* hands out the files that options->cuda asks for */

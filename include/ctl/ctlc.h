@@ -42,6 +42,22 @@ typedef void (*ctlc_dump_fn)(void *ctx, const char *pass, const char *text, size
 /* The network of states and edges as the spec has it (compiler/show/show.h), instead of a program. */
 typedef enum ctlc_network { CTLC_NETWORK_NONE, CTLC_NETWORK_TEXT, CTLC_NETWORK_DOT } ctlc_network;
 
+/* What another way of training would store of the same network, by rules that are data (docs/accounting.md). Bytes. */
+typedef struct ctlc_account_line {
+    const char *name; /* of the rule */
+    uint64_t times, bytes;
+} ctlc_account_line;
+typedef struct ctlc_account {
+    int64_t tokens;
+    ctl_dtype compute;
+    uint64_t frozen_parameters, trained_parameters; /* elements */
+    uint64_t weights, trained, gradients, moments, saved, total;
+    const ctlc_account_line *lines; /* what is saved, by rule, as in the rules' file */
+    size_t nlines;
+} ctlc_account;
+/* The account lives until the call returns. */
+typedef void (*ctlc_account_fn)(void *ctx, const ctlc_account *account);
+
 typedef struct ctlc_options {
     const ctl_allocator *allocator; /* NULL: malloc */
     ctl_diagnostic_fn diagnostic;
@@ -68,6 +84,9 @@ typedef struct ctlc_options {
     const ctlc_cuda *cuda;   /* with CTLC_CUDA */
     ctlc_time_fn time;
     void *time_ctx;
+    ctlc_account_fn account; /* NULL: no account; with check_only nothing else is made */
+    void *account_ctx;
+    const char *account_rules; /* "autograd", or the path of a file of rules */
 } ctlc_options;
 
 /* Compiles the file `path` (its imports: the standard library, then files beside it). *out is the caller's, to be

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "tools/ctlc/account_report.h"
 #include "tools/ctlc/memory_report.h"
 #include "tools/ctlc/tool.h"
 
@@ -39,8 +40,10 @@ int cmd_plan(int argc, char **argv) {
     tool_speaker speaker = {0};
     tool_compile c = {0};
     bool json = false;
+    const char *as = NULL;
     const option options[] = {
         {"json", NULL, OPT_FLAG, &json, "one JSON object on standard output"},
+        {"as", "RULES", OPT_TEXT, &as, "what a framework would store instead: autograd, or a file of rules"},
         TOOL_COMPILE_OPTIONS(&c),
     };
     command_line line = {
@@ -50,7 +53,8 @@ int cmd_plan(int argc, char **argv) {
                  "weights are read.\n",
         .examples = "  ctlc plan my.ctl\n"
                     "  ctlc plan my.ctl --set tokens=8x512 --set lora.rank=8\n"
-                    "  ctlc plan my.ctl --json\n",
+                    "  ctlc plan my.ctl --json\n"
+                    "  ctlc plan my.ctl --as autograd                     # what PyTorch and PEFT would store\n",
         .options = options,
         .noptions = CTL_COUNT(options),
         .operand_name = "SPEC.ctl",
@@ -58,6 +62,7 @@ int cmd_plan(int argc, char **argv) {
     };
     int code = options_parse(&line, argc, argv);
     if (code) return code < 0 ? EXIT_DONE : code;
+    if (as) return account_report(line.operands.at[0], &c, as, json);
     ctl_program *program;
     code = tool_compile_spec("plan", line.operands.at[0], &c, &speaker, &program);
     if (code) return code;

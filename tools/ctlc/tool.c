@@ -103,6 +103,9 @@ int tool_compile_spec(const char *command, const char *spec, const tool_compile 
                       .dump_ctx = c->print_ctx,
                       .network = c->network,
                       .unfold = c->unfold,
+                      .account = c->account,
+                      .account_ctx = c->account_ctx,
+                      .account_rules = c->account_rules,
                       .time = c->time_passes ? print_time : NULL,
                       .time_ctx = &total};
     if (c->engine && strcmp(c->engine, "reference") == 0)

@@ -56,6 +56,9 @@ typedef struct tool_compile {
     const char *unfold;
     ctlc_dump_fn print; /* NULL: dumps go to standard output */
     void *print_ctx;
+    ctlc_account_fn account; /* NULL: none is made */
+    void *account_ctx;
+    const char *account_rules;
 } tool_compile;
 /* The options above, for a command's table. */
 #define TOOL_COMPILE_OPTIONS(c)                                                                              \

@@ -1,0 +1,9 @@
+# LLaMA3-70B by its shapes: parallel control around the feed-forward half, LoRA on query, key and value. No weights are needed to plan.
+import llama, tuning
+
+model m = llama.causal_lm(; vocab = 128256, dim = 8192, depth = 80, heads = 64, kv_heads = 8, ffn = 28672, theta = 500000.0)
+
+tune m with tuning.ud(), tuning.lora_qkv() {
+    tokens 16 x 256
+    compute bf16
+}
