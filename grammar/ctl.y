@@ -65,6 +65,7 @@ static void add_decl(ctl_parser *p, ctl_decl *decl) { CTL_PUSH(p->arena, &p->dec
 %token <name> WEIGHT "weight" INIT "init" FOR "for" IN "in" IF "if" ELSE "else" TRAIN "train" FREEZE "freeze"
 %token <name> AND "and" OR "or" NOT "not" TOKENS "tokens" COMPUTE "compute" STORE "store" AS "as" MEMORY "memory"
 %token LARROW "<-" RARROW "->" SERIES "=>" EQ "==" NE "!=" LE "<=" GE ">=" DOTDOT ".." DEEP "**" DOTBRACE ".{"
+%token TUNE_BRACE "'{'" /* of a tune block: what stands in it are settings, also behind a line that is not understood */
 
 %left OR
 %left AND
@@ -126,7 +127,7 @@ decl: IMPORT imports
         add_decl(p, d);
     }
     | tune { $tune->span = @$, add_decl(p, $tune); }
-    | tune '{' settings '}' {
+    | tune TUNE_BRACE settings '}' {
         $tune->span = @$, $tune->settings = $settings->at, $tune->nsettings = $settings->n;
         add_decl(p, $tune);
     }
@@ -206,7 +207,7 @@ setting: TOKENS SIZES packed { $$ = CTL_LIST(p, ctl_setting); *$$ = ctl_build_to
 packed: %empty { $$ = NULL; } | name ;
 
 block: '{' stmts '}' { $$ = $stmts; } ;
-passed: '{' { yyerrok; } stmts '}' ; /* the block of a line that is not understood */
+passed: '{' { yyerrok; } stmts '}' | TUNE_BRACE { yyerrok; } settings '}' ; /* the block of a line that is not understood */
 stmts: %empty { $$ = CTL_LIST(p, ctl_stmts); }
     | stmts stmt NEWLINE { $$ = $1; CTL_PUSH(p->arena, $$, $stmt); }
     | stmts error NEWLINE { $$ = $1; yyerrok; }

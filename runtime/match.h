@@ -6,7 +6,10 @@
 #include "runtime/program.h"
 #include "runtime/safetensors.h"
 
-enum { CTL_MOST_SAID = 8 }; /* names listed one by one before "and 200 more" */
+enum {
+    CTL_MOST_SAID = 8,   /* names listed one by one before "and 200 more" */
+    CTL_MOST_MISFITS = 3 /* the same for tensors that do not fit */
+};
 
 typedef struct ctl_match {
     const ctl_program *program;

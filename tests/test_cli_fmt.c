@@ -128,10 +128,16 @@ static void errors(void **state) {
     says("what is missing: FILE.ctl");
 }
 
+/* The library and the examples are as the formatter writes them. */
+static void own_sources(void **state) {
+    (void)state;
+    assert_int_equal(ctlc("fmt --check %s/stdlib/*.ctl %s/examples/*.ctl", SOURCE_DIR, SOURCE_DIR), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(in_place), cmocka_unit_test(the_file_itself), cmocka_unit_test(check),       cmocka_unit_test(diff),
-        cmocka_unit_test(errors),   cmocka_unit_test(standard_input),
+        cmocka_unit_test(errors),   cmocka_unit_test(standard_input),  cmocka_unit_test(own_sources),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

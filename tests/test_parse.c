@@ -394,6 +394,14 @@ static void messages(void **state) {
          A("10:7", "02", "expected '(', found the end of the line", "   10 |  train", "      |       ^")
          HINT("it is called with parentheses: NAME(), NAME(; rank = 8)")
          A("12:1", "02", "expected a declaration (import, fn, net, control, model or tune), found '}'", "   12 | }", "      | ^")},
+        /* the settings behind a tune line that is not understood are settings still */
+        {"tune m wiht c() {\n tokens 2 x 16\n compute f32\n adamw(; lr = 1)\n memory lots\n}\ntune m with c(), {\n tokens 3\n}\nfn f(x) x\n",
+         A("1:8", "02", "expected the end of the line, 'with', '{' or '=', found 'wiht'", "    1 | tune m wiht c() {", "      |        ^~~~")
+         HINT("did you mean `with`?")
+         A("5:9", "02", "expected a number, found 'lots'", "    5 |  memory lots", "      |         ^~~~")
+         HINT("memory 24 GiB")
+         A("7:18", "02", "expected a path, found '{'", "    7 | tune m with c(), {", "      |                  ^")
+         A("10:9", "02", "expected '=', found 'x'", "   10 | fn f(x) x", "      |         ^")},
         {"net f(x) -> y {\n y <- x.{a, b\n z <- x\n}\n",
          A("3:2", "02", "expected '}' or ',', found 'z'", "    3 |  z <- x", "      |  ^")
          HINT("the '{' in line 2 is not closed")},

@@ -10,12 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 /* cmocka wants those before it */
 #include <cmocka.h>
 
 #include "runtime/engine.h"
 #include "tests/meter.h"
+#include "train/lock.h"
 #include "train/loop.h"
 #include "train/schedule.h"
 #include "tests/folder.h"
@@ -390,6 +392,36 @@ static void test_stale_log(void **state) {
     free(b);
 }
 
+/* Two processes would write over each other's checkpoints. The lock goes with its holder, also when that is killed. */
+static void test_two_processes(void **state) {
+    (void)state;
+    heard h;
+    const char *out = fresh_out("locked");
+    int pipe_to[2];
+    char byte;
+    assert_int_equal(pipe(pipe_to), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+        int fd;
+        byte = ctl_lock_take(out, (ctl_voice){NULL, NULL}, &fd) == CTL_OK && fd >= 0 ? 'y' : 'n';
+        if (write(pipe_to[1], &byte, 1) == 1) pause();
+        _exit(1);
+    }
+    assert_true(child > 0);
+    assert_int_equal(read(pipe_to[0], &byte, 1), 1);
+    assert_int_equal(byte, 'y');
+    trial t = {.tokens = 48, .sequence = 16, .settings = ADAMW, .out = out, .stop_after = 2};
+    char who[40];
+    snprintf(who, sizeof who, "another process (%ld)", (long)child);
+    assert_int_equal(try(&t, &h, NULL), CTL_ERR_INPUT);
+    assert_string_equal(h.code, "E0609");
+    assert_non_null(strstr(h.message, who));
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_int_equal(try(&t, &h, NULL), CTL_INTERRUPTED);
+    close(pipe_to[0]), close(pipe_to[1]);
+}
+
 static void test_refusals(void **state) {
     (void)state;
     heard h;
@@ -519,7 +551,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_schedules),    cmocka_unit_test(test_losses),
         cmocka_unit_test(test_accumulation), cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_stale_log),    cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_stale_log),    cmocka_unit_test(test_two_processes), cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_divergence),   cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_memory),       cmocka_unit_test(test_program_must_fit),
     };

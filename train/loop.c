@@ -8,6 +8,7 @@
 
 #include "runtime/checkpoint.h"
 #include "train/feed.h"
+#include "train/lock.h"
 #include "train/log.h"
 #include "train/run_state.h"
 #include "train/schedule.h"
@@ -22,6 +23,7 @@ typedef struct loop {
     char *log_path;
     size_t log_path_size;
     ctl_batch *batches; /* [accumulate]: all of a step, since the normaliser counts all their labels */
+    int lock;           /* of the run's folder; -1: none */
     int64_t saved;      /* step of the newest checkpoint of this call, or -1 */
     double speed;       /* tokens a second, a mean that forgets; 0 before the first step */
 } loop;
@@ -69,6 +71,7 @@ static ctl_status prepare(loop *l) {
 static void release(loop *l) {
     const ctl_train_options *o = l->o;
     ctl_log_close(&l->log);
+    ctl_lock_drop(l->lock);
     ctl_free(o->allocator, l->log_path, l->log_path_size);
     if (!l->batches) return;
     for (int64_t i = 0; i < o->settings.accumulate; i++) ctl_batch_close(&l->batches[i], o->allocator);
@@ -155,6 +158,8 @@ static ctl_status begin(loop *l) {
     const ctl_train_options *o = l->o;
     ctl_status status = CTL_OK;
     bool found = false;
+    if (o->out) status = ctl_lock_take(o->out, o->voice, &l->lock);
+    if (status != CTL_OK) return status;
     if (o->out) l->state.weights = ctl_session_frozen_hash(l->s);
     if (o->out)
         status = o->resume ? ctl_train_state_load(l->s, o, &l->state, &found) : ctl_train_state_absent(o);
@@ -216,7 +221,7 @@ ctl_status ctl_train(ctl_session *s, const ctl_program *program, const ctl_train
     *result = (ctl_train_result){.loss = NAN};
     ctl_train_options options = *o;
     options.allocator = ctl_allocator_or_default(o->allocator);
-    loop l = {.s = s, .program = program, .o = &options, .result = result, .log = {.fd = -1}, .saved = -1};
+    loop l = {.s = s, .program = program, .o = &options, .result = result, .log = {.fd = -1}, .lock = -1, .saved = -1};
     ctl_status status = ctl_train_accepts(program, o->voice);
     if (status == CTL_OK) status = check(program, &options);
     if (status != CTL_OK) return status;

@@ -180,6 +180,7 @@ static const char *hint(ctl_parser *p, const expectation *e) {
     if (t == NAME && p->last.first && (h = nearest(p, p->last.name, words))) return h;
     if (p->before.first && before == NAME && (h = nearest(p, p->before.name, words))) return h;
     if (t == NAME && expects(e, "on") && (h = nearest(p, p->last.name, "on"))) return h;
+    if (t == NAME && expects(e, "with") && (h = nearest(p, p->last.name, "with"))) return h;
     return NULL;
 }
 

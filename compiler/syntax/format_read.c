@@ -247,6 +247,7 @@ void ctl_format_read(ctl_parser *p, ctl_format_lines *lines) {
             ended = true;
             continue;
         }
+        if (kind == TUNE_BRACE) kind = '{';
         read_gap(&r, end, span.begin);
         if (ended || kind == END) notes_between(&r);
         else

@@ -106,7 +106,8 @@ static int hand_out(ctl_parser *p, ctl_token token) {
     p->before = p->last, p->last = token;
     if (begins) p->line = token, p->arrow = false;
     if (token.kind == LARROW) p->arrow = true;
-    return p->stopped ? END : token.kind;
+    if (p->stopped) return END;
+    return token.kind == '{' && p->in_tune && p->nopen == 1 ? TUNE_BRACE : token.kind;
 }
 
 int ctl_yylex(CTL_YYSTYPE *value, ctl_span *span, ctl_parser *p) {
