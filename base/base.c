@@ -131,6 +131,14 @@ char *ctl_format(ctl_arena *arena, const char *fmt, ...) {
     return out;
 }
 
+char *ctl_format_bytes(ctl_arena *arena, int64_t bytes) {
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    double n = (double)bytes;
+    size_t unit = 0;
+    while (n >= 1024 && unit + 1 < CTL_COUNT(units)) n /= 1024, unit++;
+    return unit ? ctl_format(arena, "%.2f %s", n, units[unit]) : ctl_format(arena, "%lld bytes", (long long)bytes);
+}
+
 void ctl_text_put(ctl_text *text, const char *bytes, size_t n) {
     if (text->cap - text->n < n + 1) {
         size_t cap = (text->cap + n + 64) * 2;

@@ -50,6 +50,8 @@ void ctl_arena_defer(ctl_arena *arena, void (*release)(void *), void *what);
 char *ctl_strndup(ctl_arena *arena, const char *text, size_t n);
 char *ctl_format(ctl_arena *arena, const char *fmt, ...) CTL_PRINTF(2, 3);
 char *ctl_vformat(ctl_arena *arena, const char *fmt, va_list args);
+/* "12.3 MiB". */
+char *ctl_format_bytes(ctl_arena *arena, int64_t bytes);
 /* A growing text. Zero-initialise with .arena set. */
 typedef struct ctl_text {
     ctl_arena *arena;

@@ -65,6 +65,7 @@ ctl_status ctl_session_open(const ctl_program *program, const ctl_session_option
                             ctl_session **out) {
     *out = NULL;
     ctl_session *s = NULL;
+    if (!program->engine) return CTL_ERR_INPUT; /* planned alone */
     ctl_status status = program->engine->open(program, options, &s);
     if (status != CTL_OK) return status;
     ctl_flat flat = ctl_session_flat(s);

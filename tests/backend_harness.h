@@ -26,6 +26,7 @@
 #include "compiler/kernel/lower.h"
 #include "compiler/passes/cross_entropy.h"
 #include "compiler/passes/passes.h"
+#include "compiler/remat/remat.h"
 #include "runtime/cpu/cpu.h"
 #include "runtime/engine.h"
 #include "tests/graph_fixture.h"

@@ -7,6 +7,7 @@
 
 #include "compiler/kernel/lower.h"
 #include "compiler/passes/passes.h"
+#include "compiler/remat/remat.h"
 #include "tests/llama_graph.h"
 
 typedef struct fixture {

@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "compiler/passes/passes.h"
+#include "compiler/remat/remat.h"
 #include "compiler/reference/reference.h"
 #include "tests/llama_graph.h"
 

@@ -1,6 +1,6 @@
 /* What forward keeps for backward has exactly the bytes that the formula gives, and the cut that chooses it is the least. */
 #include "compiler/elaborate/elaborate.h"
-#include "compiler/passes/save_cut.h"
+#include "compiler/remat/cut.h"
 #include "tests/passes_fixture.h"
 
 /* ---- what forward keeps ---- */

@@ -31,7 +31,6 @@ static void pass_evaluate(ctl_unit *u) { ctl_pass_evaluate(u->graph, &u->graph);
 static void pass_row_results(ctl_unit *u) { if (u->options->row_results) ctl_pass_row_results(u->graph, &u->graph); }
 static void pass_round(ctl_unit *u) { ctl_pass_round(u->graph, u->compute, &u->graph); }
 static void pass_products(ctl_unit *u) { ctl_pass_products(u->graph, &u->graph); }
-static void pass_save(ctl_unit *u) { ctl_pass_save(u->graph, &u->graph); }
 
 typedef enum when { ALWAYS, CPU_ONLY } when;
 typedef struct pass {
@@ -51,7 +50,7 @@ static const pass passes[] = {
     {"tidy", pass_simplify, ALWAYS},               /* what differentiation left over */
     {"round", pass_round, CPU_ONLY},               /* casts made explicit */
     {"products", pass_products, CPU_ONLY},         /* products that share an operand are one */
-    {"save", pass_save, CPU_ONLY},                 /* what forward keeps for backward; the rest is rebuilt */
+    {"save", ctl_unit_plan, CPU_ONLY},             /* what forward keeps for backward, within the memory there is */
     {"lower", ctl_unit_lower, CPU_ONLY},           /* group, lower, place, check: tasks and their bytes */
     {"emit", ctl_unit_emit, CPU_ONLY},             /* machine code */
     {"reference", ctl_unit_reference, ALWAYS},     /* the executor instead, where asked for */
@@ -91,14 +90,14 @@ static void run_passes(ctl_unit *u) {
         if (u->options->time) u->options->time(u->options->time_ctx, p->name, now() - begin);
         if (u->status != CTL_OK) return;
         const char *why = NULL;
-        if (u->options->verify && !u->program && !ctl_graph_verify(u->graph, u->arena, &why)) {
+        if (u->options->verify && (!u->program || p->run == ctl_unit_plan) && !ctl_graph_verify(u->graph, u->arena, &why)) {
             ctl_error(&u->sink, CTL_E0901, CTL_NO_SPAN, "this is a defect of ctlc; please report it with the spec",
                       "the graph after the pass `%s` is wrong: %s", p->name, why);
             u->status = CTL_ERR_INTERNAL;
         }
         if (dump_wanted(u, p->name)) {
             ctl_text text = {.arena = u->arena};
-            if (u->program && !reference) {
+            if (u->program && !reference && p->run != ctl_unit_plan) {
                 ctl_program_print(u->program, &text);
                 for (size_t row = 0; row < u->program->nkernels; row++) {
                     ctl_text_add(&text, "kernel %zu:\n", row);

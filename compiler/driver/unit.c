@@ -94,36 +94,36 @@ void ctl_unit_reference(ctl_unit *u) {
     else carry_adaptation(u);
 }
 
-void ctl_unit_lower(ctl_unit *u) {
-    const bool cuda = u->options->engine == CTLC_CUDA;
-    ctl_lower_options options = {.threads = cuda ? 1 : u->threads, .target = cuda ? ctl_target_cuda() : NULL, .no_fuse = u->options->no_fuse, .compute = u->compute,
+const ctl_target *ctl_unit_target(const ctl_unit *u) {
+    return u->options->engine == CTLC_CUDA ? ctl_target_cuda() : ctl_target_cpu();
+}
+
+bool ctl_unit_lower_graph(ctl_unit *u, const ctl_graph *graph) {
+    ctl_lower_options options = {.threads = u->options->engine == CTLC_CUDA ? 1 : u->threads, .target = ctl_unit_target(u),
+                                 .no_fuse = u->options->no_fuse, .compute = u->compute,
                                  .settings = u->spec.settings, .model_name = u->spec.model_name,
                                  .control_source = u->spec.description};
     ctl_lowered lowered = {0};
     const char *why = NULL;
-    ctl_status status = ctl_lower(u->arena, u->graph, &options, ctl_allocator_or_default(u->options->allocator), &lowered, &why);
+    ctl_status status = ctl_lower(u->arena, graph, &options, ctl_allocator_or_default(u->options->allocator), &lowered, &why);
     if (status != CTL_OK) {
         ctl_unit_fail(u, status, "lowering", why);
-        return;
+        return false;
     }
     u->program = lowered.program, u->rows = lowered.rows;
     carry_adaptation(u);
-    if (u->status != CTL_OK) return;
-    ctl_memory memory = ctl_program_memory(u->program);
-    if (u->spec.memory && memory.peak > (size_t)u->spec.memory) {
-        ctl_error(&u->sink, CTL_E0509, CTL_NO_SPAN,
-                  "fewer tokens at a time (--set tokens=..) with more accumulation, bf16, or a smaller model need less; "
-                  "`ctlc plan` shows what takes how much",
-                  "the plan needs %zu bytes, and the spec allows %lld: %zu for weights, %zu for what is trained, %zu for a step",
-                  memory.peak, (long long)u->spec.memory, memory.constant, memory.persistent, memory.step);
-        u->status = CTL_ERR_BUDGET;
-    }
+    return u->status == CTL_OK;
+}
+
+void ctl_unit_lower(ctl_unit *u) {
+    if (!u->is_lowered) ctl_unit_lower_graph(u, u->graph);
 }
 
 #ifdef CTL_HAVE_CPU
 static void release_code(void *code) { ctl_cpu_code_free(code); }
 
 void ctl_unit_emit(ctl_unit *u) {
+    if (u->options->plan_only) return;
     if (u->options->engine == CTLC_CUDA) {
         ctl_unit_emit_cuda(u);
         return;
@@ -153,6 +153,7 @@ void ctl_unit_emit(ctl_unit *u) {
 }
 #else
 void ctl_unit_emit(ctl_unit *u) {
+    if (u->options->plan_only) return;
     if (u->options->engine == CTLC_CUDA) ctl_unit_emit_cuda(u);
     else u->status = CTL_ERR_UNSUPPORTED;
 }

@@ -8,9 +8,11 @@
 #include "compiler/syntax/ast.h"
 #include "runtime/program.h"
 
+enum { MEMORY_LEAST = -1, MEMORY_MOST = -2 }; /* as ctlc.h has them */
+
 typedef struct ctl_spec { /* what a tune block settles beside the graph */
     ctl_dtype compute;      /* CTL_REAL: not said */
-    int64_t memory;         /* bytes; 0: not said */
+    int64_t memory;         /* bytes, MEMORY_LEAST or MEMORY_MOST; 0: not said */
     ctl_settings settings;
     const char *model_name; /* of the tune block's model */
     const struct ctl_adaptation *adaptation; /* what the controls did: runtime/adaptation.h */

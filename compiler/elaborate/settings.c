@@ -168,8 +168,11 @@ static void apply_set(ctl_elab *e, const ctl_decl *tune, ctl_expr *model_call, c
         double amount = strtod(text, &end), bytes = 0;
         for (size_t k = 0; k < CTL_COUNT(units); k++)
             if (strcmp(end, units[k].unit) == 0) bytes = amount * units[k].bytes;
-        if (end == text || !(bytes >= 1 && bytes < 9e18))
-            ctl_error(e->sink, CTL_E0506, CTL_NO_SPAN, "--set memory=24GiB", "`--set %s` is no amount of memory", setting);
+        if (strcmp(text, "min") == 0) e->spec->memory = MEMORY_LEAST;
+        else if (strcmp(text, "max") == 0) e->spec->memory = MEMORY_MOST;
+        else if (end == text || !(bytes >= 1 && bytes < 9e18))
+            ctl_error(e->sink, CTL_E0506, CTL_NO_SPAN, "--memory 24GiB, --memory min, --memory max",
+                      "`%s` is no amount of memory", setting);
         else e->spec->memory = (int64_t)bytes;
     } else if (strcmp(key, "optimizer") == 0) {
         if (!strcmp(text, "adamw") || !strcmp(text, "sgd")) memcpy(e->spec->settings.optimizer, text, strlen(text) + 1);

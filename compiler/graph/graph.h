@@ -59,6 +59,7 @@ typedef struct ctl_node {
     ctl_node_id *in;
     int64_t i[3]; /* attributes; ops.def says which */
     double f;
+    int32_t phase;    /* after the remat pass, of rate step: when it is computed (remat.h); else 0 */
     ctl_span span;    /* where it was written */
     const char *path; /* STATE, PARAM, INPUT: its name; else the instance it was written in; NULL for made-up ones */
 } ctl_node;

@@ -332,6 +332,16 @@ static bool add_terms(ctl_grouping *u, int list, ctl_node_id id, bool late) {
     return true;
 }
 
+/* Backward runs in phases (remat.h), between which forward may be run again: what later phases alone read is computed at
+ * its place, so that what it is made of need not wait. */
+static bool ends_phase(const ctl_grouping *u, ctl_node_id id) {
+    const ctl_value *v = &u->value[id];
+    if (v->list != RUN_BACKWARD || v->part != PART_ROW || v->inlined || v->again || v->same != id) return false;
+    for (uint32_t k = u->reader_begin[id]; k < u->reader_begin[id + 1]; k++)
+        if (at(u, u->readers[k])->phase <= at(u, id)->phase) return false;
+    return u->reader_begin[id] < u->reader_begin[id + 1];
+}
+
 static bool make_list(ctl_grouping *u, int list, const bool *has_term) {
     for (ctl_node_id id = 0; id < u->g->n; id++) {
         const ctl_value *v = &u->value[id];
@@ -340,7 +350,7 @@ static bool make_list(ctl_grouping *u, int list, const bool *has_term) {
             bool task = v->part == PART_TASK && (at(u, id)->op != OP_MATMUL || v->result[0] == id);
             bool result = v->part == PART_RESULT && u->value[v->task].result[0] == id &&
                           at(u, v->task)->op == OP_MATMUL;
-            bool wanted = v->root && v->part != PART_RESULT && v->part != PART_TASK;
+            bool wanted = (v->root && v->part != PART_RESULT && v->part != PART_TASK) || ends_phase(u, id);
             if ((task || result || wanted) && !emit(u, list, id)) return false;
         }
         if (has_term[id] && v->list == list && at(u, id)->rate == RATE_STEP && !add_terms(u, list, id, false))

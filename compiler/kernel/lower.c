@@ -129,10 +129,18 @@ static bool place_kept(ctl_lowering *l, ctl_region region, size_t *bytes) {
     return true;
 }
 
+/* Of the first member that has a phase; what belongs to no segment goes with the task before. */
+static int32_t phase_of(const ctl_lowering *l, const ctl_unit *unit) {
+    int32_t phase = unit->kind == UNIT_ROWS ? -1 : l->g->at[unit->node].phase;
+    for (size_t k = 0; phase < 0 && k < unit->members.n; k++) phase = l->g->at[unit->members.at[k]].phase;
+    return phase < 0 ? l->now : phase;
+}
+
 static bool write_tasks(ctl_lowering *l) {
     for (int list = 0; list < RUN_COUNT; list++) {
         for (uint32_t k = 0; k < l->u->list[list].n; k++) {
             const ctl_unit *unit = &l->u->list[list].at[k];
+            l->now = phase_of(l, unit);
             bool done =
                 unit->kind == UNIT_ROWS ? ctl_lower_row_unit(l, list, k) : ctl_lower_task_unit(l, list, unit);
             if (!done) return false;
@@ -141,7 +149,8 @@ static bool write_tasks(ctl_lowering *l) {
     return l->status == CTL_OK;
 }
 
-static bool lower(ctl_lowering *l) {
+/* Everything but places. */
+static bool write(ctl_lowering *l, int8_t **timeline_of) {
     ctl_arena *arena = l->arena;
     size_t n = l->g->n;
     l->value_of = CTL_NEW_ARRAY(arena, uint32_t, n), l->outer_of = CTL_NEW_ARRAY(arena, uint32_t, n);
@@ -152,30 +161,64 @@ static bool lower(ctl_lowering *l) {
     ctl_lower_leaves(l);
     if (l->status != CTL_OK || !write_tasks(l)) return false;
     ctl_lower_hosts(l);
-    int8_t *timeline_of = CTL_NEW_ARRAY(arena, int8_t, l->buffers.n);
-    if (l->status != CTL_OK || !find_lives(l, timeline_of)) return false;
+    *timeline_of = CTL_NEW_ARRAY(arena, int8_t, l->buffers.n);
+    if (l->status != CTL_OK || !find_lives(l, *timeline_of)) return false;
     keep_outputs(l);
-    ctl_lower_overlay(l, timeline_of);
+    ctl_lower_overlay(l, *timeline_of);
+    return true;
+}
+
+static bool place(ctl_lowering *l, const int8_t *timeline_of) {
     return place_kept(l, REGION_CONSTANT, &l->region_bytes[REGION_CONSTANT]) &&
            place_kept(l, REGION_PERSISTENT, &l->region_bytes[REGION_PERSISTENT]) &&
            place_step(l, timeline_of, &l->region_bytes[REGION_STEP]);
 }
 
-ctl_status ctl_lower(ctl_arena *scratch, const ctl_graph *graph, const ctl_lower_options *options,
-                     const ctl_allocator *allocator, ctl_lowered *out, const char **why) {
-    ctl_lowering *l = CTL_NEW(scratch, ctl_lowering);
-    *l = (ctl_lowering){.arena = scratch,
+static ctl_lowering *begin(ctl_arena *arena, const ctl_graph *graph, const ctl_lower_options *options) {
+    ctl_lowering *l = CTL_NEW(arena, ctl_lowering);
+    *l = (ctl_lowering){.arena = arena,
                         .g = spelled_out(graph),
                         .options = options,
                         .threads = options->threads > 0 ? options->threads : 1,
                         .target = options->target ? options->target : ctl_target_cpu()};
+    return l;
+}
+
+ctl_status ctl_lower_lives(ctl_arena *arena, const ctl_graph *graph, const ctl_lower_options *options, ctl_lives *out,
+                           const char **why) {
+    ctl_lowering *l = begin(arena, graph, options);
+    int8_t *timeline_of;
+    *why = "this build has no back end to lower for";
+    if (!l->target) return CTL_ERR_UNSUPPORTED;
+    if (!write(l, &timeline_of)) {
+        *why = l->why;
+        return l->status;
+    }
+    size_t forward = l->run[RUN_FORWARD].n, backward = l->run[RUN_BACKWARD].n;
+    ctl_task *task = CTL_NEW_ARRAY(arena, ctl_task, forward + backward);
+    int32_t *phase = CTL_NEW_ARRAY(arena, int32_t, forward + backward);
+    for (size_t k = 0; k < forward; k++) task[k] = l->run[RUN_FORWARD].at[k], phase[k] = l->phase[RUN_FORWARD].at[k];
+    for (size_t k = 0; k < backward; k++)
+        task[forward + k] = l->run[RUN_BACKWARD].at[k], phase[forward + k] = l->phase[RUN_BACKWARD].at[k];
+    for (size_t k = 0; k < l->buffers.n; k++)
+        if (l->buffers.at[k].region != REGION_STEP || timeline_of[k] != RUN_FORWARD)
+            l->buffers.at[k].first = l->buffers.at[k].last = -1;
+    *out = (ctl_lives){task, phase, forward + backward, l->buffers.at, l->buffers.n};
+    *why = NULL;
+    return CTL_OK;
+}
+
+ctl_status ctl_lower(ctl_arena *scratch, const ctl_graph *graph, const ctl_lower_options *options,
+                     const ctl_allocator *allocator, ctl_lowered *out, const char **why) {
+    ctl_lowering *l = begin(scratch, graph, options);
+    int8_t *timeline_of;
     *out = (ctl_lowered){0};
     *why = NULL;
     if (!l->target) {
         *why = "this build has no back end to lower for";
         return CTL_ERR_UNSUPPORTED;
     }
-    if (!lower(l)) {
+    if (!write(l, &timeline_of) || !place(l, timeline_of)) {
         *why = l->why;
         return l->status;
     }

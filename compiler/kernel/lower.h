@@ -35,6 +35,18 @@ typedef struct ctl_lowered {
 ctl_status ctl_lower(ctl_arena *scratch, const ctl_graph *graph, const ctl_lower_options *options,
                      const ctl_allocator *allocator, ctl_lowered *out, const char **why);
 
+/* The tasks of a micro-step and the lives of its buffers, without places: what a planner asks about a graph before it
+ * decides. Everything lies in the arena. */
+typedef struct ctl_lives {
+    const ctl_task *task;   /* forward's, then backward's */
+    const int32_t *phase;   /* of each task: ctl_node.phase of what it computes */
+    size_t ntasks;
+    const ctl_buffer *buffer; /* first, last: places in task; -1 for buffers that are not a micro-step's */
+    size_t nbuffers;
+} ctl_lives;
+ctl_status ctl_lower_lives(ctl_arena *arena, const ctl_graph *graph, const ctl_lower_options *options, ctl_lives *out,
+                           const char **why);
+
 /* Calls release(what) when the program that ctl_lower made is released: for loaded code. False: no memory. */
 bool ctl_lowered_defer(ctl_program *program, void (*release)(void *), void *what);
 

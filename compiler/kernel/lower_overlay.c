@@ -1,7 +1,7 @@
-/* lower_overlay: results in the place of operands. A row program may write a result over an operand that
- * nothing reads after it, where the rows lie the same way and every element is read before it is overwritten
- * (ctl_rowprog_overlays). The result's buffer then is the operand's, which lives on. Bits do not change:
- * places do. */
+/* lower_overlay: results in the place of operands. A row program may write results over operands that nothing reads
+ * after it, where the rows lie the same way and every element is read before it is overwritten (ctl_rowprog_overlays):
+ * one value over another, or a panel over a panel, column by column. The result's buffer then is the operand's, which
+ * lives on. Bits do not change: places do. */
 #include "compiler/kernel/lower_state.h"
 
 typedef struct overlay {
@@ -17,20 +17,6 @@ static uint32_t find(const overlay *o, uint32_t buffer) {
     return buffer;
 }
 
-/* The operand is all of a step's buffer, and no other operand of the task lies in it. */
-static bool alone_in_buffer(const overlay *o, const ctl_task *t, uint32_t number) {
-    const ctl_operand *a = &t->operands[number];
-    if (a->buffer == UINT32_MAX || a->offset != 0) return false;
-    uint32_t buffer = find(o, a->buffer);
-    const ctl_buffer *b = &o->l->buffers.at[buffer];
-    size_t bytes = (size_t)((a->rows - 1) * a->stride + a->cols) * ctl_dtype_size(a->dtype);
-    if (b->region != REGION_STEP || b->bytes != bytes) return false;
-    for (uint32_t k = 0; k < t->noperands; k++)
-        if (k != number && t->operands[k].buffer != UINT32_MAX && find(o, t->operands[k].buffer) == buffer)
-            return false;
-    return true;
-}
-
 static bool kernel_allows(overlay *o, const ctl_task *t, uint32_t from, uint32_t to) {
     static const bool answers[2] = {false, true};
     uint32_t key[3] = {t->kernel, from, to};
@@ -42,22 +28,59 @@ static bool kernel_allows(overlay *o, const ctl_task *t, uint32_t from, uint32_t
     return allows;
 }
 
-static bool same_shape(const ctl_operand *a, const ctl_operand *b) {
-    return a->rows == b->rows && a->cols == b->cols && a->stride == b->stride && a->dtype == b->dtype;
+static uint64_t column_of(const ctl_operand *o) {
+    return o->offset / ctl_dtype_size(o->dtype) % (uint64_t)o->stride;
+}
+
+/* The write may stand where the read does: on the same elements, each read before it is overwritten; or on other
+ * columns of the same rows. */
+static bool pair_allows(overlay *o, const ctl_task *t, uint32_t from, uint32_t to) {
+    const ctl_operand *a = &t->operands[from], *b = &t->operands[to];
+    if (a->dtype != b->dtype || a->rows != b->rows || a->stride != b->stride) return false;
+    if (a->offset == b->offset && a->cols == b->cols) return kernel_allows(o, t, from, to);
+    if (a->rows == 1) return false;
+    uint64_t ca = column_of(a), cb = column_of(b), stride = (uint64_t)a->stride;
+    if (ca + (uint64_t)a->cols > stride || cb + (uint64_t)b->cols > stride) return false;
+    return ca + (uint64_t)a->cols <= cb || cb + (uint64_t)b->cols <= ca;
+}
+
+/* A step's buffer that the task only reads, or only writes (which is asked for), and that lives in one timeline. */
+static bool of_one_kind(const overlay *o, const ctl_task *t, uint32_t buffer, bool written) {
+    if (o->l->buffers.at[buffer].region != REGION_STEP) return false;
+    for (uint32_t k = 0; k < t->noperands; k++)
+        if (t->operands[k].buffer != UINT32_MAX && find(o, t->operands[k].buffer) == buffer &&
+            (t->writes >> k & 1) != written)
+            return false;
+    return true;
+}
+
+/* Whether the task may write buffer `result`, which begins here, in the place of `operand`, which ends here: a panel of
+ * gradients over the panel of what they are gradients of, column by column. */
+static bool may_replace(overlay *o, const ctl_task *t, uint32_t operand, uint32_t result, int32_t now) {
+    const ctl_buffer *a = &o->l->buffers.at[operand], *b = &o->l->buffers.at[result];
+    if (o->kept[operand] || a->last != now || a->bytes != b->bytes) return false;
+    if (o->timeline_of[operand] != o->timeline_of[result] || !of_one_kind(o, t, operand, false)) return false;
+    for (uint32_t to = 0; to < t->noperands; to++) {
+        if (t->operands[to].buffer == UINT32_MAX || find(o, t->operands[to].buffer) != result) continue;
+        for (uint32_t from = 0; from < t->noperands; from++)
+            if (t->operands[from].buffer != UINT32_MAX && find(o, t->operands[from].buffer) == operand &&
+                !pair_allows(o, t, from, to))
+                return false;
+    }
+    return true;
 }
 
 static void overlay_task(overlay *o, const ctl_task *t, int32_t now) {
     for (uint32_t to = 0; to < t->noperands; to++) {
-        if (!(t->writes >> to & 1) || !alone_in_buffer(o, t, to)) continue;
+        if (!(t->writes >> to & 1) || t->operands[to].buffer == UINT32_MAX) continue;
         uint32_t result = find(o, t->operands[to].buffer);
-        if (o->l->buffers.at[result].first != now) continue;
+        ctl_buffer *b = &o->l->buffers.at[result];
+        if (b->first != now || !of_one_kind(o, t, result, true)) continue;
         for (uint32_t from = 0; from < t->noperands; from++) {
-            if ((t->writes >> from & 1) || !alone_in_buffer(o, t, from)) continue;
+            if ((t->writes >> from & 1) || t->operands[from].buffer == UINT32_MAX) continue;
             uint32_t operand = find(o, t->operands[from].buffer);
-            ctl_buffer *a = &o->l->buffers.at[operand], *b = &o->l->buffers.at[result];
-            if (o->kept[operand] || a->last != now || o->timeline_of[operand] != o->timeline_of[result]) continue;
-            if (!same_shape(&t->operands[from], &t->operands[to]) || !kernel_allows(o, t, from, to)) continue;
-            a->last = b->last;
+            if (!may_replace(o, t, operand, result, now)) continue;
+            o->l->buffers.at[operand].last = b->last;
             b->first = b->last = -1, b->bytes = 0;
             o->now_in[result] = operand;
             o->kept[operand] = o->kept[result];

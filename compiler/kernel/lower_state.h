@@ -24,6 +24,8 @@ typedef struct ctl_lowering {
     int threads;
     CTL_VEC(ctl_buffer) buffers;
     CTL_VEC(ctl_task) run[RUN_COUNT];
+    CTL_VEC(int32_t) phase[RUN_COUNT]; /* of each task: that of its first node that has one */
+    int32_t now;                       /* the phase of the task being written */
     CTL_VEC(const ctl_rowprog *) rows;
     CTL_VEC(size_t) rows_scratch; /* bytes for one thread, of each row program */
     ctl_map kernel_of_key;

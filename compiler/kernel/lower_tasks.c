@@ -44,6 +44,7 @@ bool ctl_lower_push(ctl_lowering *l, int list, ctl_task *task) {
         task->scratch = (ctl_operand){buffer, 0, 1, (int64_t)bytes, (int64_t)bytes, CTL_U8};
     }
     CTL_PUSH(l->arena, &l->run[list], *task);
+    CTL_PUSH(l->arena, &l->phase[list], l->now);
     return l->status == CTL_OK;
 }
 

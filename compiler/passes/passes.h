@@ -36,11 +36,4 @@ void ctl_pass_round(const ctl_graph *in, ctl_dtype compute, ctl_graph **out);
 /* Merges products: of one left operand with several weights, and sums of products with several weights. */
 void ctl_pass_products(const ctl_graph *in, ctl_graph **out);
 
-/* Settles what forward keeps for backward: backward nodes read forward's results only where keeping them is
- * cheapest in bytes without redoing anything but row by row work; the rest is rebuilt by clones of entry
- * backward. */
-void ctl_pass_save(const ctl_graph *in, ctl_graph **out);
-/* Bytes of forward's results that backward reads. */
-int64_t ctl_saved_bytes(const ctl_graph *g);
-
 #endif

@@ -5,6 +5,12 @@
 
 #include "compiler/kernel/rowprog.h"
 
+/* How fast a machine is, for plans: operations and bytes a second, of all its threads together. */
+typedef struct ctl_rates {
+    double product_f32, product_bf16, attention; /* floating-point operations a second */
+    double bytes;                                /* read or written a second */
+} ctl_rates;
+
 typedef struct ctl_target {
     const char *name;
     /* Bytes of scratch that the engine wants for this task on so many threads, its operands (shapes, strides,
@@ -17,6 +23,18 @@ typedef struct ctl_target {
     /* Bytes of scratch that a row program takes on so many rows; NULL: ctl_rowprog_scratch floats a thread. */
     size_t (*rows_scratch)(const ctl_rowprog *p, ctl_arena *arena, int64_t rows, int threads);
 } ctl_target;
+
+/* A machine to plan for: its rates, and what of its memory a program does not get. */
+typedef struct ctl_machine {
+    const char *name;
+    ctl_rates rates;  /* of the whole machine, or of one thread */
+    bool each_thread;
+    int64_t withheld; /* bytes that the device keeps back and that context and libraries take */
+} ctl_machine;
+/* "cpu", "rtx3090", ..; NULL for an unknown name. */
+const ctl_machine *ctl_machine_named(const char *name);
+/* Their names, NULL at the end. */
+const char *const *ctl_machine_names(void);
 
 /* NULL in a build without the CPU back end. */
 const ctl_target *ctl_target_cpu(void);

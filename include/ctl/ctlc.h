@@ -42,6 +42,7 @@ typedef void (*ctlc_dump_fn)(void *ctx, const char *pass, const char *text, size
 /* The network of states and edges as the spec has it (compiler/show/show.h), instead of a program. */
 typedef enum ctlc_network { CTLC_NETWORK_NONE, CTLC_NETWORK_TEXT, CTLC_NETWORK_DOT } ctlc_network;
 
+<<<<<<< HEAD
 /* What another way of training would store of the same network, by rules that are data (docs/accounting.md). Bytes. */
 typedef struct ctlc_account_line {
     const char *name; /* of the rule */
@@ -57,6 +58,40 @@ typedef struct ctlc_account {
 } ctlc_account;
 /* The account lives until the call returns. */
 typedef void (*ctlc_account_fn)(void *ctx, const ctlc_account *account);
+=======
+/* ---- memory ---- */
+enum { CTLC_MEMORY_LEAST = -1, CTLC_MEMORY_MOST = -2 };
+
+/* One budget and what it costs. */
+typedef struct ctlc_plan_point {
+    int64_t bytes;     /* of everything: weights, what is trained, a step */
+    double extra_work; /* modelled time of a step over that of the plan that recomputes nothing and does not split, less 1 */
+    int64_t split;     /* parts that a batch goes through in, one after the other */
+} ctlc_plan_point;
+
+/* What was planned, before it is compiled. */
+typedef struct ctlc_plan {
+    int64_t budget;        /* bytes that there were, withheld ones included; 0: no budget */
+    int64_t withheld;      /* of them, what the machine does not give: a card's own, its context and libraries */
+    const char *machine;   /* planned for; static storage */
+    bool measured;         /* its rates were given (ctlc_options.rates), not modelled */
+    int64_t peak;          /* bytes that the program allocates: ctl_program_memory().peak */
+    int64_t fixed;         /* of it, what no plan changes: weights, what is trained, inputs */
+    int64_t lower_bound;   /* no plan of these decisions takes fewer: weights and the largest task's operands */
+    int64_t split;
+    double extra_work;
+    double step_seconds;   /* modelled, of an optimizer step */
+    double flops;          /* of products and attention in an optimizer step, recomputed ones included */
+    double extra_flops;    /* of them, recomputed */
+    bool is_chain;         /* one value between any two segments: the least bytes are the least there are */
+    int64_t segments;      /* that backward visits */
+    double solve_seconds;  /* spent on the tables for all budgets, of every split */
+    const ctlc_plan_point *points; /* from the least bytes to the least time, each better in time than those before */
+    size_t npoints;                /* 0 unless ctlc_options.points */
+} ctlc_plan;
+/* The plan and its points live until the call returns. */
+typedef void (*ctlc_plan_fn)(void *ctx, const ctlc_plan *plan);
+>>>>>>> f69fdd3 (Meet a memory budget: split, keep, drop, rebuild or run again, found for all budgets at once and told by ctlc plan)
 
 typedef struct ctlc_options {
     const ctl_allocator *allocator; /* NULL: malloc */
@@ -84,9 +119,24 @@ typedef struct ctlc_options {
     const ctlc_cuda *cuda;   /* with CTLC_CUDA */
     ctlc_time_fn time;
     void *time_ctx;
+<<<<<<< HEAD
     ctlc_account_fn account; /* NULL: no account; with check_only nothing else is made */
     void *account_ctx;
     const char *account_rules; /* "autograd", or the path of a file of rules */
+=======
+    int64_t memory;          /* bytes, or CTLC_MEMORY_LEAST, _MOST; 0: what the spec says, and no limit when it says nothing */
+    const char *machine;     /* to plan for: "cpu" (NULL), "rtx3090", "rtx4090", "a100", "h100": their rates, and that of a card's
+                                memory not all can be had. Code is for the engine all the same */
+    const double *rates;     /* measured ones instead of the machine's: operations a second of f32 products, bf16 products,
+                                attention; bytes a second. NULL: modelled */
+    bool may_split;          /* a batch of sequences may go through in parts: the program then has fewer rows, and its settings
+                                more accumulation */
+    int64_t split;           /* into so many parts, where it may; 0: as the plan likes */
+    bool plan_only;          /* no machine code: the program tells its bytes, and cannot run */
+    bool points;             /* find the plan's points, also without a budget */
+    ctlc_plan_fn plan;
+    void *plan_ctx;
+>>>>>>> f69fdd3 (Meet a memory budget: split, keep, drop, rebuild or run again, found for all budgets at once and told by ctlc plan)
 } ctlc_options;
 
 /* Compiles the file `path` (its imports: the standard library, then files beside it). *out is the caller's, to be

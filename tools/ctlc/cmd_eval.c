@@ -67,6 +67,7 @@ int cmd_eval(int argc, char **argv) {
         .operand_name = "SPEC.ctl",
         .most_operands = 1,
     };
+    o.compile.may_split = true; /* whatever memory there is, the data goes through it */
     int code = options_parse(&line, argc, argv);
     if (code) return code < 0 ? EXIT_DONE : code;
     if (o.data.data.n == 0 || (o.data.loss && strcmp(o.data.loss, "all") && strcmp(o.data.loss, "output"))) {

@@ -319,6 +319,7 @@ int cmd_train(int argc, char **argv) {
         .operand_name = "SPEC.ctl",
         .most_operands = 1,
     };
+    o.compile.may_split = true; /* whatever memory there is, the data goes through it */
     int code = options_parse(&line, argc, argv);
     if (code) return code < 0 ? EXIT_DONE : code;
     code = check_words(&o);

@@ -98,6 +98,10 @@ bool memory_report_make(const ctl_program *p, memory_report *out) {
         if (alive > out->step_live) out->step_live = alive, worst = run, worst_time = when;
     }
     add_alive(p, timeline, worst, worst_time, out->by_use);
+    size_t forward = p->run[RUN_FORWARD].n, at = (size_t)worst_time;
+    out->where_run = worst == RUN_FORWARD && at >= forward ? RUN_BACKWARD : worst;
+    if (out->where_run == RUN_BACKWARD) at -= forward;
+    out->where = at < p->run[out->where_run].n ? p->run[out->where_run].at[at].name : "";
     free(timeline);
     free(change);
     return true;

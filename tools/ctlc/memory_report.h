@@ -13,6 +13,8 @@ typedef struct memory_report {
     size_t arena;             /* bytes of the step region */
     size_t total;             /* all three regions */
     int64_t parameters, trained;
+    const char *where;        /* the task that runs when most is alive; the program's */
+    int where_run;            /* its entry: RUN_FORWARD, RUN_BACKWARD, ... */
 } memory_report;
 /* False: no memory. */
 bool memory_report_make(const ctl_program *program, memory_report *out);

@@ -90,12 +90,29 @@ int tool_compile_spec(const char *command, const char *spec, const tool_compile 
                       ctl_program **out) {
     *out = NULL;
     double total = 0;
+    const char *set[TOOL_MOST_SET + 1];
+    char memory[64];
+    size_t nset = c->set.n;
+    if (nset > TOOL_MOST_SET) return wrong_value(command, "set", c->set.at[TOOL_MOST_SET], "given too often");
+    if (nset) memcpy(set, c->set.at, nset * sizeof *set);
+    if (c->memory) { /* last: it goes before the spec's and before --set memory=.. */
+        int n = snprintf(memory, sizeof memory, "memory=%s", c->memory);
+        if (n >= (int)sizeof memory) return wrong_value(command, "memory", c->memory, "24GiB, 8e9, min or max");
+        set[nset++] = memory;
+    }
     ctlc_options o = {.diagnostic = tool_diagnostic,
                       .diagnostic_ctx = speaker,
                       .threads = (int)(c->threads > 1024 ? 1024 : c->threads),
                       .tune = c->tune,
-                      .set = c->set.at,
-                      .nset = c->set.n,
+                      .set = set,
+                      .nset = nset,
+                      .may_split = c->may_split,
+                      .split = c->split,
+                      .machine = c->machine,
+                      .points = c->points,
+                      .plan_only = c->plan_only,
+                      .plan = c->plan,
+                      .plan_ctx = c->plan_ctx,
                       .no_fuse = c->no_fuse,
                       .verify = c->verify,
                       .check_only = c->check_only,

@@ -46,11 +46,17 @@ void tool_diagnostic(void *ctx, const ctl_diagnostic *d);
 void tool_explain(const tool_speaker *speaker, ctl_status status);
 
 /* ---- compiling ---- */
+enum { TOOL_MOST_SET = 256 };
 typedef struct tool_compile {
     const char *engine, *compute, *tune, *dump;
     text_list set;
     int64_t threads;
-    bool no_fuse, verify, time_passes, check_only;
+    bool no_fuse, verify, time_passes, check_only, may_split, points, plan_only;
+    const char *memory; /* text of --memory */
+    const char *machine;
+    int64_t split;
+    ctlc_plan_fn plan;
+    void *plan_ctx;
     const ctlc_cuda *cuda; /* compile for a GPU instead */
     ctlc_network network; /* with it: what it looks like goes to print */
     const char *unfold;
@@ -66,6 +72,13 @@ typedef struct tool_compile {
         {"set", "KEY=VALUE", OPT_LIST, &(c)->set,                                                            \
          "override a setting or a parameter: lr=1e-4, tokens=8x512,\n"                                       \
          "memory=2GiB, compute=bf16, model.depth=2, CONTROL.rank=8"},                                        \
+        {"memory", "BYTES", OPT_TEXT, &(c)->memory,                                                          \
+         "memory to keep to, instead of the spec's: 24GiB, 8e9; min: the\n"                                  \
+         "least there is, max: as much as makes a step fastest"},                                            \
+        {"machine", "NAME", OPT_TEXT, &(c)->machine,                                                         \
+         "plan for cpu, rtx3090, rtx4090, a100 or h100: their speed, and\n"                                  \
+         "what of a card's memory can be had"},                                                              \
+        {"split", "N", OPT_COUNT, &(c)->split, "parts that a batch goes through in; 0: as the plan likes"},  \
         {"engine", "ENGINE", OPT_TEXT, &(c)->engine, "cpu (compiled) or reference (slow, exact, f64 too)"},  \
         {"compute", "DTYPE", OPT_TEXT, &(c)->compute, "f32, bf16, or f64 (reference alone)"},                \
         {"threads", "N", OPT_COUNT, &(c)->threads, "threads; 0: all cores (the default)"},                   \

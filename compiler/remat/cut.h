@@ -1,7 +1,7 @@
-/* save_cut: the cheapest set of values from which everything wanted can be rebuilt, as a vertex cut of least
+/* cut: the cheapest set of values from which everything wanted can be rebuilt, as a vertex cut of least
  * capacity. */
-#ifndef CTL_SAVE_CUT_H
-#define CTL_SAVE_CUT_H
+#ifndef CTL_REMAT_CUT_H
+#define CTL_REMAT_CUT_H
 
 #include "base/base.h"
 

@@ -1,4 +1,4 @@
-/* save_cut.c: Dinic's algorithm for the least vertex cut.
+/* cut: Dinic's algorithm for the least vertex cut.
  *
  * Every vertex becomes an arc of its cost from its entrance (node 2v) to its exit (2v + 1); edges are arcs
  * without limit from exit to entrance; sources hang on S, sinks on T. The greatest flow equals the least cut
@@ -8,7 +8,7 @@
  *
  * Of all least cuts the last one is taken: nodes from which T can still be reached in the residual network
  * form its far side; a vertex whose exit lies there and whose entrance does not is kept. */
-#include "compiler/passes/save_cut.h"
+#include "compiler/remat/cut.h"
 
 #define NO_LIMIT (INT64_MAX / 4)
 
