@@ -34,17 +34,14 @@ const char *ctl_unit_read_module(void *unit, const char *module, size_t *size, c
 void ctl_unit_settle(ctl_unit *u);
 /* Hands the network to options->dump as text or DOT. */
 void ctl_unit_show(ctl_unit *u);
-<<<<<<< HEAD
 /* Hands options->account what its rules make of the graph. */
 void ctl_unit_account(ctl_unit *u);
-=======
 /* budget.c: what forward keeps and what is computed again, so that the program fits the memory there is. */
 void ctl_unit_plan(ctl_unit *u);
 /* What the engine is lowered for; NULL in a build without it. */
 const ctl_target *ctl_unit_target(const ctl_unit *u);
 /* One try: the graph as a program. False with the status set. */
 bool ctl_unit_lower_graph(ctl_unit *u, const ctl_graph *graph);
->>>>>>> f69fdd3 (Meet a memory budget: split, keep, drop, rebuild or run again, found for all budgets at once and told by ctlc plan)
 void ctl_unit_lower(ctl_unit *u);
 void ctl_unit_fail(ctl_unit *u, ctl_status status, const char *doing, const char *why);
 void ctl_unit_emit(ctl_unit *u);

@@ -42,7 +42,6 @@ typedef void (*ctlc_dump_fn)(void *ctx, const char *pass, const char *text, size
 /* The network of states and edges as the spec has it (compiler/show/show.h), instead of a program. */
 typedef enum ctlc_network { CTLC_NETWORK_NONE, CTLC_NETWORK_TEXT, CTLC_NETWORK_DOT } ctlc_network;
 
-<<<<<<< HEAD
 /* What another way of training would store of the same network, by rules that are data (docs/accounting.md). Bytes. */
 typedef struct ctlc_account_line {
     const char *name; /* of the rule */
@@ -58,7 +57,6 @@ typedef struct ctlc_account {
 } ctlc_account;
 /* The account lives until the call returns. */
 typedef void (*ctlc_account_fn)(void *ctx, const ctlc_account *account);
-=======
 /* ---- memory ---- */
 enum { CTLC_MEMORY_LEAST = -1, CTLC_MEMORY_MOST = -2 };
 
@@ -91,7 +89,6 @@ typedef struct ctlc_plan {
 } ctlc_plan;
 /* The plan and its points live until the call returns. */
 typedef void (*ctlc_plan_fn)(void *ctx, const ctlc_plan *plan);
->>>>>>> f69fdd3 (Meet a memory budget: split, keep, drop, rebuild or run again, found for all budgets at once and told by ctlc plan)
 
 typedef struct ctlc_options {
     const ctl_allocator *allocator; /* NULL: malloc */
@@ -119,11 +116,9 @@ typedef struct ctlc_options {
     const ctlc_cuda *cuda;   /* with CTLC_CUDA */
     ctlc_time_fn time;
     void *time_ctx;
-<<<<<<< HEAD
     ctlc_account_fn account; /* NULL: no account; with check_only nothing else is made */
     void *account_ctx;
     const char *account_rules; /* "autograd", or the path of a file of rules */
-=======
     int64_t memory;          /* bytes, or CTLC_MEMORY_LEAST, _MOST; 0: what the spec says, and no limit when it says nothing */
     const char *machine;     /* to plan for: "cpu" (NULL), "rtx3090", "rtx4090", "a100", "h100": their rates, and that of a card's
                                 memory not all can be had. Code is for the engine all the same */
@@ -136,7 +131,6 @@ typedef struct ctlc_options {
     bool points;             /* find the plan's points, also without a budget */
     ctlc_plan_fn plan;
     void *plan_ctx;
->>>>>>> f69fdd3 (Meet a memory budget: split, keep, drop, rebuild or run again, found for all budgets at once and told by ctlc plan)
 } ctlc_options;
 
 /* Compiles the file `path` (its imports: the standard library, then files beside it). *out is the caller's, to be

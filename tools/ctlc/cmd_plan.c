@@ -155,15 +155,10 @@ int cmd_plan(int argc, char **argv) {
                  "batch goes through in parts, and values are dropped and computed again, whichever costs least. Gradients\n"
                  "are the same bits for one number of parts.\n",
         .examples = "  ctlc plan my.ctl\n"
-<<<<<<< HEAD
-                    "  ctlc plan my.ctl --set tokens=8x512 --set lora.rank=8\n"
-                    "  ctlc plan my.ctl --json\n"
-                    "  ctlc plan my.ctl --as autograd                     # what PyTorch and PEFT would store\n",
-=======
                     "  ctlc plan my.ctl --memory 24GiB --machine rtx3090\n"
                     "  ctlc plan my.ctl --memory min --set tokens=1x16384\n"
-                    "  ctlc plan my.ctl --set tokens=8x512 --set lora.rank=8 --json\n",
->>>>>>> f69fdd3 (Meet a memory budget: split, keep, drop, rebuild or run again, found for all budgets at once and told by ctlc plan)
+                    "  ctlc plan my.ctl --set tokens=8x512 --set lora.rank=8 --json\n"
+                    "  ctlc plan my.ctl --as autograd                     # what PyTorch and PEFT would store\n",
         .options = options,
         .noptions = CTL_COUNT(options),
         .operand_name = "SPEC.ctl",
