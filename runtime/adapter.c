@@ -7,9 +7,11 @@
 #include "runtime/adapter.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
 #include "runtime/adaptation.h"
+#include "runtime/names.h"
 #include "runtime/peft.h"
 #include "runtime/weights.h"
 
@@ -118,10 +120,41 @@ static ctl_status match_ours(ctl_match *m, const ctl_program *program, ctl_place
     return status == CTL_OK ? check_whole(m) : status;
 }
 
+/* A's name in the file, if the code of transformers 5 has another for the weight's module than checkpoints
+ * have. */
+static bool name_in_code(const ctl_program_param *p, char *tensor, size_t size) {
+    char renamed[400];
+    const char *tail = strrchr(p->name, '.');
+    if (p->made_by_control || !tail || strcmp(tail, ".weight") != 0) return false;
+    if (!ctl_names_in_code(p->name, renamed, sizeof renamed)) return false;
+    snprintf(tensor, size, "base_model.model.%.*s.lora_A.weight", (int)(strlen(renamed) - strlen(tail)),
+             renamed);
+    return true;
+}
+
+/* Does the file call modules so? Most programs have none that differ, and their file is not looked at here.
+ */
+static ctl_status has_names_of_code(const ctl_program *program, ctl_place place, const char *path,
+                                    bool *yes) {
+    ctl_tensors *set = NULL;
+    char tensor[440];
+    *yes = false;
+    for (size_t k = 0; k < program->nparams && !*yes; k++) {
+        if (!name_in_code(&program->params[k], tensor, sizeof tensor)) continue;
+        ctl_status status = set ? CTL_OK : ctl_tensors_open(path, "adapter_model.safetensors", place, &set);
+        if (status != CTL_OK) return status;
+        *yes = ctl_tensors_find(set, tensor) != NULL;
+    }
+    ctl_tensors_close(set);
+    return CTL_OK;
+}
+
 static ctl_status match_peft(ctl_match *m, const ctl_program *program, ctl_place place, const char *path,
                              const char *config_path, const json_t *config) {
     ctl_peft peft;
-    ctl_status status = ctl_peft_open(&peft, program, place);
+    bool of_code;
+    ctl_status status = has_names_of_code(program, place, path, &of_code);
+    if (status == CTL_OK) status = ctl_peft_open(&peft, program, place, of_code);
     if (status != CTL_OK) return status;
     status = ctl_peft_check(&peft, config_path, config);
     if (status == CTL_OK)

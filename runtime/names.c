@@ -60,3 +60,29 @@ const ctl_tensor *ctl_names_find(const ctl_tensors *set, const char *parameter) 
     }
     return found;
 }
+
+/* Of a vision transformer's layers. */
+static const char *const layer_parts[][2] = {
+    {"attention.attention.query.", "attention.q_proj."},
+    {"attention.attention.key.", "attention.k_proj."},
+    {"attention.attention.value.", "attention.v_proj."},
+    {"attention.output.dense.", "attention.o_proj."},
+    {"intermediate.dense.", "mlp.fc1."},
+    {"output.dense.", "mlp.fc2."},
+};
+
+bool ctl_names_in_code(const char *weight, char *out, size_t size) {
+    static const char layers[] = "vit.encoder.layer.";
+    size_t n = sizeof layers - 1;
+    if (strncmp(weight, layers, n) != 0) return false;
+    const char *number = weight + n, *part = strchr(number, '.');
+    if (!part) return false;
+    part++;
+    for (size_t i = 0; i < CTL_COUNT(layer_parts); i++) {
+        size_t m = strlen(layer_parts[i][0]);
+        if (strncmp(part, layer_parts[i][0], m) == 0)
+            return (size_t)snprintf(out, size, "vit.layers.%.*s%s%s", (int)(part - number), number,
+                                    layer_parts[i][1], part + m) < size;
+    }
+    return (size_t)snprintf(out, size, "vit.layers.%s", number) < size;
+}

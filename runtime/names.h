@@ -13,4 +13,9 @@ const ctl_tensor *ctl_names_find(const ctl_tensors *set, const char *parameter);
 /* Is it a tensor that code saves but no model learns: tables of angles, masks, places. */
 bool ctl_names_ignored(const char *tensor);
 
+/* A weight's path in the code of transformers 5, where that has another tree than the checkpoints, which keep
+ * the older names; adapters have those of the code. False: it has the same (or none that fits into size
+ * bytes). */
+bool ctl_names_in_code(const char *weight, char *out, size_t size);
+
 #endif

@@ -5,6 +5,8 @@
 #include <regex.h>
 #include <stdio.h>
 
+#include "runtime/names.h"
+
 enum { MODULE = 400 };
 static const char *const ANY_CONTROL =
     "the adapter as `ctlc train` leaves it (peft_type STATE_CONTROL) holds any control, and ctlc reads it";
@@ -39,7 +41,7 @@ static ctl_status name_param(ctl_peft *p, size_t param, const char *module, cons
 
 static ctl_status name_form(ctl_peft *p, size_t k) {
     const ctl_form *f = &p->program->adaptation->forms[k];
-    const char *weight = p->program->params[f->weight].name;
+    const char *weight = p->paths[f->weight];
     ctl_recognised *r = &p->methods[k];
     char module[MODULE];
     ctl_status status = ctl_form_recognise(p->program, f, p->place.allocator, r);
@@ -62,23 +64,35 @@ static ctl_status name_form(ctl_peft *p, size_t k) {
 static ctl_status name_saved(ctl_peft *p, size_t param) {
     const ctl_program *program = p->program;
     char module[MODULE], other[MODULE];
-    const char *name = program->params[param].name;
+    const char *name = p->paths[param];
     if (!module_of(name, module))
         return refuse(p, ANY_CONTROL, "the trained '%s' is of no module that PEFT could save", name);
     for (size_t k = 0; k < program->nparams; k++)
         if (!program->params[k].made_by_control && !program->params[k].trained &&
-            module_of(program->params[k].name, other) && strcmp(module, other) == 0)
+            module_of(p->paths[k], other) && strcmp(module, other) == 0)
             return refuse(p, ANY_CONTROL, "PEFT saves whole modules: '%s' is trained, '%s' is not", name,
                           program->params[k].name);
     return name_param(p, param, name, "");
 }
 
-ctl_status ctl_peft_open(ctl_peft *p, const ctl_program *program, ctl_place place) {
+static ctl_status find_paths(ctl_peft *p, bool of_code) {
+    for (size_t k = 0; k < p->program->nparams; k++) {
+        char renamed[MODULE];
+        const char *name = p->program->params[k].name;
+        bool other = of_code && ctl_names_in_code(name, renamed, sizeof renamed);
+        p->paths[k] = ctl_string_format(p->place.allocator, "%s", other ? renamed : name);
+        if (!p->paths[k]) return CTL_ERR_MEMORY;
+    }
+    return CTL_OK;
+}
+
+ctl_status ctl_peft_open(ctl_peft *p, const ctl_program *program, ctl_place place, bool of_code) {
     const ctl_adaptation *a = program->adaptation;
     *p = (ctl_peft){.program = program, .place = place, .nforms = a ? a->nforms : 0};
     p->methods = ctl_alloc(place.allocator, (p->nforms + 1) * sizeof *p->methods);
     p->names = ctl_alloc(place.allocator, (program->nparams + 1) * sizeof *p->names);
-    ctl_status status = p->methods && p->names ? CTL_OK : CTL_ERR_MEMORY;
+    p->paths = ctl_alloc(place.allocator, (program->nparams + 1) * sizeof *p->paths);
+    ctl_status status = p->methods && p->names && p->paths ? find_paths(p, of_code) : CTL_ERR_MEMORY;
     if (status == CTL_OK && !a) status = refuse(p, NULL, "the program does not say what its controls do");
     if (status == CTL_OK && a->apart)
         status = refuse(p, ANY_CONTROL, "PEFT's adapters change products with a weight; not %s", a->apart);
@@ -98,9 +112,11 @@ ctl_status ctl_peft_open(ctl_peft *p, const ctl_program *program, ctl_place plac
 void ctl_peft_close(ctl_peft *p) {
     const ctl_allocator *a = p->place.allocator;
     for (size_t k = 0; p->names && k < p->program->nparams; k++) ctl_string_free(a, p->names[k]);
+    for (size_t k = 0; p->paths && k < p->program->nparams; k++) ctl_string_free(a, p->paths[k]);
     ctl_free(a, p->names, (p->program->nparams + 1) * sizeof *p->names);
+    ctl_free(a, p->paths, (p->program->nparams + 1) * sizeof *p->paths);
     ctl_free(a, p->methods, (p->nforms + 1) * sizeof *p->methods);
-    p->names = NULL, p->methods = NULL;
+    p->names = p->paths = NULL, p->methods = NULL;
 }
 
 /* ---- an adapter's configuration ---- */
@@ -174,7 +190,7 @@ static void check_form(reader *r, size_t k) {
     const ctl_peft *p = r->p;
     const ctl_recognised *m = &p->methods[k];
     char module[MODULE], hint[120];
-    if (!module_of(p->program->params[p->program->adaptation->forms[k].weight].name, module)) return;
+    if (!module_of(p->paths[p->program->adaptation->forms[k].weight], module)) return;
     double rank = by_pattern(r, "rank_pattern", module, json_number_value(json_object_get(r->config, "r")));
     double alpha =
         by_pattern(r, "alpha_pattern", module, json_number_value(json_object_get(r->config, "lora_alpha")));

@@ -15,11 +15,13 @@ typedef struct ctl_peft {
     ctl_place place;
     size_t nforms;
     ctl_recognised *methods; /* by form */
+    char **paths;            /* by parameter: its path in the code that PEFT changes */
     char **names;            /* by parameter: the tensor's; NULL: in no adapter */
 } ctl_peft;
 
-/* Recognises every control of the program. What PEFT does not have is said (E0711). */
-ctl_status ctl_peft_open(ctl_peft *p, const ctl_program *program, ctl_place place);
+/* Recognises every control of the program. What PEFT does not have is said (E0711). of_code: modules are
+ * called as in the code of transformers 5 (ctl_names_in_code), not as in checkpoints and older code. */
+ctl_status ctl_peft_open(ctl_peft *p, const ctl_program *program, ctl_place place, bool of_code);
 void ctl_peft_close(ctl_peft *p);
 
 /* Does an adapter_config.json of peft_type LORA scale, rank and shape as the spec does? Says what differs

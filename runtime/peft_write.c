@@ -19,7 +19,7 @@ static const char *module_end(const char *weight) {
 }
 
 static const char *weight_name(const ctl_peft *p, size_t form) {
-    return p->program->params[p->program->adaptation->forms[form].weight].name;
+    return p->paths[p->program->adaptation->forms[form].weight];
 }
 
 /* ---- which modules ---- */
@@ -51,7 +51,7 @@ static bool short_name_will_do(const ctl_peft *p, size_t form) {
     size_t n, m;
     const char *tail = last_part(name, &n);
     for (size_t k = 0; k < program->nparams; k++) {
-        const char *other = program->params[k].name;
+        const char *other = p->paths[k];
         if (program->params[k].made_by_control || program->params[k].ndims != 2 || !module_end(other))
             continue;
         const char *end = last_part(other, &m);
@@ -102,11 +102,12 @@ static void write_saved(writer *w) {
     for (size_t k = 0; k < program->nparams; k++) {
         const ctl_program_param *q = &program->params[k];
         if (q->made_by_control || !q->trained) continue;
-        size_t n = (size_t)(module_end(q->name) - q->name);
-        if (last && n == last_n && memcmp(last, q->name, n) == 0) continue;
+        const char *name = w->p->paths[k];
+        size_t n = (size_t)(module_end(name) - name);
+        if (last && n == last_n && memcmp(last, name, n) == 0) continue;
         ctl_string_add(&w->text, "%s\n    ", last ? "," : "[");
-        add_quoted(&w->text, q->name, n);
-        last = q->name, last_n = n;
+        add_quoted(&w->text, name, n);
+        last = name, last_n = n;
     }
     ctl_string_add(&w->text, last ? "\n  ],\n" : "null,\n");
 }

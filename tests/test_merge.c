@@ -280,6 +280,48 @@ static void adds_trained_heads(void **state) {
     ctl_program_free(p);
 }
 
+/* ---- without memory ---- */
+typedef struct failing {
+    long calls, fail_at; /* of the calls that allocate */
+    size_t live;
+} failing;
+static void *failing_resize(void *ctx, void *ptr, size_t old_size, size_t new_size) {
+    failing *f = ctx;
+    if (new_size == 0) {
+        f->live -= ptr ? old_size : 0;
+        free(ptr);
+        return NULL;
+    }
+    if (++f->calls >= f->fail_at) return NULL;
+    void *p = realloc(ptr, new_size);
+    if (p) f->live += new_size - (ptr ? old_size : 0);
+    return p;
+}
+
+static void survives_no_memory(void **state) {
+    (void)state;
+    hf_checkpoint c;
+    double logits[TOKENS * VOCAB];
+    hf_llama(&c, CTL_F32, 2, false, false);
+    hf_write(&c, in_folder(0, "short"), 2);
+    ctl_program *p = compile("", "", "tuning.dora_qkvud(rank = 2, alpha = 3, p = 0.0)");
+    make_adapter(p, in_folder(0, "short"), in_folder(1, "adapter"), logits);
+    int failures = 0;
+    for (long n = 1;; n += 1 + n / 16) {
+        failing f = {.fail_at = n};
+        const ctl_allocator allocator = {&f, failing_resize};
+        said = (heard){0};
+        ctl_status status = ctl_merge(p, in_folder(0, "short"), in_folder(1, "adapter"),
+                                      in_folder(2, "merged"), (ctl_place){{hear, &said}, &allocator}, NULL);
+        assert_int_equal(f.live, 0);
+        if (status == CTL_OK) break;
+        assert_int_equal(status, CTL_ERR_MEMORY);
+        failures++;
+    }
+    assert_true(failures > 40);
+    ctl_program_free(p);
+}
+
 static void command_line(void **state) {
     (void)state;
     hf_checkpoint c;
@@ -305,11 +347,9 @@ static void command_line(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(equals_base_and_adapter),
-        cmocka_unit_test(refuses_what_no_weights_do),
-        cmocka_unit_test(keeps_the_files_form),
-        cmocka_unit_test(adds_trained_heads),
-        cmocka_unit_test(command_line),
+        cmocka_unit_test(equals_base_and_adapter), cmocka_unit_test(refuses_what_no_weights_do),
+        cmocka_unit_test(keeps_the_files_form),    cmocka_unit_test(adds_trained_heads),
+        cmocka_unit_test(survives_no_memory),      cmocka_unit_test(command_line),
     };
     return cmocka_run_group_tests_name("merge", tests, make_folder, remove_folder);
 }

@@ -522,14 +522,108 @@ static void names_what_differs(void **state) {
     ctl_program_free(p);
 }
 
+/* ---- names of code that checkpoints do not have ---- */
+static ctl_program *vision(void) {
+    static const char text[] = "import vit, vit_tuning\n"
+                               "model m = vit.classifier(; patch = 12, positions = 5, dim = 8, depth = 2, "
+                               "heads = 2, ffn = 12, classes = 3)\n"
+                               "tune m with vit_tuning.lora_qv(rank = 2, alpha = 4), vit_tuning.lora_ud(rank "
+                               "= 2, alpha = 4), vit_tuning.head() {\n tokens 2 x 4\n}\n";
+    said = (heard){0};
+    ctlc_options options = {.engine = CTLC_REFERENCE, .diagnostic = hear, .diagnostic_ctx = &said};
+    ctl_program *program = NULL;
+    ctl_status status = ctlc_compile_text("spec.ctl", text, sizeof text - 1, &options, &program);
+    assert_string_equal(said.all, "");
+    assert_int_equal(status, CTL_OK);
+    write_file("spec.ctl", text);
+    return program;
+}
+
+static void vision_transformers_by_either_name(void **state) {
+    (void)state;
+    clean();
+    ctl_program *p = vision();
+    ctl_session *s;
+    char path[200];
+    ctl_session_options so = {.diagnostic = hear, .diagnostic_ctx = &said, .seed = 3};
+    assert_int_equal(ctl_session_open(p, &so, &s), CTL_OK);
+    assert_int_equal(ctl_session_load(s), CTL_OK);
+    snprintf(path, sizeof path, "%s/run", folder);
+    assert_int_equal(ctl_session_save_adapter(s, path), CTL_OK);
+    ctl_session_close(s);
+    static const struct {
+        const char *option, *targets[4], *tensor;
+    } cases[] = {
+        {"",
+         {"\"q_proj\"", "\"v_proj\"", "\"fc1\"", "\"fc2\""},
+         "base_model.model.vit.layers.1.mlp.fc2.lora_B.weight"},
+        {"--transformers 4",
+         {"\"query\"", "\"value\"", "\"vit.encoder.layer.0.intermediate.dense\"",
+          "\"vit.encoder.layer.1.output.dense\""},
+         "base_model.model.vit.encoder.layer.1.output.dense.lora_B.weight"},
+    };
+    for (size_t k = 0; k < CTL_COUNT(cases); k++) {
+        snprintf(path, sizeof path, "rm -rf '%s/peft'", folder);
+        assert_int_equal(system(path), 0);
+        assert_int_equal(ctlc("export run --spec spec.ctl --peft peft %s", cases[k].option), 0);
+        const char *config = text_of("peft/adapter_config.json");
+        for (size_t i = 0; i < 4; i++)
+            if (!strstr(config, cases[k].targets[i]))
+                fail_msg("%s is not in:\n%s", cases[k].targets[i], config);
+        assert_non_null(strstr(config, "\"modules_to_save\": [\n    \"classifier\"\n  ]"));
+        ctl_tensors *set = open_tensors("peft");
+        assert_non_null(ctl_tensors_find(set, cases[k].tensor));
+        assert_int_equal(ctl_tensors_count(set), 2 * 8 + 2);
+        ctl_tensors_close(set);
+        /* either is read */
+        assert_int_equal(ctl_session_open(p, &so, &s), CTL_OK);
+        snprintf(path, sizeof path, "%s/peft", folder);
+        said = (heard){0};
+        assert_int_equal(ctl_session_load_adapter(s, path), CTL_OK);
+        assert_string_equal(said.all, "");
+        ctl_session_close(s);
+    }
+    ctl_program_free(p);
+}
+
+/* GPT-2 keeps its maps turned. */
+static void turned_weights(void **state) {
+    (void)state;
+    static const char text[] =
+        "import gpt2, gpt2_tuning\nmodel m = gpt2.causal_lm(; vocab = 258, dim = 8, depth = 2, heads = 2, "
+        "positions = 16)\n"
+        "tune a = m with gpt2_tuning.dora(rank = 2, alpha = 4) {\n tokens 2 x 16\n adamw(; lr = 1e-2)\n}\n";
+    clean();
+    run_spec(text, "");
+    assert_int_equal(ctlc("export run --peft peft --transformers 3"), 2);
+    says("--transformers is 4 or 5");
+    assert_int_equal(ctlc("export run --peft peft"), 0);
+    assert_non_null(strstr(text_of("peft/adapter_config.json"), "\"fan_in_fan_out\": true"));
+    assert_non_null(
+        strstr(text_of("peft/adapter_config.json"), "\"target_modules\": [\n    \"c_attn\"\n  ]"));
+    ctl_tensors *set = open_tensors("peft");
+    const ctl_tensor *b = ctl_tensors_find(set, "base_model.model.transformer.h.1.attn.c_attn.lora_B.weight");
+    assert_non_null(b);
+    assert_true(b->dims[0] == 24 && b->dims[1] == 2);
+    ctl_tensors_close(set);
+    assert_true(loss_of("run", "") == loss_of("peft", ""));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(recognises_what_is_computed), cmocka_unit_test(takes_no_name_for_it),
-        cmocka_unit_test(tells_what_stands_apart),     cmocka_unit_test(names_the_edges),
-        cmocka_unit_test(writes_what_peft_loads),      cmocka_unit_test(writes_dora_and_other_scales),
-        cmocka_unit_test(writes_trained_heads),        cmocka_unit_test(finds_the_spec_of_the_run),
-        cmocka_unit_test(refuses_what_peft_has_not),   cmocka_unit_test(reads_what_peft_writes),
+        cmocka_unit_test(recognises_what_is_computed),
+        cmocka_unit_test(takes_no_name_for_it),
+        cmocka_unit_test(tells_what_stands_apart),
+        cmocka_unit_test(names_the_edges),
+        cmocka_unit_test(writes_what_peft_loads),
+        cmocka_unit_test(writes_dora_and_other_scales),
+        cmocka_unit_test(writes_trained_heads),
+        cmocka_unit_test(finds_the_spec_of_the_run),
+        cmocka_unit_test(refuses_what_peft_has_not),
+        cmocka_unit_test(reads_what_peft_writes),
         cmocka_unit_test(names_what_differs),
+        cmocka_unit_test(vision_transformers_by_either_name),
+        cmocka_unit_test(turned_weights),
     };
     return cmocka_run_group_tests_name("peft", tests, make_folder, remove_folder);
 }

@@ -14,6 +14,7 @@ enum { MOST_CONFIG = 1 << 26 };
 typedef struct export_options {
     const char *run, *peft, *spec;
     ctl_peft_options as;
+    int64_t transformers; /* 4: modules as its code calls them; else as that of 5 */
     tool_compile compile;
 } export_options;
 
@@ -80,7 +81,7 @@ static int compile(const export_options *o, const recorded *r, tool_speaker *spe
 static ctl_status export(const export_options *o, const ctl_program *program, ctl_place place) {
     ctl_peft peft;
     ctl_match values;
-    ctl_status status = ctl_peft_open(&peft, program, place);
+    ctl_status status = ctl_peft_open(&peft, program, place, o->transformers != 4);
     if (status != CTL_OK) return status;
     status = ctl_adapter_match(&values, program, place, o->run);
     if (status == CTL_OK) {
@@ -128,6 +129,8 @@ int cmd_export(int argc, char **argv) {
         {"base", "NAME", OPT_TEXT, &o.as.base, "base_model_name_or_path: the checkpoint's folder or name"},
         {"task-type", "TYPE", OPT_TEXT, &o.as.task_type,
          "CAUSAL_LM, SEQ_CLS, ..; without it none is written"},
+        {"transformers", "N", OPT_COUNT, &o.transformers,
+         "4 or 5 (the default): whose names a vision transformer's modules have"},
         {"spec", "SPEC.ctl", OPT_TEXT, &o.spec, "the spec, where it is not the text that the run recorded"},
         {"tune", "NAME", OPT_TEXT, &o.compile.tune, "which tune block, where it is not the run's"},
         {"set", "KEY=VALUE", OPT_LIST, &o.compile.set, "override a setting or a parameter, as for the run"},
@@ -152,6 +155,10 @@ int cmd_export(int argc, char **argv) {
     if (!o.peft) {
         fprintf(stderr,
                 "ctlc export: --peft is missing: the folder for the adapter\nctlc export --help tells all\n");
+        return EXIT_USAGE;
+    }
+    if (o.transformers && o.transformers != 4 && o.transformers != 5) {
+        fprintf(stderr, "ctlc export: --transformers is 4 or 5\n");
         return EXIT_USAGE;
     }
     o.run = line.operands.at[0];
