@@ -401,6 +401,8 @@ static void test_command(void **state) {
     assert_int_equal(system(path), 0);
     snprintf(path, sizeof path, "test $(grep -l 'KERNEL(rows_' %s/kernels/*.cu | wc -l) -gt 8", folder);
     assert_int_equal(system(path), 0);
+    snprintf(path, sizeof path, "grep -q 'KERNEL(attend_keys' %s/kernels/attend_32.cu", folder); /* 128 columns, 4 heads */
+    assert_int_equal(system(path), 0);
     snprintf(path, sizeof path, "grep -q 'rows' %s/kernels/plan.txt", folder);
     assert_int_equal(system(path), 0);
 }

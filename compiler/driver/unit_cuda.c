@@ -68,16 +68,37 @@ static void compile(ctl_unit *u, held *h) {
         ctl_error(&u->sink, CTL_E0811, CTL_NO_SPAN, "a newer CUDA may know this architecture", "%s", h->said ? h->said : "");
 }
 
+typedef CTL_VEC(int64_t) sizes;
+/* The head sizes of the program's attention, each once. */
+static sizes head_sizes(ctl_unit *u) {
+    sizes heads = {0};
+    for (int entry = 0; entry < RUN_COUNT; entry++)
+        for (size_t i = 0; i < u->program->run[entry].n; i++) {
+            const ctl_task *t = &u->program->run[entry].at[i];
+            bool seen = t->kind != TASK_ATTEND && t->kind != TASK_ATTEND_GRAD;
+            for (size_t k = 0; k < heads.n; k++) seen |= heads.at[k] == t->head;
+            if (!seen) CTL_PUSH(u->arena, &heads, t->head);
+        }
+    return heads;
+}
+
 void ctl_unit_emit_cuda(ctl_unit *u) {
     const ctlc_cuda *o = u->options->cuda;
-    const size_t n = u->program->nkernels;
+    const sizes heads = head_sizes(u);
+    const size_t nrows = u->program->nkernels, n = nrows + heads.n;
     held *h = CTL_NEW(u->arena, held);
     *h = (held){ctl_allocator_or_default(u->options->allocator), CTL_NEW_ARRAY(u->arena, ctl_cuda_unit, n), n, NULL};
     ctl_arena_defer(u->arena, drop_held, h);
     for (size_t k = 0; k < n; k++) {
-        ctl_cuda_kernel kernel = {.name = name_of(u, u->rows[k])};
+        ctl_cuda_kernel kernel = {0};
         ctl_text text = {.arena = u->arena};
-        ctl_cuda_source(u->arena, &u->rows[k], 1, &kernel, &text);
+        if (k < nrows) {
+            kernel.name = name_of(u, u->rows[k]);
+            ctl_cuda_source(u->arena, &u->rows[k], 1, &kernel, &text);
+        } else {
+            kernel.name = ctl_format(u->arena, "attend_%lld", (long long)heads.at[k - nrows]);
+            ctl_cuda_attend_source(heads.at[k - nrows], &text);
+        }
         h->units[k] = (ctl_cuda_unit){.name = kernel.name, .source = text.at};
         if (o->emit & CTLC_EMIT_CU) hand_out(u, kernel.name, ".cu", text.at, text.n, NULL);
     }

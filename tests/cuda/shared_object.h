@@ -30,7 +30,7 @@ static inline const char *shared_object_open(shared_object *o, const char *const
     char command[1024];
     snprintf(command, sizeof command,
              "%s -std=gnu17 %s -g1 -w -fPIC -shared -ffp-contract=off -fno-math-errno -fno-strict-aliasing " HOST_SANITIZE
-             "-I%s -I%s/include -include tests/cuda/host.h -x c %s -o %s.so -lm",
+             "-I%s -I%s/include -include tests/cuda/tensor.h -x c %s -o %s.so -lm",
              HOST_CC, optimise, SOURCE_DIR, SOURCE_DIR, o->path, o->path);
     if (system(command) != 0) {
         snprintf(why, sizeof why, "the host's compiler refused %s", o->path);

@@ -20,4 +20,7 @@ void ctl_cuda_plan(const ctl_rowprog *p, ctl_arena *arena, ctl_cuda_kernel *kern
 void ctl_cuda_source(ctl_arena *arena, const ctl_rowprog *const *programs, size_t n, ctl_cuda_kernel *kernels,
                      ctl_text *out);
 
+/* Appends the source of attention's kernels for a head size (runtime/cuda/attend.h has what they take). */
+void ctl_cuda_attend_source(int64_t head, ctl_text *out);
+
 #endif

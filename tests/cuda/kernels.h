@@ -1,0 +1,84 @@
+/* kernels: hand-written kernels (compiler/emit/cuda/ *.cu) compiled for the host, whole or with a fault planted, and launched
+ * under every order of threads and both ways in which copies land. */
+#ifndef CTL_TESTS_CUDA_KERNELS_H
+#define CTL_TESTS_CUDA_KERNELS_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+#include "compiler/emit/cuda/cuda.h"
+#include "tests/cuda/launch.h"
+#include "tests/cuda/shared_object.h"
+
+/* Definitions, then the named texts; with the nth `what` of the last text replaced by `by` where `what` is given. NULL: there
+ * is no nth. The caller's, by malloc. */
+static inline char *kernel_source(const char *definitions, const char *const *names, const char *what, const char *by, int nth) {
+    size_t size = strlen(definitions) + 1 + (by ? strlen(by) : 0);
+    const char *last = NULL;
+    for (size_t k = 0; names[k]; k++) last = ctl_cuda_text(names[k]), size += strlen(last);
+    const char *at = what ? strstr(last, what) : NULL;
+    for (int k = 0; at && k < nth; k++) at = strstr(at + 1, what);
+    if (what && !at) return NULL;
+    char *source = malloc(size);
+    assert_non_null(source);
+    strcpy(source, definitions);
+    for (size_t k = 0; names[k + 1]; k++) strcat(source, ctl_cuda_text(names[k]));
+    if (what) {
+        strncat(source, last, (size_t)(at - last));
+        strcat(source, by);
+        last = at + strlen(what);
+    }
+    strcat(source, last);
+    return source;
+}
+
+typedef struct launcher {
+    shared_object object;
+    host_order order;
+    host_landing landing;
+    char fault[HOST_FAULT]; /* of the last launch; empty: none */
+} launcher;
+
+static inline bool launch(launcher *l, const char *kernel, const void *call, int x, int y, int threads, size_t shared) {
+    host_launch_fn *run = (host_launch_fn *)(uintptr_t)shared_object_find(&l->object, "host_launch");
+    char name[64];
+    snprintf(name, sizeof name, "%s_bound", kernel);
+    const int *bound = shared_object_find(&l->object, name);
+    const host_launch_of of = {.kernel = (void (*)(const void *))(uintptr_t)shared_object_find(&l->object, kernel),
+                               .call = call, .grid = {x, y, 1}, .threads = threads, .bound = bound ? *bound : 0,
+                               .shared = shared, .most_shared = 99 * 1024, .order = l->order, .landing = l->landing};
+    assert_true(run && of.kernel);
+    return run(&of, l->fault) != 0;
+}
+
+/* All orders and landings, until `run` is false: true when it never is. */
+static inline bool launch_all(launcher *l, bool (*run)(launcher *l, void *ctx), void *ctx) {
+    for (int order = 0; order < HOST_ORDERS; order++)
+        for (int landing = 0; landing < HOST_LANDINGS; landing++) {
+            l->order = (host_order)order, l->landing = (host_landing)landing;
+            if (!run(l, ctx)) return false;
+        }
+    return true;
+}
+
+/* Whether the source fails, in a process of its own. */
+static inline bool source_fails(const char *source, bool (*run)(launcher *l, void *ctx), void *ctx) {
+    fflush(NULL);
+    const pid_t child = fork();
+    if (child == 0) {
+        launcher l = {0};
+        if (!freopen("/dev/null", "w", stderr) || shared_object_open(&l.object, &source, 1, "-O0")) _exit(2);
+        _exit(launch_all(&l, run, ctx) ? 0 : 1);
+    }
+    int status = 0;
+    assert_true(child > 0 && waitpid(child, &status, 0) == child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 2) fail_msg("a source with a planted fault cannot be compiled");
+    return !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+#endif
