@@ -229,7 +229,7 @@ static void test_planted_faults(void **state) {
                 missed++, print_message("`%s` number %d replaced by `%s`: nothing noticed it\n", faults[f].what, nth, faults[f].by);
             free(source);
         }
-    assert_int_equal(planted, 28); /* docs/cuda.md says so */
+    assert_int_equal(planted, 30); /* docs/cuda.md says so */
     assert_int_equal(missed, 0);
     drop(&t);
 }

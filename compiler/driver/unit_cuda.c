@@ -85,7 +85,7 @@ static sizes head_sizes(ctl_unit *u) {
 void ctl_unit_emit_cuda(ctl_unit *u) {
     const ctlc_cuda *o = u->options->cuda;
     const sizes heads = head_sizes(u);
-    const size_t nrows = u->program->nkernels, n = nrows + heads.n;
+    const size_t nrows = u->program->nkernels, n = nrows + heads.n + 1;
     held *h = CTL_NEW(u->arena, held);
     *h = (held){ctl_allocator_or_default(u->options->allocator), CTL_NEW_ARRAY(u->arena, ctl_cuda_unit, n), n, NULL};
     ctl_arena_defer(u->arena, drop_held, h);
@@ -95,6 +95,9 @@ void ctl_unit_emit_cuda(ctl_unit *u) {
         if (k < nrows) {
             kernel.name = name_of(u, u->rows[k]);
             ctl_cuda_source(u->arena, &u->rows[k], 1, &kernel, &text);
+        } else if (k == n - 1) {
+            kernel.name = "tasks";
+            ctl_cuda_tasks_source(&text);
         } else {
             kernel.name = ctl_format(u->arena, "attend_%lld", (long long)heads.at[k - nrows]);
             ctl_cuda_attend_source(heads.at[k - nrows], &text);

@@ -22,5 +22,7 @@ void ctl_cuda_source(ctl_arena *arena, const ctl_rowprog *const *programs, size_
 
 /* Appends the source of attention's kernels for a head size (runtime/cuda/attend.h has what they take). */
 void ctl_cuda_attend_source(int64_t head, ctl_text *out);
+/* The other tasks' (runtime/cuda/tasks.h). */
+void ctl_cuda_tasks_source(ctl_text *out);
 
 #endif

@@ -1,0 +1,77 @@
+/* tasks: what the kernels of compiler/emit/cuda/tasks.cu take, field by field. */
+#ifndef CTL_RUNTIME_CUDA_TASKS_H
+#define CTL_RUNTIME_CUDA_TASKS_H
+
+#include <stdint.h>
+
+typedef struct ctl_cuda_losses {
+    float *logits;
+    void *d;
+    const int32_t *labels;
+    const float *normaliser;
+    float *losses;
+    int64_t label_stride;
+    int32_t rows, vocab, bf16_d;
+} ctl_cuda_losses;
+
+typedef struct ctl_cuda_total {
+    const float *losses, *normaliser;
+    float *loss;
+    int64_t rows;
+} ctl_cuda_total;
+
+typedef struct ctl_cuda_scatter {
+    const void *x;
+    const int32_t *ids;
+    float *out;
+    int64_t x_stride, id_stride, out_stride;
+    int32_t rows, cols, bf16_x;
+} ctl_cuda_scatter;
+
+typedef struct ctl_cuda_fold {
+    const float *x;
+    float *out;
+    int64_t stride;
+    int32_t rows, cols, accumulate;
+} ctl_cuda_fold;
+
+typedef struct ctl_cuda_zero {
+    float *out;
+    int64_t stride;
+    int32_t rows, cols;
+} ctl_cuda_zero;
+
+typedef struct ctl_cuda_transpose {
+    const void *a;
+    void *out;
+    int64_t a_stride, out_stride;
+    int32_t rows, cols, bf16_a, bf16_out;
+} ctl_cuda_transpose;
+
+typedef struct ctl_cuda_optimizer_state {
+    double clip, norm;
+    float scale;
+    int32_t finite;
+    float keep, rate;
+    float beta1, beta2, rest1, rest2, eps, correct2;
+    float lr, decay, momentum;
+} ctl_cuda_optimizer_state;
+
+typedef struct ctl_cuda_optimizer {
+    ctl_cuda_optimizer_state *state;
+    float *p, *m, *v;
+    const float *g;
+    double *squares;
+    int64_t count, chunk;
+    int32_t chunks;
+} ctl_cuda_optimizer;
+
+/* Bytes of shared memory of a block. */
+enum {
+    CTL_CUDA_LOSSES_SHARED = 256 * 4,
+    CTL_CUDA_SCATTER_SHARED = 4,
+    CTL_CUDA_TRANSPOSE_SHARED = 32 * 33 * 4,
+    CTL_CUDA_SQUARES_SHARED = 8 * 8 + 1024 * 4
+};
+
+#endif
