@@ -6,11 +6,13 @@
 
 A model is a folder with the checkpoint that transformers saves; a case of it is a folder in that, with
     spec.ctl                     written by hand: the same model and method in ctlc's language
-    adapter_model.safetensors    the values of what is trained (and adapter_config.json, where PEFT saved it)
+    adapter_model.safetensors    the values of what is trained, and adapter_config.json: of LoRA and DoRA as PEFT saves
+                                 them, of what PEFT does not have under ctlc's names, without a configuration
     golden.safetensors           the batch ("input.ids", ..), "logits", "loss", "grad.NAME" of everything trained, and
                                  "eval.logits", "eval.loss" where training has dropout
 Everything is computed in f32 on the CPU. Dropout uses ctlc's counted masks (philox.py) in PEFT's own layers."""
 import argparse
+import json
 import pathlib
 import sys
 
@@ -47,7 +49,7 @@ class Masked(torch.nn.Module):
 
 
 # transformers 5 names the parts of a ViT otherwise than the checkpoints that it reads and writes.
-PARTS = {".default": "", ".base_layer": "", ".block": "", "vit.layers.": "vit.encoder.layer.",
+PARTS = {".modules_to_save": "", ".default": "", ".base_layer": "", ".block": "", "vit.layers.": "vit.encoder.layer.",
          "attention.q_proj": "attention.attention.query", "attention.k_proj": "attention.attention.key",
          "attention.v_proj": "attention.attention.value", "attention.o_proj": "attention.output.dense",
          "mlp.fc1": "intermediate.dense", "mlp.fc2": "output.dense"}
@@ -145,15 +147,15 @@ LLAMA = {
 SOME = {name: LLAMA[name] for name in ("full", "lora", "dora", "control", "double")}
 ROBERTA = {
     "full": full,
-    "lora": with_head(lora(["query", "value"]), "classifier"),
-    "dora": with_head(lora(["query", "value"], use_dora=True), "classifier"),
+    "lora": lora(["query", "value"], modules_to_save=["classifier"]),
+    "dora": lora(["query", "value"], use_dora=True, modules_to_save=["classifier"]),
     "control": with_head(ours(lambda m: controls.control_encoder(m.roberta, "roberta", 4)), "classifier"),
     "double": with_head(ours(lambda m: controls.control_encoder(m.roberta, "roberta", 4, both=True)), "classifier"),
 }
 BERT = {
     "full": full,
-    "lora": with_head(lora(["query", "value"]), "classifier", "bert.pooler"),
-    "dora": with_head(lora(["query", "value"], use_dora=True), "classifier", "bert.pooler"),
+    "lora": lora(["query", "value"], modules_to_save=["classifier", "pooler"]),
+    "dora": lora(["query", "value"], use_dora=True, modules_to_save=["classifier", "pooler"]),
     "control": with_head(ours(lambda m: controls.control_encoder(m.bert, "bert", 4)), "classifier", "bert.pooler"),
     "double": with_head(ours(lambda m: controls.control_encoder(m.bert, "bert", 4, both=True)), "classifier", "bert.pooler"),
 }
@@ -271,11 +273,29 @@ def shaped(name, tensor):
     return tensor.reshape(-1) if "ia3" in name else tensor
 
 
+def trained_by_peft(model):
+    """What PEFT saves: factors, magnitudes, and the modules that are saved with them; not a control of ours."""
+    return [our_name(n) for n, p in model.named_parameters()
+            if p.requires_grad and ("lora_" in n and ".default" in n or "modules_to_save" in n)]
+
+
+def save_peft(model, folder):
+    """As PEFT itself saves it: tests read the adapter that people have."""
+    model.save_pretrained(folder)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    config["target_modules"].sort()  # a set's order, else, which is another each time
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    (folder / "README.md").unlink(missing_ok=True)
+    (folder / "adapter_model.safetensors").chmod(0o644)
+
+
 def write_case(folder, name, method, dtype):
     model, trained, tensors = case(name, method, dtype)
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / "golden.safetensors", tensors)
-    if method is not full:
+    if isinstance(getattr(model, "active_peft_config", None), LoraConfig) and set(trained) == set(trained_by_peft(model)):
+        save_peft(model, folder)
+    elif method is not full:
         write_tensors(folder / "adapter_model.safetensors", {n: shaped(n, p) for n, p in trained.items()})
     print(f"{folder.relative_to(ROOT.parents[1])}: loss {float(tensors['loss']):.6f}, {len(trained)} gradients")
 
