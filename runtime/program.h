@@ -183,6 +183,7 @@ typedef struct ctl_program {
     const ctl_engine *engine;
     void *engine_data;           /* loaded code, or the graph for the reference executor */
     ctl_dtype compute;
+    int64_t classes;             /* of the labels, where evaluation tells of rows ("row results"); else 0 */
     int64_t tokens, sequence;    /* rows of a micro-step; fixed sequence length, 0 when documents are packed */
     int threads;                 /* that scratch was laid out for */
     ctl_buffer *buffers;

@@ -347,18 +347,20 @@ static void test_resume(void **state) {
                    .table = whole_table};
         t.settings.accumulate = 2;
         assert_int_equal(try(&t, &whole, &uninterrupted), CTL_OK);
-        t.out = out_parts, t.table = parts_table, t.stop_after = 7;
+        /* Once where an evaluation was due, which is then made up for. */
+        const int at = packed ? 6 : 7;
+        t.out = out_parts, t.table = parts_table, t.stop_after = at;
         assert_int_equal(try(&t, &first, &r), CTL_INTERRUPTED);
-        assert_int_equal(r.last, 7);
+        assert_int_equal(r.last, at);
         t.stop_after = 0, t.resume = true;
         assert_int_equal(try(&t, &second, &r), CTL_OK);
         assert_int_equal(second.resumed, 1);
-        assert_int_equal(r.first, 7);
+        assert_int_equal(r.first, at);
         assert_int_equal(r.last, 20);
         r.before.seconds = uninterrupted.before.seconds; /* the evaluation before the first step is not forgotten */
         assert_memory_equal(&r.before, &uninterrupted.before, sizeof r.before);
         for (int i = 1; i <= 20; i++) {
-            const double *part = i <= 7 ? &first.losses[i] : &second.losses[i];
+            const double *part = i <= at ? &first.losses[i] : &second.losses[i];
             assert_memory_equal(part, &whole.losses[i], sizeof(double));
         }
         assert_memory_equal(parts_table, whole_table, sizeof whole_table);
@@ -536,14 +538,15 @@ static void test_program_must_fit(void **state) {
     (void)state;
     fixture f;
     heard h = {0};
+    ctl_data_kind kind;
     fixture_make(&f, 48, 16);
-    assert_int_equal(ctl_train_accepts(&f.program, (ctl_voice){hear, &h}), CTL_OK);
+    assert_int_equal(ctl_program_data(&f.program, (ctl_voice){hear, &h}, &kind), CTL_OK);
     f.inputs[1].name = "target";
-    assert_int_equal(ctl_train_accepts(&f.program, (ctl_voice){hear, &h}), CTL_ERR_INPUT);
+    assert_int_equal(ctl_program_data(&f.program, (ctl_voice){hear, &h}, &kind), CTL_ERR_INPUT);
     assert_string_equal(h.code, "E0605");
     assert_string_equal(h.message, "the model has no id input `labels` with one row a token");
     f.inputs[1].name = "labels", f.output.name = "logits";
-    assert_int_equal(ctl_train_accepts(&f.program, (ctl_voice){hear, &h}), CTL_ERR_INPUT);
+    assert_int_equal(ctl_program_data(&f.program, (ctl_voice){hear, &h}, &kind), CTL_ERR_INPUT);
     assert_string_equal(h.message, "the model has no output `loss`");
 }
 

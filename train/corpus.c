@@ -1,12 +1,12 @@
-/* corpus: documents read from files and directories, and the part of them that is held out.
+/* corpus: documents read from files and directories.
  *
- * All bytes of a corpus lie in one growing buffer; a document is a span of it. Files are read whole. */
+ * All bytes of a corpus lie in one growing buffer; a document is a span of it. Texts are read whole; token files stay
+ * mapped, and their documents point into them. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "base/random.h"
 #include "runtime/files.h"
 #include "train/data_internal.h"
 
@@ -19,6 +19,9 @@ void ctl_corpus_init(ctl_corpus *c, const ctl_allocator *allocator) {
 void ctl_corpus_free(ctl_corpus *c) {
     ctl_free(c->allocator, c->bytes, c->bytes_cap);
     ctl_free(c->allocator, c->docs, c->docs_cap * sizeof *c->docs);
+    ctl_free(c->allocator, c->items, c->items_cap * sizeof *c->items);
+    for (size_t i = 0; i < c->nfiles; i++) ctl_tokens_close(c->files[i], c->allocator);
+    ctl_free(c->allocator, c->files, c->files_cap * sizeof *c->files);
     ctl_corpus_init(c, c->allocator);
 }
 
@@ -36,17 +39,34 @@ static bool grow(const ctl_allocator *a, void **at, size_t n, size_t *cap, size_
     return true;
 }
 
-ctl_status ctl_corpus_add(ctl_corpus *c, const void *bytes, size_t size, size_t answer) {
-    if (size == 0) return CTL_OK;
-    void *b = c->bytes, *d = c->docs;
-    bool ok = grow(c->allocator, &b, c->nbytes, &c->bytes_cap, size, 1);
-    c->bytes = b;
-    ok = ok && grow(c->allocator, &d, c->ndocs, &c->docs_cap, 1, sizeof *c->docs);
+ctl_status ctl_corpus_put(ctl_corpus *c, const ctl_document *document) {
+    void *d = c->docs;
+    const bool ok = grow(c->allocator, &d, c->ndocs, &c->docs_cap, 1, sizeof *c->docs);
     c->docs = d;
     if (!ok) return CTL_ERR_MEMORY;
+    c->docs[c->ndocs++] = *document;
+    return CTL_OK;
+}
+
+ctl_status ctl_corpus_add(ctl_corpus *c, const void *bytes, size_t size, size_t answer) {
+    if (size == 0) return CTL_OK;
+    void *b = c->bytes;
+    const bool ok = grow(c->allocator, &b, c->nbytes, &c->bytes_cap, size, 1);
+    c->bytes = b;
+    if (!ok) return CTL_ERR_MEMORY;
     memcpy(c->bytes + c->nbytes, bytes, size);
-    c->docs[c->ndocs++] = (ctl_document){c->nbytes, size, answer};
-    c->nbytes += size;
+    ctl_status status = ctl_corpus_put(
+        c, &(ctl_document){.begin = c->nbytes, .size = size, .answer = answer, .text_bytes = -1, .label = CTL_NO_LABEL});
+    if (status == CTL_OK) c->nbytes += size;
+    return status;
+}
+
+ctl_status ctl_corpus_add_item(ctl_corpus *c, size_t first, size_t right) {
+    void *items = c->items;
+    const bool ok = grow(c->allocator, &items, c->nitems, &c->items_cap, 1, sizeof *c->items);
+    c->items = items;
+    if (!ok) return CTL_ERR_MEMORY;
+    c->items[c->nitems++] = (ctl_item){first, c->ndocs - first, right};
     return CTL_OK;
 }
 
@@ -62,16 +82,82 @@ static bool ends_with(const char *text, const char *end) {
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-static ctl_status read_file(ctl_corpus *c, const char *path, ctl_voice voice) {
+static ctl_status mixed(ctl_voice voice, const char *path, const char *what, const char *others) {
+    ctl_say(voice, CTL_ERROR, "E0611", "what is learnt together must have gone through one tokenizer, or none",
+            "%s: these are %s, and the data before are %s", path, what, others);
+    return CTL_ERR_INPUT;
+}
+
+static ctl_status same_tokenizer(const ctl_corpus *c, const ctl_tokens *t, const char *path, ctl_voice voice) {
+    if (c->nbytes) return mixed(voice, path, "tokens", "texts");
+    if (c->nfiles == 0) return CTL_OK;
+    const ctl_tokens *other = c->files[0];
+    if (strcmp(other->tokenizer, t->tokenizer) == 0 && other->vocab == t->vocab && other->pad == t->pad) return CTL_OK;
+    ctl_say(voice, CTL_ERROR, "E0611", "what is learnt together must have gone through one tokenizer",
+            "%s: its tokenizer is %s (%lld ids, %d pads), that of the data before is %s (%lld ids, %d pads)", path,
+            t->tokenizer, (long long)t->vocab, (int)t->pad, other->tokenizer, (long long)other->vocab, (int)other->pad);
+    return CTL_ERR_INPUT;
+}
+
+/* Takes the file, whatever comes back. */
+static ctl_status add_tokens(ctl_corpus *c, ctl_tokens *t) {
+    void *files = c->files;
+    const bool ok = grow(c->allocator, &files, c->nfiles, &c->files_cap, 1, sizeof *c->files);
+    c->files = files;
+    if (!ok) {
+        ctl_tokens_close(t, c->allocator);
+        return CTL_ERR_MEMORY;
+    }
+    c->files[c->nfiles++] = t;
+    const size_t first = c->ndocs;
+    ctl_status status = CTL_OK;
+    for (size_t d = 0; d < t->ndocuments && status == CTL_OK; d++) {
+        const size_t begin = ctl_tokens_document(t, d), end = ctl_tokens_document(t, d + 1);
+        status = ctl_corpus_put(c, &(ctl_document){.begin = begin,
+                                                   .size = end - begin,
+                                                   .from = t,
+                                                   .text_bytes = t->text_bytes ? ctl_tokens_int(t->text_bytes, d) : -1,
+                                                   .label = t->labels ? ctl_tokens_int(t->labels, d) : CTL_NO_LABEL});
+    }
+    for (size_t k = 0; k < t->nitems && status == CTL_OK; k++) {
+        status = ctl_corpus_add_item(c, first + ctl_tokens_item(t, k), (size_t)ctl_tokens_int(t->answers, k));
+        if (status == CTL_OK) c->items[c->nitems - 1].count = ctl_tokens_item(t, k + 1) - ctl_tokens_item(t, k);
+    }
+    return status;
+}
+
+static ctl_status read_tokens(ctl_corpus *c, const char *path, bool items, ctl_voice voice) {
+    ctl_tokens *t;
+    ctl_status status = ctl_tokens_open(path, (ctl_place){voice, c->allocator}, &t);
+    if (status != CTL_OK) return status;
+    status = same_tokenizer(c, t, path, voice);
+    if (status == CTL_OK && (t->nitems != 0) != items) {
+        ctl_say(voice, CTL_ERROR, "E0614", items ? "tools/tokenize --choices writes them" : "`ctlc eval --choices` takes them",
+                items ? "%s: there are no items of multiple choice in this token file"
+                      : "%s: this token file holds items of multiple choice, which are no texts to learn", path);
+        status = CTL_ERR_INPUT;
+    }
+    if (status == CTL_OK) return add_tokens(c, t);
+    ctl_tokens_close(t, c->allocator);
+    return status;
+}
+
+static ctl_status read_file(ctl_corpus *c, const char *path, bool items, ctl_voice voice) {
     char *text;
     size_t size;
+    if (ends_with(path, ".safetensors")) return read_tokens(c, path, items, voice);
+    if (c->nfiles) return mixed(voice, path, "texts", "tokens");
     ctl_status status = ctl_file_read(path, PTRDIFF_MAX - 1, &text, &size,
                                       (ctl_place){.voice = voice, .allocator = c->allocator});
     if (status != CTL_OK) return status;
     bool list = ends_with(path, ".json"), lines = ends_with(path, ".jsonl");
     if (list || lines)
-        status = ctl_json_data_add(c, path, text, size, lines, voice);
-    else
+        status = ctl_json_data_add(c, path, text, size, lines, items, voice);
+    else if (items) {
+        ctl_say(voice, CTL_ERROR, "E0614", NULL,
+                "%s: items of multiple choice are .json, .jsonl or token files (.safetensors)", path);
+        status = CTL_ERR_INPUT;
+    } else
         status = ctl_corpus_add(c, text, size, 0);
     ctl_free(c->allocator, text, size + 1);
     return status;
@@ -121,10 +207,10 @@ static ctl_status names_read(const ctl_allocator *a, const char *path, name_list
     return status;
 }
 
-static ctl_status read_path(ctl_corpus *c, const char *path, int depth, ctl_voice voice) {
+static ctl_status read_path(ctl_corpus *c, const char *path, int depth, bool items, ctl_voice voice) {
     struct stat st;
     if (stat(path, &st) != 0) return refused(voice, path);
-    if (!S_ISDIR(st.st_mode)) return read_file(c, path, voice);
+    if (!S_ISDIR(st.st_mode)) return read_file(c, path, items, voice);
     if (depth == DEEPEST_FOLDER) {
         ctl_say(voice, CTL_ERROR, "E0601", "a link that leads back to its own folder does this",
                 "%s: the data lies more than %d folders deep", path, DEEPEST_FOLDER);
@@ -133,86 +219,22 @@ static ctl_status read_path(ctl_corpus *c, const char *path, int depth, ctl_voic
     name_list names = {0};
     ctl_status status = names_read(c->allocator, path, &names, voice);
     for (size_t i = 0; i < names.n && status == CTL_OK; i++)
-        status = read_path(c, names.at[i], depth + 1, voice);
+        status = read_path(c, names.at[i], depth + 1, items, voice);
     names_free(c->allocator, &names);
     return status;
 }
 
-ctl_status ctl_corpus_read(ctl_corpus *c, const char *path, ctl_voice voice) {
-    ctl_status status = read_path(c, path, 0, voice);
+static ctl_status read_all(ctl_corpus *c, const char *path, bool items, ctl_voice voice) {
+    ctl_status status = read_path(c, path, 0, items, voice);
     if (status == CTL_ERR_MEMORY)
         ctl_say(voice, CTL_ERROR, "E0601", NULL, "%s: no memory to read the data", path);
     return status;
 }
 
-/* ---- the part that is held out ---- */
-uint64_t ctl_corpus_fingerprint(const ctl_corpus *c) {
-    uint64_t h = ctl_hash(c->bytes, c->nbytes, 1);
-    for (size_t i = 0; i < c->ndocs; i++) {
-        const uint64_t bounds[3] = {c->docs[i].begin, c->docs[i].size, c->docs[i].answer};
-        h = ctl_hash(bounds, sizeof bounds, h);
-    }
-    return h;
+ctl_status ctl_corpus_read(ctl_corpus *c, const char *path, ctl_voice voice) {
+    return read_all(c, path, false, voice);
 }
 
-/* Few documents: each gives its end, so that both parts have something of all. */
-static ctl_status split_ends(ctl_corpus *c, double fraction, ctl_corpus *held_out) {
-    for (size_t i = 0; i < c->ndocs; i++) {
-        ctl_document *d = &c->docs[i];
-        size_t take = (size_t)((double)d->size * fraction);
-        if (take == 0 || take >= d->size) continue;
-        size_t keep = d->size - take;
-        ctl_status status = ctl_corpus_add(held_out, c->bytes + d->begin + keep, take,
-                                           d->answer > keep ? d->answer - keep : 0);
-        if (status != CTL_OK) return status;
-        d->size = keep;
-    }
-    return CTL_OK;
-}
-
-typedef struct numbered {
-    uint32_t draw;
-    size_t doc;
-} numbered;
-
-static int by_draw(const void *a, const void *b) {
-    const numbered *x = a, *y = b;
-    if (x->draw != y->draw) return x->draw < y->draw ? -1 : 1;
-    return x->doc < y->doc ? -1 : x->doc > y->doc;
-}
-
-/* Every document has a number drawn from the seed; those with the least move, until the fraction is reached.
- */
-static ctl_status split_documents(ctl_corpus *c, double fraction, uint64_t seed, ctl_corpus *held_out) {
-    const size_t n = c->ndocs;
-    numbered *order = ctl_alloc(c->allocator, n * sizeof *order);
-    if (!order) return CTL_ERR_MEMORY;
-    size_t total = 0, moved = 0, gone = 0, kept = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t out[4], counter[4] = {(uint32_t)i, (uint32_t)(i >> 32), 0x53504c54u, 0};
-        ctl_philox(counter, seed, out);
-        order[i] = (numbered){out[0], i};
-        total += c->docs[i].size;
-    }
-    qsort(order, n, sizeof *order, by_draw);
-    ctl_status status = CTL_OK;
-    while (status == CTL_OK && gone + 1 < n && (double)moved < fraction * (double)total) {
-        const ctl_document *d = &c->docs[order[gone++].doc];
-        status = ctl_corpus_add(held_out, c->bytes + d->begin, d->size, d->answer);
-        moved += d->size;
-    }
-    if (status == CTL_OK) {
-        for (size_t i = 0; i < gone; i++) c->docs[order[i].doc].size = 0;
-        for (size_t i = 0; i < n; i++)
-            if (c->docs[i].size) c->docs[kept++] = c->docs[i];
-        c->ndocs = kept;
-    }
-    ctl_free(c->allocator, order, n * sizeof *order);
-    return status;
-}
-
-ctl_status ctl_corpus_split(ctl_corpus *c, double fraction, uint64_t seed, ctl_corpus *held_out) {
-    enum { FEW = 8 };
-    if (!(fraction > 0) || c->ndocs == 0) return CTL_OK;
-    return c->ndocs < FEW ? split_ends(c, fraction, held_out) : split_documents(c, fraction, seed, held_out);
+ctl_status ctl_corpus_read_items(ctl_corpus *c, const char *path, ctl_voice voice) {
+    return read_all(c, path, true, voice);
 }

@@ -4,13 +4,19 @@
 #include <time.h>
 
 ctl_status ctl_feed(ctl_session *s, const ctl_batch *b) {
-    const size_t rows = (size_t)b->rows;
-    ctl_status status = ctl_session_input(s, "ids", CTL_I32, b->ids, rows);
-    if (status == CTL_OK) status = ctl_session_input(s, "labels", CTL_I32, b->labels, rows);
-    if (status == CTL_OK && ctl_session_has_input(s, "position", NULL, NULL))
-        status = ctl_session_input(s, "position", CTL_I32, b->position, rows);
-    if (status == CTL_OK && ctl_session_has_input(s, "length", NULL, NULL))
-        status = ctl_session_input(s, "length", CTL_I32, b->length, rows);
+    const struct {
+        const char *name;
+        const int32_t *at;
+    } columns[] = {{"ids", b->ids},           {"labels", b->labels}, {"types", b->types}, {"label", b->classes},
+                   {"position", b->position}, {"length", b->length}};
+    ctl_status status = CTL_OK;
+    for (size_t i = 0; i < CTL_COUNT(columns) && status == CTL_OK; i++) {
+        int64_t rows;
+        if (ctl_session_has_input(s, columns[i].name, &rows, NULL))
+            status = ctl_session_input(s, columns[i].name, CTL_I32, columns[i].at, (size_t)rows);
+    }
+    if (status == CTL_OK && b->pixels)
+        status = ctl_session_input(s, "pixels", CTL_F32, b->pixels, (size_t)(b->rows * b->columns));
     return status;
 }
 

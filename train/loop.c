@@ -59,7 +59,7 @@ static ctl_status prepare(loop *l) {
     if (!ctl_mul_size(n, sizeof *l->batches, &bytes) || !(l->batches = ctl_alloc(o->allocator, bytes)))
         return CTL_ERR_MEMORY;
     for (size_t i = 0; i < n; i++)
-        if (ctl_batch_open(&l->batches[i], l->program->tokens, o->allocator) != CTL_OK) return CTL_ERR_MEMORY;
+        if (ctl_batch_open_for(&l->batches[i], o->data, o->allocator) != CTL_OK) return CTL_ERR_MEMORY;
     if (!o->out) return CTL_OK;
     l->log_path_size = strlen(o->out) + sizeof "/log.jsonl";
     l->log_path = ctl_alloc(o->allocator, l->log_path_size);
@@ -129,17 +129,31 @@ static ctl_status one_step(loop *l, ctl_progress *p) {
 /* ---- around the steps ---- */
 static ctl_status evaluate(loop *l, ctl_evaluation *e) {
     const ctl_train_options *o = l->o;
-    const ctl_evaluate_options eo = {o->held_out, o->evaluate_batches, o->allocator, o->voice, o->stop,
-                                     o->ctx};
+    const ctl_evaluate_options eo = {.held_out = o->held_out,
+                                     .most_batches = o->evaluate_batches,
+                                     .allocator = o->allocator,
+                                     .voice = o->voice,
+                                     .stop = o->stop,
+                                     .progress = o->evaluating,
+                                     .ctx = o->ctx};
     ctl_status status = ctl_train_evaluate(l->s, l->program, &eo, e);
     if (status != CTL_OK) return status;
-    e->step = l->state.step;
+    e->step = l->state.evaluated = l->state.step;
+    char accuracy[48] = "";
+    if (e->accuracy >= 0) snprintf(accuracy, sizeof accuracy, ", \"accuracy\": %.9g", e->accuracy);
     status = ctl_log_line(&l->log,
                           "{\"step\": %" PRId64
-                          ", \"eval_loss\": %.17g, \"perplexity\": %.9g, \"bits_per_byte\": %.9g}",
-                          e->step, e->loss, e->perplexity, e->bits_per_byte);
+                          ", \"eval_loss\": %.17g, \"perplexity\": %.9g, \"bits_per_byte\": %.9g%s}",
+                          e->step, e->loss, e->perplexity, e->bits_per_byte, accuracy);
     if (status == CTL_OK && o->evaluated) o->evaluated(o->ctx, e);
     return status;
+}
+
+static ctl_status evaluate_if_due(loop *l) {
+    const ctl_train_options *o = l->o;
+    const int64_t step = l->state.step;
+    const bool due = o->held_out && o->evaluate_every && step > 0 && step < o->settings.steps && step % o->evaluate_every == 0;
+    return due && l->state.evaluated != step ? evaluate(l, &l->result->after) : CTL_OK;
 }
 
 static ctl_status save(loop *l) {
@@ -191,6 +205,7 @@ static ctl_status steps(loop *l) {
     const ctl_train_options *o = l->o;
     const int64_t last = o->settings.steps;
     ctl_status status = begin(l);
+    if (status == CTL_OK) status = evaluate_if_due(l);
     while (status == CTL_OK && l->state.step < last) {
         ctl_progress p;
         const double began = ctl_clock();
@@ -205,9 +220,7 @@ static ctl_status steps(loop *l) {
                               p.step, p.loss, p.rate, p.gradient_norm, p.epoch, p.tokens, p.seconds);
         if (status == CTL_OK && o->stepped) o->stepped(o->ctx, &p);
         const bool stop = o->stop && o->stop(o->ctx), end = p.step == last;
-        if (status == CTL_OK && !stop && !end && o->held_out && o->evaluate_every &&
-            p.step % o->evaluate_every == 0)
-            status = evaluate(l, &l->result->after);
+        if (status == CTL_OK && !stop) status = evaluate_if_due(l);
         if (status == CTL_OK && (end || (o->checkpoint_every && p.step % o->checkpoint_every == 0)))
             status = save(l);
         if (status == CTL_OK && stop && !end) status = CTL_INTERRUPTED;
@@ -222,7 +235,8 @@ ctl_status ctl_train(ctl_session *s, const ctl_program *program, const ctl_train
     ctl_train_options options = *o;
     options.allocator = ctl_allocator_or_default(o->allocator);
     loop l = {.s = s, .program = program, .o = &options, .result = result, .log = {.fd = -1}, .lock = -1, .saved = -1};
-    ctl_status status = ctl_train_accepts(program, o->voice);
+    ctl_data_kind kind;
+    ctl_status status = ctl_program_data(program, o->voice, &kind);
     if (status == CTL_OK) status = check(program, &options);
     if (status != CTL_OK) return status;
     status = prepare(&l);

@@ -1,4 +1,4 @@
-/* loop: train a session on texts, and evaluate it. Prints nothing: what happens is told through callbacks,
+/* loop: train a session on texts or images, and evaluate it. Prints nothing: what happens is told through callbacks,
  * and written to the run's folder.
  *
  * A step is `accumulate` micro-steps of one batch each; their losses have one normaliser, 1 / the labels
@@ -6,8 +6,7 @@
  * holds log.jsonl (one object a step, one an evaluation) and checkpoints (runtime/checkpoint.h). A run that
  * is resumed has the losses, bit for bit, that it would have had.
  *
- * The program must be a net of texts: id inputs "ids" and "labels" of one column, rows each a token, an
- * output "loss". */
+ * The program takes one of three kinds of data (ctl_program_data), and has an output "loss". */
 #ifndef CTL_TRAIN_LOOP_H
 #define CTL_TRAIN_LOOP_H
 
@@ -30,7 +29,9 @@ typedef struct ctl_evaluation {
     int64_t step;         /* steps done */
     double loss;          /* mean over the counted labels, nats */
     double perplexity;    /* exp(loss) */
-    double bits_per_byte; /* sum of the losses / ln 2 / bytes among the labels */
+    double bits_per_byte; /* sum of the losses / ln 2 / bytes among the labels; 0 where those are not known */
+    double accuracy;      /* share of the counted labels that are the class, or token, of the largest logit; -1 where the
+                             program does not tell of rows (ctlc_options.row_results) */
     int64_t counted;
     double seconds;
 } ctl_evaluation;
@@ -48,7 +49,8 @@ typedef struct ctl_train_options {
     const ctl_allocator *allocator;
     ctl_voice voice;
     void *ctx;               /* handed to what follows; each may be NULL */
-    bool (*stop)(void *ctx); /* asked after every step: true saves and stops */
+    bool (*stop)(void *ctx); /* asked after every step, and every batch of an evaluation: true saves and stops */
+    void (*evaluating)(void *ctx, int64_t items, int64_t of); /* after every batch of an evaluation */
     void (*stepped)(void *ctx, const ctl_progress *p);
     void (*evaluated)(void *ctx, const ctl_evaluation *e);
     void (*saved)(void *ctx, int64_t step); /* a checkpoint is whole */
@@ -75,14 +77,25 @@ typedef struct ctl_evaluate_options {
     const ctl_allocator *allocator;
     ctl_voice voice;
     bool (*stop)(void *ctx); /* asked after every batch; may be NULL */
+    void (*progress)(void *ctx, int64_t items, int64_t of); /* told after every batch; may be NULL */
     void *ctx;
+    double *document_loss;    /* [documents]: grows by the sum of each document's losses; NULL, or the program tells of rows */
+    int64_t *document_counted; /* [documents]: and by its counted labels; NULL with the other */
 } ctl_evaluate_options;
 
-/* Mean loss over the held-out text, dropout off. CTL_INTERRUPTED when stop says so; CTL_ERR_NUMERIC when a
+/* Mean loss over the held-out data, dropout off. CTL_INTERRUPTED when stop says so; CTL_ERR_NUMERIC when a
  * loss is not finite. out->step is left 0. */
 ctl_status ctl_train_evaluate(ctl_session *s, const ctl_program *program, const ctl_evaluate_options *o,
                               ctl_evaluation *out);
-/* CTL_ERR_INPUT, with a diagnostic, for a program that texts cannot go into. */
-ctl_status ctl_train_accepts(const ctl_program *program, ctl_voice voice);
+
+typedef enum ctl_data_kind {
+    CTL_DATA_TOKENS,  /* inputs ids and labels: an id and a label a token */
+    CTL_DATA_CLASSES, /* inputs ids and label: a class a sequence; perhaps types, a token */
+    CTL_DATA_IMAGES   /* inputs pixels (real) and label: a class a sequence of rows */
+} ctl_data_kind;
+/* CTL_ERR_INPUT, with a diagnostic, for a program that takes none of them. */
+ctl_status ctl_program_data(const ctl_program *program, ctl_voice voice, ctl_data_kind *kind);
+/* Where the program's evaluation tells each row's loss and class; absent (ctl_operand) otherwise. */
+const ctl_operand *ctl_program_row_results(const ctl_program *program);
 
 #endif

@@ -18,7 +18,8 @@ static const struct {
 } fields[] = {
     {"tokens", offsetof(ctl_train_state, tokens)},     {"epoch", offsetof(ctl_train_state, place.epoch)},
     {"item", offsetof(ctl_train_state, place.item)},   {"offset", offsetof(ctl_train_state, place.offset)},
-    {"log_size", offsetof(ctl_train_state, log_size)}, {"before_counted", offsetof(ctl_train_state, before.counted)},
+    {"log_size", offsetof(ctl_train_state, log_size)}, {"evaluated", offsetof(ctl_train_state, evaluated)},
+    {"before_counted", offsetof(ctl_train_state, before.counted)},
 };
 static const struct {
     const char *key;
@@ -27,6 +28,7 @@ static const struct {
     {"before_loss", offsetof(ctl_train_state, before.loss)},
     {"before_perplexity", offsetof(ctl_train_state, before.perplexity)},
     {"before_bits_per_byte", offsetof(ctl_train_state, before.bits_per_byte)},
+    {"before_accuracy", offsetof(ctl_train_state, before.accuracy)},
 };
 
 /* What the run must have in common with its checkpoint, one word for each. */

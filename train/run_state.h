@@ -9,6 +9,7 @@ typedef struct ctl_train_state {
     int64_t tokens;        /* rows of all of them */
     ctl_cursor place;      /* of the data: where the next step begins */
     int64_t log_size;      /* bytes of log.jsonl that belong to those steps */
+    int64_t evaluated;     /* step of the last evaluation: one that was due when the run was stopped is made up for */
     uint64_t weights;      /* ctl_session_frozen_hash; given to both functions */
     ctl_evaluation before; /* before the first step, without its seconds; counted 0 where none was made */
 } ctl_train_state;

@@ -7,6 +7,7 @@ ctl_graph_copy *ctl_copy_begin(const ctl_graph *in) {
     c->in = in;
     c->out = ctl_graph_new(arena);
     ctl_graph_spaces_from(c->out, in);
+    c->out->classes = in->classes;
     c->out->drop_sites = in->drop_sites;
     c->out->misfit = in->misfit;
     c->map = CTL_NEW_ARRAY(arena, ctl_node_id, in->n);

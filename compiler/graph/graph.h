@@ -99,6 +99,7 @@ typedef struct ctl_graph {
     ctl_node *at;
     size_t n, cap;
     int64_t rows_of[SPACE_COUNT]; /* rows of each space in one micro-step */
+    int64_t classes;              /* columns of the logits that row_results tells of; 0: it does not */
     int64_t sequence;             /* fixed length of a sequence, 0 when documents are packed */
     int64_t extra[SPACE_COUNT];   /* of the spaces from PREPENDED on: rows before each sequence's tokens; 0: unused */
     CTL_VEC(ctl_param) params;

@@ -41,7 +41,9 @@ void ctl_pass_row_results(const ctl_graph *in, ctl_graph **out) {
     }
     *out = ctl_copy_end(c);
     (*out)->entry = ENTRY_FORWARD;
-    if (made != CTL_NONE)
-        CTL_PUSH(in->arena, &(*out)->outputs,
-                 (ctl_output){.name = CTL_ROW_RESULTS, .node = CTL_NONE, .evaluate = made});
+    if (made == CTL_NONE) return;
+    const ctl_node_id head = in->at[loss].op == OP_HEAD ? in->at[loss].in[1] : CTL_NONE;
+    (*out)->classes = head != CTL_NONE ? in->at[head].rows : in->at[logits].cols;
+    CTL_PUSH(in->arena, &(*out)->outputs,
+             (ctl_output){.name = CTL_ROW_RESULTS, .node = CTL_NONE, .evaluate = made});
 }

@@ -36,8 +36,7 @@ typedef struct run {
     size_t allocated;                /* most bytes that the session held while steps ran */
     double step_seconds[MOST_TIMES]; /* of the last steps, in a ring */
     int64_t nsteps;
-    ctl_corpus data, held_out;
-    ctl_loader *loader, *held_out_loader;
+    tool_source source;
     ctl_session *session;
     ctl_settings settings;
     memory_report memory;
@@ -77,6 +76,9 @@ static void saved(void *ctx, int64_t step) {
     run *r = ctx;
     r->meter.peak = r->meter.held;
 }
+static void evaluating(void *ctx, int64_t items, int64_t of) {
+    progress_share(&((run *)ctx)->progress, "evaluating", items, of);
+}
 static void evaluated(void *ctx, const ctl_evaluation *e) {
     progress_evaluation(&((run *)ctx)->progress, e);
 }
@@ -95,25 +97,18 @@ static void said(void *ctx, const ctl_diagnostic *d) {
 /* ---- the parts of a run ---- */
 static ctl_status open_data(run *r) {
     const ctl_voice voice = {said, r};
-    const train_options *o = r->o;
-    const ctl_packing packing = {.rows = r->program->tokens,
-                                 .sequence = r->program->sequence,
-                                 .loss_on_output = o->data.loss && strcmp(o->data.loss, "output") == 0,
-                                 .shuffle = true,
-                                 .seed = (uint64_t)r->settings.seed};
-    ctl_packing in_order = packing;
-    in_order.shuffle = false;
-    ctl_status status = tool_data_read(&o->data, packing.seed, voice, &r->data, &r->held_out);
-    if (status == CTL_OK) status = ctl_loader_open(&r->data, &packing, NULL, voice, &r->loader);
-    if (status == CTL_OK && r->held_out.ndocs)
-        status = ctl_loader_open(&r->held_out, &in_order, NULL, voice, &r->held_out_loader);
+    tool_source *source = &r->source;
+    ctl_status status =
+        tool_source_open(&r->o->data, r->program, true, (uint64_t)r->settings.seed, voice, source);
     if (status != CTL_OK) return status;
-    const int64_t step = r->program->tokens * r->settings.accumulate, tokens = ctl_loader_tokens(r->loader);
+    const int64_t step = r->program->tokens * r->settings.accumulate, tokens = ctl_loader_tokens(source->data);
     if (r->settings.steps == 0 && step > 0) r->settings.steps = (tokens + step - 1) / step;
     char a[32], b[32], c[32];
-    progress_note(
-        &r->progress, "%s tokens to learn from, %s held out; %s tokens a step", tool_count(tokens, a),
-        tool_count(r->held_out_loader ? ctl_loader_tokens(r->held_out_loader) : 0, b), tool_count(step, c));
+    progress_note(&r->progress, "%s %s to learn from, %s held out; %s %s a step",
+                  tool_count(tool_source_count(source, source->data), a), tool_source_unit(source),
+                  tool_count(tool_source_count(source, source->held_out), b),
+                  tool_count(source->kind == CTL_DATA_TOKENS ? step : step / r->program->sequence, c),
+                  tool_source_unit(source));
     return CTL_OK;
 }
 
@@ -136,9 +131,9 @@ static ctl_status open_session(run *r) {
 static ctl_status train(run *r) {
     const train_options *o = r->o;
     const ctl_train_options options = {.settings = r->settings,
-                                       .data = r->loader,
-                                       .held_out = r->held_out_loader,
-                                       .fingerprint = ctl_corpus_fingerprint(&r->data),
+                                       .data = r->source.data,
+                                       .held_out = r->source.held_out,
+                                       .fingerprint = r->source.fingerprint,
                                        .evaluate_every = o->evaluate_every,
                                        .evaluate_batches = o->evaluate_batches,
                                        .checkpoint_every = o->checkpoint_every,
@@ -148,6 +143,7 @@ static ctl_status train(run *r) {
                                        .ctx = r,
                                        .stop = stop,
                                        .stepped = stepped,
+                                       .evaluating = evaluating,
                                        .evaluated = evaluated,
                                        .saved = saved,
                                        .resumed = resumed};
@@ -197,6 +193,8 @@ static ctl_status report(run *r) {
                       .loss_after = t->after.counted ? t->after.loss : -1,
                       .bits_before = t->before.counted ? t->before.bits_per_byte : -1,
                       .bits_after = t->after.counted ? t->after.bits_per_byte : -1,
+                      .accuracy_before = t->before.counted ? t->before.accuracy : -1,
+                      .accuracy_after = t->after.counted ? t->after.accuracy : -1,
                       .step_seconds = step_time(r),
                       .planned = (int64_t)m.total,
                       .allocated = (int64_t)r->allocated,
@@ -209,9 +207,14 @@ static ctl_status report(run *r) {
     progress_note(&r->progress, "%s planned, %s allocated, %s resident at most; %s a step",
                   tool_bytes((double)out.planned, a), tool_bytes((double)out.allocated, b),
                   tool_bytes((double)out.resident, c), tool_seconds(out.step_seconds, d));
-    if (t->before.counted && t->after.counted)
-        printf("held-out loss %.4f -> %.4f (bits/byte %.4f -> %.4f)\n", t->before.loss, t->after.loss,
-               t->before.bits_per_byte, t->after.bits_per_byte);
+    if (t->before.counted && t->after.counted) {
+        printf("held-out loss %.4f -> %.4f", t->before.loss, t->after.loss);
+        if (t->after.bits_per_byte > 0)
+            printf(" (bits/byte %.4f -> %.4f)", t->before.bits_per_byte, t->after.bits_per_byte);
+        if (t->after.accuracy >= 0)
+            printf(", accuracy %.2f%% -> %.2f%%", 100 * t->before.accuracy, 100 * t->after.accuracy);
+        putchar('\n');
+    }
     return run_result_write(r->o->out, &out, (ctl_voice){said, r});
 }
 
@@ -221,8 +224,7 @@ static ctl_status whole_run(run *r) {
     if (r->o->steps) r->settings.steps = r->o->steps;
     if (r->o->seed >= 0) r->settings.seed = r->o->seed;
     if (!memory_report_make(r->program, &r->memory)) return CTL_ERR_MEMORY;
-    ctl_status status = ctl_train_accepts(r->program, place.voice);
-    if (status == CTL_OK) status = open_data(r);
+    ctl_status status = open_data(r);
     if (status == CTL_OK) status = ctl_directory_make(r->o->out, place);
     if (status == CTL_OK) status = open_session(r);
     if (status != CTL_OK) return status;
@@ -237,10 +239,7 @@ static ctl_status whole_run(run *r) {
 
 static void close_run(run *r) {
     if (r->session) ctl_session_close(r->session);
-    ctl_loader_close(r->loader);
-    ctl_loader_close(r->held_out_loader);
-    ctl_corpus_free(&r->data);
-    ctl_corpus_free(&r->held_out);
+    tool_source_close(&r->source);
     ctl_program_free(r->program);
 }
 
@@ -248,8 +247,6 @@ static int train_spec(const train_options *o, const char *spec) {
     run r = {.o = o,
              .spec = spec,
              .progress = {.to = stderr, .quiet = o->quiet, .terminal = isatty(STDERR_FILENO) == 1}};
-    ctl_corpus_init(&r.data, NULL);
-    ctl_corpus_init(&r.held_out, NULL);
     int code = tool_compile_spec("train", spec, &o->compile, &r.speaker, &r.program);
     if (code) return code;
     ctl_status status = whole_run(&r);
@@ -268,11 +265,8 @@ static int train_spec(const train_options *o, const char *spec) {
 }
 
 static int check_words(const train_options *o) {
-    const char *wrong = o->data.data.n == 0 ? "--data is missing: the texts to learn from"
-                        : o->data.loss && strcmp(o->data.loss, "all") && strcmp(o->data.loss, "output")
-                            ? "--loss is all or output"
-                        : o->data.eval_fraction >= 1 ? "--eval-fraction is below 1"
-                                                     : NULL;
+    const char *wrong =
+        o->data.data.n == 0 ? "--data is missing: the texts or images to learn from" : tool_data_wrong(&o->data);
     if (wrong) fprintf(stderr, "ctlc train: %s\nctlc train --help tells all\n", wrong);
     return wrong ? EXIT_USAGE : 0;
 }
@@ -280,18 +274,16 @@ static int check_words(const train_options *o) {
 int cmd_train(int argc, char **argv) {
     train_options o = {.out = "out", .seed = -1, .data = {.eval_fraction = 0.05}};
     const option options[] = {
-        {"data", "PATH", OPT_LIST, &o.data.data,
-         "texts to learn from: a file, a folder, .json (instruction, input,\noutput) or .jsonl; may be given "
-         "often"},
+        TOOL_DATA_OPTIONS(&o.data),
         {"eval-data", "PATH", OPT_LIST, &o.data.eval_data,
-         "held-out texts; without them a part of --data is held out"},
+         "held-out texts, token files or images; without them a part of\n--data is held out"},
+        {"eval-labels", "FILE", OPT_TEXT, &o.data.eval_labels, "classes of the images in --eval-data"},
         {"eval-fraction", "F", OPT_REAL, &o.data.eval_fraction,
          "how much of --data, 0.05 unless told; 0: none"},
         {"eval-every", "N", OPT_COUNT, &o.evaluate_every,
          "evaluate every N steps, not only before and after"},
         {"eval-batches", "N", OPT_COUNT, &o.evaluate_batches,
          "at most so many batches an evaluation; 0: all"},
-        {"loss", "WHICH", OPT_TEXT, &o.data.loss, "all (the default), or output: prompts do not count"},
         {"weights", "PATH", OPT_LIST, &o.weights, "the model's safetensors, or their folder"},
         {"adapter", "DIR", OPT_TEXT, &o.adapter, "begin with this adapter"},
         {"out", "DIR", OPT_TEXT, &o.out, "the run's folder (out): log, checkpoints, what was trained"},
@@ -306,13 +298,17 @@ int cmd_train(int argc, char **argv) {
     };
     command_line line = {
         .command = "train",
-        .about = "Tunes a model on texts. Texts are bytes: token 0 to 255, 256 between documents "
-                 "(docs/training.md).\n"
+        .about = "Tunes a model on texts, token files, or images with classes; which of them, the model's inputs say.\n"
+                 "Texts are bytes: token 0 to 255, 256 between documents; tools/tokenize makes token files with a\n"
+                 "tokenizer (docs/training.md).\n"
                  "What was trained is saved in --out: an adapter, or the model where no control made "
                  "anything.\n"
                  "Ctrl-C saves a checkpoint and stops; a second one ends at once.\n",
         .examples = "  ctlc train my.ctl --weights model/ --data notes.txt --out notes\n"
                     "  ctlc train my.ctl --weights model/ --data alpaca.json --loss output --set lr=2e-4\n"
+                    "  ctlc train my.ctl --weights model/ --data alpaca.safetensors --out alpaca\n"
+                    "  ctlc train classifier.ctl --weights model/ --data reviews.jsonl --eval-data test.jsonl\n"
+                    "  ctlc train vit.ctl --weights model/ --data images.npy --labels labels.npy --mean 0.5 --std 0.5\n"
                     "  ctlc train my.ctl --weights model/ --data notes.txt --out notes --resume\n",
         .options = options,
         .noptions = CTL_COUNT(options),

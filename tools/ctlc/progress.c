@@ -2,6 +2,7 @@
 #include "tools/ctlc/progress.h"
 
 #include "tools/ctlc/tool.h"
+#include "train/feed.h"
 
 void progress_end(progress *p) {
     if (p->open) fputc('\n', p->to);
@@ -38,8 +39,32 @@ void progress_note(progress *p, const char *fmt, ...) {
     fflush(p->to);
 }
 
+void progress_share(progress *p, const char *doing, int64_t done, int64_t of) {
+    enum { SOON = 1 }; /* seconds after which it is worth a line */
+    if (p->quiet || !p->terminal) return;
+    const double now = ctl_clock();
+    if (p->share_began == 0 || done == of) {
+        p->share_began = done == of ? 0 : now;
+        return;
+    }
+    if (now - p->share_began < SOON) return;
+    char left[32];
+    const double seconds = (now - p->share_began) / (double)done * (double)(of - done);
+    fprintf(p->to, "\r%s: %.0f%%  %s left\x1b[K", doing, 100.0 * (double)done / (double)of, tool_seconds(seconds, left));
+    p->open = true;
+    fflush(p->to);
+}
+
 void progress_evaluation(progress *p, const ctl_evaluation *e) {
-    char n[32];
-    progress_note(p, "held out after step %lld: loss %.4f  perplexity %.3f  bits/byte %.4f  (%s tokens)",
-                  (long long)e->step, e->loss, e->perplexity, e->bits_per_byte, tool_count(e->counted, n));
+    char n[32], text[160];
+    progress_note(p, "held out after step %lld: %s", (long long)e->step, tool_evaluation(e, text, sizeof text, n));
+}
+
+const char *tool_evaluation(const ctl_evaluation *e, char *text, size_t size, char *count) {
+    char bits[48] = "", accuracy[48] = "";
+    if (e->bits_per_byte > 0) snprintf(bits, sizeof bits, "  bits/byte %.4f", e->bits_per_byte);
+    if (e->accuracy >= 0) snprintf(accuracy, sizeof accuracy, "  accuracy %.2f%%", 100 * e->accuracy);
+    snprintf(text, size, "loss %.4f  perplexity %.3f%s%s  (%s labels)", e->loss, e->perplexity, bits, accuracy,
+             tool_count(e->counted, count));
+    return text;
 }

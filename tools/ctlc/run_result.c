@@ -19,6 +19,8 @@ static const struct {
     {"loss_after", false, offsetof(run_result, loss_after)},
     {"bits_per_byte_before", false, offsetof(run_result, bits_before)},
     {"bits_per_byte_after", false, offsetof(run_result, bits_after)},
+    {"accuracy_before", false, offsetof(run_result, accuracy_before)},
+    {"accuracy_after", false, offsetof(run_result, accuracy_after)},
     {"seconds_per_step", false, offsetof(run_result, step_seconds)},
     {"planned_bytes", true, offsetof(run_result, planned)},
     {"allocated_bytes", true, offsetof(run_result, allocated)},

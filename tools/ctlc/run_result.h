@@ -9,6 +9,7 @@ typedef struct run_result {
     int64_t parameters, trained;
     int64_t steps, tokens;                                   /* of the whole run; tokens a step */
     double loss_before, loss_after, bits_before, bits_after; /* held out; negative: not measured */
+    double accuracy_before, accuracy_after;                  /* of held-out labels; negative: not measured */
     double step_seconds;                                     /* median over the last call's steps */
     int64_t planned, allocated,
         resident; /* bytes: the plan's peak, what the session allocated, most of the process */

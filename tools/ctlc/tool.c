@@ -113,6 +113,7 @@ int tool_compile_spec(const char *command, const char *spec, const tool_compile 
                       .plan_only = c->plan_only,
                       .plan = c->plan,
                       .plan_ctx = c->plan_ctx,
+                      .row_results = true, /* of evaluation: accuracies and likelihoods */
                       .no_fuse = c->no_fuse,
                       .verify = c->verify,
                       .check_only = c->check_only,

@@ -1,0 +1,278 @@
+/* `ctlc train` and `ctlc eval` as a user meets them with data that is no plain text: token files, texts with classes,
+ * images, multiple choice. What is learnt is what no constant answer gives; a run that was stopped goes on bit for bit. */
+#include <errno.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+/* cmocka wants those before it */
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "base/random.h"
+#include "tests/command.h"
+#include "tests/npy_file.h"
+#include "tests/token_file.h"
+
+static const char *in_folder(const char *name) {
+    static char path[4][128];
+    static int next;
+    char *at = path[next++ % 4];
+    snprintf(at, sizeof path[0], "%s/%s", folder, name);
+    return at;
+}
+
+static uint32_t drawn(uint32_t k, uint32_t salt) {
+    uint32_t out[4], counter[4] = {k, salt, 0, 0};
+    ctl_philox(counter, 42, out);
+    return out[0];
+}
+
+/* The number under a dotted key of what was printed. */
+static double printed(const char *key) {
+    json_error_t error;
+    const char *begin = strchr(output, '{');
+    json_t *o = begin ? json_loads(begin, JSON_DISABLE_EOF_CHECK, &error) : NULL;
+    if (!o) fail_msg("no JSON in:\n%s", output);
+    const char *dot = strchr(key, '.');
+    char outer[32] = "";
+    if (dot) snprintf(outer, sizeof outer, "%.*s", (int)(dot - key), key);
+    const json_t *value = json_object_get(dot ? json_object_get(o, outer) : o, dot ? dot + 1 : key);
+    if (!json_is_number(value)) fail_msg("no number %s in:\n%s", key, output);
+    const double number = json_number_value(value);
+    json_decref(o);
+    return number;
+}
+
+static double result_of(const char *run, const char *key) {
+    char name[64];
+    json_error_t error;
+    snprintf(name, sizeof name, "%s/result.json", run);
+    json_t *o = json_loads(text_of(name), 0, &error);
+    assert_non_null(o);
+    const double number = json_number_value(json_object_get(o, key));
+    json_decref(o);
+    return number;
+}
+
+/* The log of a run without its seconds, which differ. The caller frees it. */
+static char *log_of(const char *run) {
+    char name[64], *out = calloc(1, 1 << 16);
+    snprintf(name, sizeof name, "%s/log.jsonl", run);
+    for (const char *line = text_of(name); *line; line = strchr(line, '\n') + 1) {
+        const size_t n = strcspn(line, "\n");
+        const char *seconds = strstr(line, ", \"seconds\"");
+        strncat(out, line, seconds && seconds < line + n ? (size_t)(seconds - line) : n);
+        strcat(out, "\n");
+    }
+    return out;
+}
+
+/* The run `whole` and the run `parts`, stopped and gone on with, are one. */
+static void goes_on(const char *command) {
+    assert_int_equal(ctlc("%s --out whole --steps 16 --eval-every 6 --quiet", command), 0);
+    char line[1200];
+    snprintf(line, sizeof line,
+             "(cd '%s' && rm -rf parts && { '%s' %s --out parts --steps 16 --eval-every 6 --save-every 5 --quiet & } && p=$! && "
+             "for i in $(seq 1 2000); do [ -e parts/latest ] && break; sleep 0.01; done; kill -INT $p; wait $p; true) 2>/dev/null",
+             folder, CTLC, command);
+    assert_int_equal(system(line), 0);
+    assert_int_equal(ctlc("%s --out parts --steps 16 --eval-every 6 --resume --quiet", command), 0);
+    char *a = log_of("whole"), *b = log_of("parts");
+    assert_string_equal(a, b);
+    free(a);
+    free(b);
+    assert_true(result_of("whole", "loss_after") == result_of("parts", "loss_after"));
+    assert_true(result_of("whole", "accuracy_before") == result_of("parts", "accuracy_before"));
+    snprintf(line, sizeof line, "cd '%s' && cmp whole/model.safetensors parts/model.safetensors && rm -rf whole parts", folder);
+    assert_int_equal(system(line), 0);
+}
+
+/* ---- texts with classes ---- */
+/* Letters, one of which is x in class 1 and y in class 0, anywhere. */
+static void make_texts(const char *name, uint32_t salt, int n) {
+    FILE *f = fopen(in_folder(name), "w");
+    assert_non_null(f);
+    for (int i = 0; i < n; i++) {
+        char text[32] = "";
+        const uint32_t size = 4 + drawn((uint32_t)i, salt) % 20, label = drawn((uint32_t)i, salt + 1) % 2;
+        for (uint32_t k = 0; k < size; k++) text[k] = (char)('a' + drawn((uint32_t)i * 32 + k, salt + 2) % 8);
+        text[drawn((uint32_t)i, salt + 3) % size] = label ? 'x' : 'y';
+        fprintf(f, "{\"text\": \"%s\", \"label\": %u}\n", text, label);
+    }
+    assert_int_equal(fclose(f), 0);
+}
+
+static void test_text_classes(void **state) {
+    (void)state;
+    make_texts("train.jsonl", 10, 600);
+    make_texts("test.jsonl", 50, 200);
+    const char *spec = SOURCE_DIR "/examples/classifier.ctl";
+    assert_int_equal(ctlc("train %s --data train.jsonl --eval-data test.jsonl --steps 150 --out texts", spec), 0);
+    says("600 documents to learn from, 200 held out; 16 documents a step");
+    says("accuracy ");
+    /* Half of each class: a constant is right half the time. */
+    assert_true(result_of("texts", "accuracy_before") < 0.7);
+    assert_true(result_of("texts", "accuracy_after") > 0.95);
+    assert_int_equal(ctlc("eval %s --weights texts --data test.jsonl --json", spec), 0);
+    assert_true(printed("loss") == result_of("texts", "loss_after"));
+    assert_true(printed("accuracy") == result_of("texts", "accuracy_after"));
+    assert_true(printed("tokens") == 200);
+    char command[600];
+    snprintf(command, sizeof command, "train %s --data train.jsonl", spec);
+    goes_on(command);
+
+    write_file("plain.jsonl", "{\"text\": \"abc\"}\n");
+    assert_int_equal(ctlc("eval %s --data plain.jsonl", spec), 1);
+    says("the model learns classes, and document 1 of the data has none");
+    write_file("three.jsonl", "{\"text\": \"abc\", \"label\": 2}\n");
+    assert_int_equal(ctlc("eval %s --data three.jsonl", spec), 1);
+    says("document 1 is of class 2, and the model has 2 classes");
+    assert_int_equal(ctlc("eval %s --choices plain.jsonl", spec), 1);
+    write_file("items.json", "[{\"instruction\": \"Q\", \"choices\": [\"a\", \"b\"], \"answer\": 0}]");
+    assert_int_equal(ctlc("eval %s --choices items.json", spec), 1);
+    says("the model gives no likelihoods of texts");
+}
+
+/* ---- images ---- */
+/* Noise with a bright 2 x 2 square on the left half (class 0) or the right (class 1); all rows alike on average. */
+static void make_images(const char *images, const char *labels, uint32_t salt, int n) {
+    uint8_t *pixels = malloc((size_t)n * 64), *classes = malloc((size_t)n);
+    char header[128];
+    for (int i = 0; i < n; i++) {
+        const uint32_t label = drawn((uint32_t)i, salt) % 2;
+        const uint32_t y = drawn((uint32_t)i, salt + 1) % 7, x = label * 4 + drawn((uint32_t)i, salt + 2) % 3;
+        for (uint32_t k = 0; k < 64; k++) pixels[i * 64 + (int)k] = (uint8_t)(drawn((uint32_t)i * 64 + k, salt + 3) % 100);
+        for (uint32_t k = 0; k < 4; k++) pixels[i * 64 + (int)((y + k / 2) * 8 + x + k % 2)] = 250;
+        classes[i] = (uint8_t)label;
+    }
+    snprintf(header, sizeof header, "{'descr': '|u1', 'fortran_order': False, 'shape': (%d, 1, 8, 8), }\n", n);
+    write_npy(in_folder(images), header, pixels, (size_t)n * 64);
+    snprintf(header, sizeof header, "{'descr': '|u1', 'fortran_order': False, 'shape': (%d,), }\n", n);
+    write_npy(in_folder(labels), header, classes, (size_t)n);
+    free(pixels);
+    free(classes);
+}
+
+static void test_images(void **state) {
+    (void)state;
+    make_images("train.npy", "train_labels.npy", 100, 600);
+    make_images("test.npy", "test_labels.npy", 200, 200);
+    const char *spec = SOURCE_DIR "/examples/vit.ctl";
+    assert_int_equal(ctlc("train %s --data train.npy --labels train_labels.npy --eval-data test.npy --eval-labels "
+                          "test_labels.npy --mean 0.5 --std 0.5 --steps 150 --out images",
+                          spec),
+                     0);
+    says("600 images to learn from, 200 held out; 16 images a step");
+    assert_true(result_of("images", "accuracy_before") < 0.7);
+    assert_true(result_of("images", "accuracy_after") > 0.95);
+    assert_int_equal(ctlc("eval %s --weights images --data test.npy --labels test_labels.npy --mean 0.5 --std 0.5 --json", spec), 0);
+    assert_true(printed("loss") == result_of("images", "loss_after"));
+    assert_true(printed("accuracy") == result_of("images", "accuracy_after"));
+    char command[600];
+    snprintf(command, sizeof command, "train %s --data train.npy --labels train_labels.npy", spec);
+    goes_on(command);
+
+    assert_int_equal(ctlc("train %s --data train.npy", spec), 1);
+    says("the classes of the images are missing");
+    assert_int_equal(ctlc("train %s --data train.jsonl --labels train_labels.npy", spec), 1);
+    says("the model takes images: one array, NAME.npy");
+    assert_int_equal(ctlc("train %s --data train.npy --labels test_labels.npy", spec), 1);
+    says("train.npy has 600 images, and test_labels.npy has 200 labels");
+    assert_int_equal(ctlc("train %s --data train.npy --labels train_labels.npy --mean 0.5", spec), 2);
+    says("--mean and --std go together");
+    assert_int_equal(ctlc("train %s --data train.npy --labels train_labels.npy --mean 1,2 --std 1,x", spec), 2);
+    assert_int_equal(ctlc("eval %s --data train.npy --labels train_labels.npy --set tokens=16x9", spec), 1);
+    says("train.npy: its images are 600 x 1 x 8 x 8: in patches of 2 x 2 that are not 9");
+}
+
+/* ---- token files ---- */
+static const char SPEC[] = "import llama, tuning\n"
+                           "model m = llama.causal_lm(; vocab = 40, dim = 16, depth = 2, heads = 2, kv_heads = 2, ffn = 24, theta = 10000.0)\n"
+                           "tune whole = m with tuning.full() {\n    tokens 4 x 16\n    adamw(; lr = 1e-2)\n}\n"
+                           "tune packed = m with tuning.full() {\n    tokens 64 packed\n    adamw(; lr = 1e-2)\n}\n";
+static const char METADATA[] = "{\"format\": \"ctlc-tokens\", \"version\": \"1\", \"tokenizer\": \"toy\", \"vocab\": \"40\", \"pad\": \"0\"}";
+
+/* Documents that count up from a token of their own, by steps of one or of three; the first five tokens are a prompt. */
+static void make_tokens(const char *name, bool mask) {
+    enum { DOCUMENTS = 60, LONG = 12 };
+    static uint16_t ids[DOCUMENTS * LONG];
+    static uint8_t counts[DOCUMENTS * LONG];
+    static int64_t bounds[DOCUMENTS + 1];
+    for (int d = 0; d < DOCUMENTS; d++) {
+        for (int j = 0; j < LONG; j++) {
+            ids[d * LONG + j] = (uint16_t)(1 + (d + j * (d % 2 ? 3 : 1)) % 39);
+            counts[d * LONG + j] = j >= 5;
+        }
+        bounds[d + 1] = (d + 1) * LONG;
+    }
+    const raw_tensor t[] = {RAW("documents", "I64", bounds), RAW("ids", "U16", ids), RAW("loss_mask", "U8", counts)};
+    write_raw_safetensors(in_folder(name), METADATA, t, mask ? 3 : 2);
+}
+
+static void test_tokens(void **state) {
+    (void)state;
+    write_file("tokens.ctl", SPEC);
+    make_tokens("all.safetensors", false);
+    make_tokens("part.safetensors", true);
+    static const char *const tunes[] = {"whole", "packed"}, *const outs[] = {"fixed_run", "packed_run"};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(ctlc("train tokens.ctl --tune %s --data part.safetensors --steps 120 --out %s --eval-fraction 0.2 --quiet", tunes[i], outs[i]), 0);
+        assert_true(result_of(outs[i], "loss_before") > 3);
+        assert_true(result_of(outs[i], "accuracy_after") > 0.9); /* ln 39 = 3.66; a constant is right once in 39 */
+        assert_int_equal(ctlc("eval tokens.ctl --tune %s --weights %s --data part.safetensors --loss output --json", tunes[i], outs[i]), 0);
+        assert_true(printed("tokens") == 60 * 7);
+        assert_null(strstr(output, "bits_per_byte"));
+        assert_int_equal(ctlc("eval tokens.ctl --tune %s --weights %s --data all.safetensors --json", tunes[i], outs[i]), 0);
+        assert_true(printed("tokens") == 60 * 11);
+    }
+    goes_on("train tokens.ctl --tune whole --data all.safetensors");
+    assert_int_equal(ctlc("eval tokens.ctl --tune whole --data all.safetensors --loss output"), 1);
+    says("--loss output: a token file of the data does not say what is output");
+    assert_int_equal(ctlc("eval tokens.ctl --tune whole --set model.vocab=30 --data all.safetensors"), 1);
+    says("the data have a vocabulary of 40 (toy), the model one of 30");
+    assert_int_equal(ctlc("eval tokens.ctl --tune whole --data all.safetensors --labels x"), 1);
+    says("--labels is for images");
+    write_file("a.npy", "");
+    assert_int_equal(ctlc("eval tokens.ctl --tune whole --data a.npy"), 1);
+    says("the model takes texts, and --data names an array");
+}
+
+/* ---- multiple choice ---- */
+static void test_choices(void **state) {
+    (void)state;
+    write_file("bytes.ctl", "import llama, tuning\n"
+                            "model m = llama.causal_lm(; vocab = 258, dim = 32, depth = 2, heads = 2, kv_heads = 2, ffn = 48, theta = 10000.0)\n"
+                            "tune m with tuning.full() {\n    tokens 8 x 96\n    adamw(; lr = 3e-3, warmup = 10, clip = 1.0)\n}\n");
+    /* The answer is the letter that the prompt is full of. What was learnt on `output` must choose it among three. */
+    FILE *items = fopen(in_folder("items.json"), "w");
+    assert_non_null(items);
+    for (int i = 0; i < 240; i++) {
+        const char letter = (char)('a' + drawn((uint32_t)i, 7) % 3);
+        fprintf(items, "%s{\"instruction\": \"%c%c%c%c%c%c%c%c\\nAnswer format: a/b/c\", \"output\": \"it is %c\", \"answer\": \"%c\"}",
+                i ? ",\n" : "[", letter, letter, letter, letter, letter, letter, letter, letter, letter, letter);
+    }
+    fputs("]\n", items);
+    assert_int_equal(fclose(items), 0);
+    assert_int_equal(ctlc("eval bytes.ctl --choices items.json --json"), 0);
+    assert_true(fabs(printed("choices.chance") - 1 / 3.0) < 1e-8);
+    assert_true(printed("choices.accuracy") < 0.6);
+    assert_int_equal(ctlc("train bytes.ctl --data items.json --loss output --steps 200 --out choices --quiet"), 0);
+    assert_int_equal(ctlc("eval bytes.ctl --weights choices --choices items.json --data items.json --json"), 0);
+    assert_true(printed("choices.accuracy") > 0.9 && printed("choices.accuracy_normalised") == printed("choices.accuracy"));
+    assert_true(printed("choices.items") == 240 && printed("choices.candidates") == 720 && printed("choices.cut") == 0);
+    assert_true(printed("loss") > 0);
+    assert_int_equal(ctlc("eval bytes.ctl --weights choices --choices items.json --set tokens=8x32"), 0);
+    says("multiple choice ");
+    says("720 candidates did not fit into the sequences: the begins of their prompts were left out");
+    assert_int_equal(ctlc("eval bytes.ctl"), 2);
+    says("--data is missing, or --choices");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_text_classes), cmocka_unit_test(test_images), cmocka_unit_test(test_tokens),
+                                       cmocka_unit_test(test_choices)};
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
