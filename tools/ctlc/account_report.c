@@ -5,6 +5,8 @@
 
 void account_keep(void *ctx, const ctlc_account *account) {
     account_copy *c = ctx;
+    if (c->is.tokens > account->tokens)
+        return; /* of the whole batch, not of the parts that a plan makes of it */
     c->is = *account;
     if (c->is.nlines > ACCOUNT_LINES) c->is.nlines = ACCOUNT_LINES;
     for (size_t k = 0; k < c->is.nlines; k++) {

@@ -6,6 +6,9 @@
 #include "base/base.h"
 #include "tools/ctlc/account_report.h"
 #include "tools/ctlc/memory_report.h"
+#include "tools/ctlc/pareto.h"
+#include "tools/ctlc/plan_compare.h"
+#include "tools/ctlc/timeline.h"
 #include "tools/ctlc/tool.h"
 
 /* The compiler's plan, with points of its own. */
@@ -142,10 +145,13 @@ int cmd_plan(int argc, char **argv) {
     plan_copy copy = {0};
     tool_compile c = {.may_split = true, .points = true, .plan_only = true, .plan = take_plan, .plan_ctx = &copy};
     bool json = false;
-    const char *as = NULL;
+    const char *as = NULL, *compare = NULL, *timeline = NULL, *pareto = NULL;
     const option options[] = {
         {"json", NULL, OPT_FLAG, &json, "one JSON object on standard output"},
         {"as", "RULES", OPT_TEXT, &as, "what a framework would store instead: autograd, or a file of rules"},
+        {"compare", "A,B,..", OPT_TEXT, &compare, "several tune blocks in one table, ours and autograd's"},
+        {"timeline", "FILE.svg", OPT_TEXT, &timeline, "draw the bytes alive over a step, by kind"},
+        {"pareto", "FILE", OPT_TEXT, &pareto, "what every budget costs: a chart (.svg) or a table (.json)"},
         TOOL_COMPILE_OPTIONS(&c),
     };
     command_line line = {
@@ -158,7 +164,9 @@ int cmd_plan(int argc, char **argv) {
                     "  ctlc plan my.ctl --memory 24GiB --machine rtx3090\n"
                     "  ctlc plan my.ctl --memory min --set tokens=1x16384\n"
                     "  ctlc plan my.ctl --set tokens=8x512 --set lora.rank=8 --json\n"
-                    "  ctlc plan my.ctl --as autograd                     # what PyTorch and PEFT would store\n",
+                    "  ctlc plan my.ctl --as autograd                     # what PyTorch and PEFT would store\n"
+                    "  ctlc plan my.ctl --compare lora,double             # two tune blocks side by side\n"
+                    "  ctlc plan my.ctl --timeline step.svg --pareto budgets.svg\n",
         .options = options,
         .noptions = CTL_COUNT(options),
         .operand_name = "SPEC.ctl",
@@ -166,6 +174,8 @@ int cmd_plan(int argc, char **argv) {
     };
     int code = options_parse(&line, argc, argv);
     if (code) return code < 0 ? EXIT_DONE : code;
+    if (pareto && (code = plan_pareto_check(pareto))) return code;
+    if (compare) return plan_compare(line.operands.at[0], &c, compare, json);
     if (as) return account_report(line.operands.at[0], &c, as, json);
     ctl_program *program;
     code = tool_compile_spec("plan", line.operands.at[0], &c, &speaker, &program);
@@ -178,7 +188,10 @@ int cmd_plan(int argc, char **argv) {
         print_json(program, &m, &copy.plan);
     else
         print_text(line.operands.at[0], program, &m, &copy.plan);
+    code = made ? EXIT_DONE : EXIT_MEMORY;
+    if (made && timeline) code = plan_timeline(timeline, line.operands.at[0], program);
+    if (code == EXIT_DONE && pareto) code = plan_pareto(pareto, line.operands.at[0], &copy.plan);
     free(copy.points);
     ctl_program_free(program);
-    return made ? EXIT_DONE : EXIT_MEMORY;
+    return code;
 }
