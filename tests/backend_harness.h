@@ -26,6 +26,7 @@
 #include "compiler/kernel/lower.h"
 #include "compiler/passes/cross_entropy.h"
 #include "compiler/passes/passes.h"
+#include "compiler/plan/equal.h"
 #include "compiler/remat/remat.h"
 #include "runtime/cpu/cpu.h"
 #include "runtime/engine.h"
@@ -108,8 +109,8 @@ static inline void loss_of(fixture *f, ctl_node_id y) {
 
 static inline void show(fixture *f, ctl_node_id y) { fx_output(f, BENCH_NAME(f, "out%zu", f->g->outputs.n), y); }
 
-/* Through the passes and lowering, fused and not. present: whether operations reached the final graph, or NULL. */
-static inline void bench_add(bench *b, const char *name, ctl_dtype compute, bool *present) {
+/* Through the passes, up to what forward keeps. */
+static inline ctl_graph *bench_passes(bench *b, const char *name, ctl_dtype compute) {
     ctl_graph *g = b->f.g;
     const char *why = NULL;
     if (g->loss != CTL_NONE) {
@@ -126,12 +127,46 @@ static inline void bench_add(bench *b, const char *name, ctl_dtype compute, bool
     ctl_pass_simplify(g, &g);
     ctl_pass_round(g, compute, &g);
     ctl_pass_products(g, &g);
-    ctl_pass_save(g, &g);
+    return g;
+}
+
+static inline ctl_lower_options bench_lower_options(ctl_dtype compute, bool no_fuse) {
+    return (ctl_lower_options){.threads = 2, .no_fuse = no_fuse, .compute = compute, .settings = {.optimizer = "sgd"}};
+}
+
+/* The graph planned for a share (0 .. 1) of what lies between the least bytes and the fastest plan's; it must compute the
+ * same. NULL when it cannot be lowered. */
+static inline ctl_graph *bench_plan(bench *b, const char *name, const ctl_planner *p, double share) {
+    const char *why = NULL;
+    double extra;
+    int64_t least = p->solved ? ctl_chain_least(p->solved) : 0, most = p->solved ? ctl_chain_most(p->solved) : 0;
+    ctl_graph *planned = ctl_planner_graph(&b->f.arena, p, least + (int64_t)(share * (double)(most - least)), &extra);
+    if (!planned) fail_msg("%s: no plan within its own tables", name);
+    if (!ctl_graph_verify(planned, &b->f.arena, &why)) fail_msg("%s, planned: %s", name, why);
+    if (!ctl_graphs_equal(planned, p->g, &b->f.arena, &why)) fail_msg("%s: %s", name, why);
+    return planned;
+}
+
+static inline const ctl_planner *bench_planner(bench *b, const ctl_graph *g, ctl_dtype compute) {
+    const char *why = NULL;
+    static const ctl_rates rates = {1e9, 2e9, 1e9, 1e9};
+    ctl_lower_options lower = bench_lower_options(compute, false);
+    return ctl_planner_make(&b->f.arena, g, &lower, &rates, &why);
+}
+
+/* Through the passes and lowering, fused and not. present: whether operations reached the final graph, or NULL. share:
+ * planned for a share of the bytes (bench_plan); negative: for least time. */
+static inline void bench_add_planned(bench *b, const char *name, ctl_dtype compute, bool *present, double share) {
+    const char *why = NULL;
+    ctl_graph *g = bench_passes(b, name, compute);
+    const ctl_planner *planner = share >= 0 ? bench_planner(b, g, compute) : NULL;
+    if (planner) g = bench_plan(b, name, planner, share);
+    else ctl_pass_save(g, &g);
     if (!ctl_graph_verify(g, &b->f.arena, &why)) fail_msg("%s: %s", name, why);
     for (size_t id = 0; present && id < g->n; id++) present[g->at[id].op] = true;
     trial t = {.name = ctl_strndup(&b->f.arena, name, strlen(name)), .g = g, .compute = compute, .normaliser = 0.125};
     for (int k = 0; k < 2; k++) {
-        ctl_lower_options lower = {.threads = 2, .no_fuse = k == 1, .compute = compute, .settings = {.optimizer = "sgd"}};
+        ctl_lower_options lower = bench_lower_options(compute, k == 1);
         ctl_lowered out;
         if (ctl_lower(&b->f.arena, g, &lower, NULL, &out, &why) != CTL_OK) {
             print_error("%s: lowering: %s\n", name, why ? why : "?");
@@ -142,6 +177,10 @@ static inline void bench_add(bench *b, const char *name, ctl_dtype compute, bool
         t.program[k] = out.program, t.rows[k] = out.rows;
     }
     CTL_PUSH(&b->f.arena, &b->trials, t);
+}
+
+static inline void bench_add(bench *b, const char *name, ctl_dtype compute, bool *present) {
+    bench_add_planned(b, name, compute, present, -1);
 }
 
 static inline size_t bench_number_of(bench *b, const ctl_rowprog *p) {

@@ -2,6 +2,7 @@
  * values read by several, expressions of weights alone - on the CPU back end against the reference executor.
  * backend_harness.h says what is compared and how closely. Comparisons, and remainders, are of exact numbers only: of
  * computed ones the last bit could decide. CTL_TEST_LONG in the environment draws many more, CTL_TEST_SEED just one. */
+#include "compiler/graph/graph_copy.h"
 #include "tests/backend_harness.h"
 
 enum { TABLE = 6, CLASSES = 11, MOST_VALUES = 200, GRAPHS = 200, MANY_GRAPHS = 3000 };
@@ -210,9 +211,9 @@ static void grow(sower *s) {
     keep(s, a);
 }
 
-static void plant(bench *b, uint64_t seed) {
+/* The graph of a seed. */
+static void sow(bench *b, uint64_t seed) {
     static const int64_t rows[] = {1, 5, 21, 64, 70};
-    char name[40];
     sower s = {.seed = seed};
     int64_t tokens = rows[roll(&s, 5)];
     s.f = bench_graph(b, tokens, roll(&s, 3) ? 0 : tokens);
@@ -226,31 +227,104 @@ static void plant(bench *b, uint64_t seed) {
         s.f->g->loss = two(&s, OP_ADD, s.f->g->loss, loss);
     }
     for (int k = roll(&s, 3); k > 0; k--) show(s.f, pick(&s, 0, 0));
-    snprintf(name, sizeof name, "seed %llu", (unsigned long long)seed);
-    bench_add(b, name, seed % 2 ? CTL_BF16 : CTL_F32, NULL);
+}
+
+static ctl_dtype compute_of(uint64_t seed) { return seed % 2 ? CTL_BF16 : CTL_F32; }
+
+static void plant(bench *b, uint64_t seed, double share) {
+    char name[40];
+    sow(b, seed);
+    snprintf(name, sizeof name, share < 0 ? "seed %llu" : "seed %llu at %.2f", (unsigned long long)seed, share);
+    bench_add_planned(b, name, compute_of(seed), NULL, share);
 }
 
 /* Seeds that found defects; what those were stands in test_backend_edges.c. */
 static const uint64_t once_wrong[] = {109, 627, 820, 1194, 1202};
 
-static void test_random_graphs(void **state) {
-    (void)state;
+/* Every graph as planned for least time; then every third within a budget of its own, drawn from its seed. */
+static void run_graphs(bool planned) {
     const char *only = getenv("CTL_TEST_SEED");
     const int most = getenv("CTL_TEST_LONG") ? MANY_GRAPHS : GRAPHS;
     size_t wrong = 0;
     for (int begin = 0; begin < most; begin += GRAPHS) { /* no more code at once than memory likes */
         bench b;
         bench_open(&b);
-        for (size_t k = 0; k < CTL_COUNT(once_wrong) && !begin && !only; k++) plant(&b, once_wrong[k]);
-        for (int k = begin; k < begin + GRAPHS && k < most; k++)
-            if (!only || k == 0) plant(&b, only ? strtoull(only, NULL, 10) : (uint64_t)k);
+        for (size_t k = 0; k < CTL_COUNT(once_wrong) && !begin && !only && !planned; k++) plant(&b, once_wrong[k], -1);
+        for (int k = begin; k < begin + GRAPHS && k < most; k += planned ? 3 : 1)
+            if (!only || k == 0)
+                plant(&b, only ? strtoull(only, NULL, 10) : (uint64_t)k, planned ? (k * 7 % 11) / 11.0 : -1);
         if (b.trials.n) wrong += bench_run(&b);
         bench_close(&b);
     }
     assert_int_equal(wrong, 0);
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_graphs)};
+static void test_random_graphs(void **state) {
+    (void)state;
+    run_graphs(false);
+}
+static void test_random_plans_run(void **state) {
+    (void)state;
+    run_graphs(true);
+}
+
+/* A live backward node reads another value of the same type instead: a plan with a fault, which must not pass. */
+static bool plant_fault(bench *b, ctl_graph *g, uint64_t seed) {
+    bool *live = ctl_graph_live(g, &b->f.arena);
+    for (size_t tries = 0, k = seed * 7919 % g->n; tries < g->n; tries++, k = (k + 1) % g->n) {
+        ctl_node *n = &g->at[k];
+        if (!live[k] || n->rate != RATE_STEP || n->entry != ENTRY_BACKWARD) continue;
+        for (uint32_t j = 0; j < n->nin; j++) {
+            const ctl_node *read = &g->at[n->in[j]];
+            for (ctl_node_id other = (ctl_node_id)k; other-- > 0;) {
+                const ctl_node *o = &g->at[other];
+                if (o->op == read->op || o->rows != read->rows || o->cols != read->cols || o->dtype != read->dtype ||
+                    o->space != read->space || o->split != read->split || o->entry == ENTRY_EVALUATE)
+                    continue;
+                n->in[j] = other;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Plans of many graphs at many budgets: each computes the same and passes the checker, which every program goes through. */
+static void test_random_plans(void **state) {
+    (void)state;
+    const uint64_t graphs = getenv("CTL_TEST_LONG") ? 40000 : 150; /* times 25 budgets */
+    size_t pairs = 0, faults = 0;
+    for (uint64_t seed = 5000; seed < 5000 + graphs; seed++) {
+        bench b;
+        char name[40];
+        bench_open(&b);
+        sow(&b, seed);
+        snprintf(name, sizeof name, "seed %llu", (unsigned long long)seed);
+        const ctl_planner *p = bench_planner(&b, bench_passes(&b, name, compute_of(seed)), compute_of(seed));
+        for (int k = 0; p && k < 25; k++) {
+            const char *why = NULL;
+            ctl_graph *g = bench_plan(&b, name, p, k / 24.0);
+            ctl_lower_options lower = bench_lower_options(compute_of(seed), false);
+            ctl_lowered out;
+            ctl_status status = ctl_lower(&b.f.arena, g, &lower, NULL, &out, &why);
+            if (status == CTL_ERR_UNSUPPORTED) continue;
+            if (status != CTL_OK) fail_msg("%s at %d/24: %s", name, k, why ? why : "?");
+            out.program->release(out.program);
+            pairs++;
+            if (k % 8 == 0 && plant_fault(&b, g, seed)) {
+                if (ctl_graphs_equal(g, p->g, &b.f.arena, &why)) fail_msg("%s at %d/24: a planted fault is not found", name, k);
+                faults++;
+            }
+        }
+        bench_close(&b);
+    }
+    print_message("%zu pairs of a graph and a budget, %zu planted faults\n", pairs, faults);
+    assert_true(pairs > graphs * 20 && faults > graphs);
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1) cmocka_set_test_filter(argv[1]); /* one of them, by hand */
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_random_graphs), cmocka_unit_test(test_random_plans_run),
+                                       cmocka_unit_test(test_random_plans)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -171,10 +171,63 @@ static void test_series(void **state) { (void)state; try_control("tuning.houlsby
 static void test_cross(void **state) { (void)state; try_control("tuning.cross(rank = 4, hop = 2)", WHOLE_BF16); }
 static void test_full(void **state) { (void)state; try_control("tuning.full()", WHOLE_BF16); }
 
+/* Names mean nothing: a network whose nets and states are called otherwise has the same plan at every budget. */
+typedef struct kept_plan {
+    ctlc_plan plan;
+    ctlc_plan_point points[1024];
+} kept_plan;
+static void keep_plan(void *ctx, const ctlc_plan *plan) {
+    kept_plan *to = ctx;
+    to->plan = *plan;
+    assert_true(plan->npoints <= 1024);
+    if (plan->npoints) memcpy(to->points, plan->points, plan->npoints * sizeof *plan->points);
+}
+
+static void read_plan(const char *net, const char *block, const char *state, const char *half, kept_plan *to) {
+    char spec[4096];
+    snprintf(spec, sizeof spec,
+             "net %3$s_b(a; n) -> %4$s {\n"
+             "    %5$s <- a\n"
+             "    %5$s <- down_%3$s: linear(silu(up_%3$s: linear(rms_%3$s: rmsnorm(a); n)); n = cols(a))\n"
+             "    %4$s <- %5$s\n"
+             "    %4$s <- second_%4$s: linear(gelu(first_%4$s: linear(%5$s; n)); n = cols(a))\n"
+             "}\n"
+             "net %2$s(x: d, target: d; d, depth) -> z, loss {\n"
+             "    t[0] <- x\n"
+             "    for i in 0..depth {\n"
+             "        t[i + 1] <- part_%3$s[i]: %3$s_b(t[i]; n = 3 * d)\n"
+             "    }\n"
+             "    z <- t[depth]\n"
+             "    loss <- mse(z, target)\n"
+             "}\n"
+             "control all() on %2$s {\n    train **\n}\n"
+             "model m = %2$s(; d = 24, depth = 6)\n"
+             "tune m with all() {\n    tokens 4 x 16\n}\n%1$s", "", net, block, state, half);
+    ctlc_options options = {.threads = 1, .diagnostic = hear, .plan_only = true, .points = true, .may_split = true,
+                            .plan = keep_plan, .plan_ctx = to};
+    ctl_program *program;
+    if (ctlc_compile_text("spec", spec, strlen(spec), &options, &program) != CTL_OK) fail_msg("%s", heard);
+    ctl_program_free(program);
+}
+
+static void test_names(void **state) {
+    (void)state;
+    static kept_plan a, b;
+    read_plan("tower", "block", "y", "h", &a);
+    read_plan("q", "zebra", "out_of_it", "middle", &b);
+    assert_true(a.plan.npoints > 20 && a.plan.segments > 6);
+    assert_int_equal(a.plan.npoints, b.plan.npoints);
+    assert_int_equal(a.plan.peak, b.plan.peak);
+    for (size_t k = 0; k < a.plan.npoints; k++) {
+        assert_int_equal(a.points[k].bytes, b.points[k].bytes);
+        assert_true(a.points[k].extra_work == b.points[k].extra_work && a.points[k].split == b.points[k].split);
+    }
+}
+
 int main(int argc, char **argv) {
     if (argc > 1) cmocka_set_test_filter(argv[1]); /* one of them, by hand */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_double), cmocka_unit_test(test_lora),   cmocka_unit_test(test_dora), cmocka_unit_test(test_mixture),
-        cmocka_unit_test(test_series), cmocka_unit_test(test_cross), cmocka_unit_test(test_full)};
+        cmocka_unit_test(test_series), cmocka_unit_test(test_cross), cmocka_unit_test(test_full), cmocka_unit_test(test_names)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
