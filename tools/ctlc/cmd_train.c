@@ -10,6 +10,7 @@
 #include "runtime/program.h"
 #include "tools/ctlc/memory_report.h"
 #include "tools/ctlc/progress.h"
+#include "tools/ctlc/run_plan.h"
 #include "tools/ctlc/run_result.h"
 #include "tools/ctlc/texts.h"
 #include "train/loop.h"
@@ -40,6 +41,7 @@ typedef struct run {
     ctl_session *session;
     ctl_settings settings;
     memory_report memory;
+    ctlc_plan plan;
     ctl_train_result result;
 } run;
 
@@ -70,10 +72,16 @@ static void stepped(void *ctx, const ctl_progress *p) {
     r->step_seconds[r->nsteps++ % MOST_TIMES] = p->seconds;
     progress_step(&r->progress, p);
 }
+static void said(void *ctx, const ctl_diagnostic *d) {
+    run *r = ctx;
+    progress_end(&r->progress);
+    tool_diagnostic(&r->speaker, d);
+}
 /* Writing files takes buffers for a moment, which are not the plan's. */
 static void saved(void *ctx, int64_t step) {
     (void)step;
     run *r = ctx;
+    if (run_plan_write(r->o->out, &r->plan, (ctl_voice){said, r}) != CTL_OK) asked_to_stop = 1;
     r->meter.peak = r->meter.held;
 }
 static void evaluating(void *ctx, int64_t items, int64_t of) {
@@ -87,11 +95,6 @@ static void resumed(void *ctx, int64_t step) {
     progress_note(&r->progress, step < r->settings.steps ? "going on after step %lld of %lld"
                                                          : "the run is finished: it has done %lld of %lld steps",
                   (long long)step, (long long)r->settings.steps);
-}
-static void said(void *ctx, const ctl_diagnostic *d) {
-    run *r = ctx;
-    progress_end(&r->progress);
-    tool_diagnostic(&r->speaker, d);
 }
 
 /* ---- the parts of a run ---- */
@@ -243,11 +246,39 @@ static void close_run(run *r) {
     ctl_program_free(r->program);
 }
 
+static void take_plan(void *ctx, const ctlc_plan *plan) {
+    ctlc_plan *to = ctx;
+    *to = *plan;
+    to->points = NULL; /* lives no longer than the call */
+}
+
+/* A run that goes on keeps the number of parts of its batches, and unless told otherwise its memory. */
+static int keep_plan(run *r, tool_compile *compile, char memory[32]) {
+    run_plan before;
+    bool found = false;
+    compile->may_split = true;
+    compile->plan = take_plan, compile->plan_ctx = &r->plan;
+    if (!r->o->resume) return 0;
+    ctl_status status = run_plan_read(r->o->out, &before, &found, (ctl_voice){said, r});
+    if (status != CTL_OK) return tool_exit_code(status);
+    if (!found) return 0;
+    if (!compile->split) compile->split = before.split;
+    if (!compile->memory && before.memory) {
+        snprintf(memory, 32, "%lld", (long long)before.memory);
+        compile->memory = memory;
+    }
+    return 0;
+}
+
 static int train_spec(const train_options *o, const char *spec) {
     run r = {.o = o,
              .spec = spec,
              .progress = {.to = stderr, .quiet = o->quiet, .terminal = isatty(STDERR_FILENO) == 1}};
-    int code = tool_compile_spec("train", spec, &o->compile, &r.speaker, &r.program);
+    tool_compile compile = o->compile;
+    char memory[32];
+    int code = keep_plan(&r, &compile, memory);
+    if (code) return code;
+    code = tool_compile_spec("train", spec, &compile, &r.speaker, &r.program);
     if (code) return code;
     ctl_status status = whole_run(&r);
     progress_end(&r.progress);
@@ -315,7 +346,6 @@ int cmd_train(int argc, char **argv) {
         .operand_name = "SPEC.ctl",
         .most_operands = 1,
     };
-    o.compile.may_split = true; /* whatever memory there is, the data goes through it */
     int code = options_parse(&line, argc, argv);
     if (code) return code < 0 ? EXIT_DONE : code;
     code = check_words(&o);
