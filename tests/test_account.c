@@ -127,6 +127,18 @@ static void test_names(void **state) {
     assert_int_equal(a.saved, 5 * 8 * 8 * 4);
 }
 
+/* An encoder's kernels: x for the product, the activation's input, the norm's input with its mean and
+ * deviation, and y - t for the loss; 8 rows of 8 in f32. */
+static void test_encoder(void **state) {
+    (void)state;
+    const ctlc_account a = account_of_text(
+        "net e(x: d, t: d; d) -> y, loss {\n    weight a : [d, d] init normal(1)\n    y <- norm: "
+        "layernorm(gelu(x @ a))\n"
+        "    loss <- mse(y, t)\n}\ncontrol all() on e {\n    train **\n}\nmodel m = e(; d = 8)\n"
+        "tune m with all() {\n    tokens 2 x 4\n}\n");
+    assert_int_equal(a.saved, 4 * 8 * 8 * 4 + 8 * 8);
+}
+
 static void test_rule_errors(void **state) {
     (void)state;
     static const struct {
@@ -185,8 +197,9 @@ static void test_command(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_published), cmocka_unit_test(test_layers),      cmocka_unit_test(test_weights),
-        cmocka_unit_test(test_names),     cmocka_unit_test(test_rule_errors), cmocka_unit_test(test_command),
+        cmocka_unit_test(test_published), cmocka_unit_test(test_layers),  cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_names),     cmocka_unit_test(test_encoder), cmocka_unit_test(test_rule_errors),
+        cmocka_unit_test(test_command),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
