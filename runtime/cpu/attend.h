@@ -43,12 +43,45 @@ INLINE void *piece(char **at, int64_t bytes) {
             r[i + (s)] = __builtin_shufflevector(r[i], r[i + (s)], SWAP_ALL(SWAP_HIGH, s));                  \
             r[i] = low;                                                                                      \
         }
+#if defined(__AVX2__) && !defined(__AVX512F__)
+/* By quarters of 8 x 8, which the registers hold: GCC moves the words of wider shuffles one by one. */
+INLINE void transpose_eights(__m256i r[8]) {
+    __m256i t[8];
+    UNROLL for (int i = 0; i < 8; i += 2) {
+        t[i] = _mm256_unpacklo_epi32(r[i], r[i + 1]);
+        t[i + 1] = _mm256_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    UNROLL for (int i = 0; i < 8; i += 4) {
+        r[i] = _mm256_unpacklo_epi64(t[i], t[i + 2]);
+        r[i + 1] = _mm256_unpackhi_epi64(t[i], t[i + 2]);
+        r[i + 2] = _mm256_unpacklo_epi64(t[i + 1], t[i + 3]);
+        r[i + 3] = _mm256_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+    UNROLL for (int i = 0; i < 4; i++) {
+        t[i] = _mm256_permute2x128_si256(r[i], r[i + 4], 0x20);
+        t[i + 4] = _mm256_permute2x128_si256(r[i], r[i + 4], 0x31);
+    }
+    UNROLL for (int i = 0; i < 8; i++) r[i] = t[i];
+}
+INLINE void transpose_words(words r[LANES]) {
+    words out[LANES];
+    for (int high = 0; high < 2; high++)
+        for (int right = 0; right < 2; right++) {
+            __m256i q[8];
+            UNROLL for (int i = 0; i < 8; i++) memcpy(&q[i], (char *)&r[8 * high + i] + 32 * right, 32);
+            transpose_eights(q);
+            UNROLL for (int i = 0; i < 8; i++) memcpy((char *)&out[8 * right + i] + 32 * high, &q[i], 32);
+        }
+    memcpy(r, out, sizeof out);
+}
+#else
 INLINE void transpose_words(words r[LANES]) {
     SWAP_STEP(r, 8);
     SWAP_STEP(r, 4);
     SWAP_STEP(r, 2);
     SWAP_STEP(r, 1);
 }
+#endif
 
 /* Element `col` of row `row` of a head's slice, as an address. */
 INLINE char *element(const ctl_panel *p, int64_t row, int64_t col) {
