@@ -132,7 +132,34 @@ static void test_resume(void **state) {
     says("error[E0606]");
 }
 
+static void test_calibrate(void **state) {
+    (void)state;
+    assert_int_equal(setenv("XDG_CACHE_HOME", folder, 1), 0);
+    assert_int_equal(ctlc("plan small.ctl --threads 1"), 0);
+    says("modelled for cpu");
+    assert_int_equal(ctlc("calibrate --threads 1 --dry"), 0);
+    says("products, bf16 ");
+    assert_int_equal(ctlc("plan small.ctl --threads 1"), 0);
+    says("modelled for cpu");
+    assert_int_equal(ctlc("calibrate --threads 1"), 0);
+    says("kept in ");
+    assert_int_equal(ctlc("plan small.ctl --threads 1"), 0);
+    says("by rates measured for cpu");
+    assert_int_equal(ctlc("plan small.ctl --threads 1 --machine a100"), 0);
+    says("modelled for a100");
+    assert_int_equal(ctlc("plan small.ctl --threads 2"), 0); /* measured with other threads */
+    says("modelled for cpu");
+    json_t *kept = file("ctlc/rates.json");
+    for (const char *const *key = (const char *const[]){"product_f32", "product_bf16", "attention", "bytes", NULL}; *key; key++)
+        assert_true(json_number_value(json_object_get(kept, *key)) > 1e6);
+    json_decref(kept);
+    write_file("ctlc/rates.json", "{\"threads\": 1, \"product_f32\": -1}");
+    assert_int_equal(ctlc("plan small.ctl --threads 1"), 0);
+    says("modelled for cpu");
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_report), cmocka_unit_test(test_train), cmocka_unit_test(test_resume)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_report), cmocka_unit_test(test_train), cmocka_unit_test(test_resume),
+                                       cmocka_unit_test(test_calibrate)};
     return cmocka_run_group_tests(tests, make_inputs, remove_folder);
 }

@@ -22,6 +22,7 @@ static const struct {
     {"import", cmd_import, "write a spec from the config.json of a Hugging Face checkpoint"},
     {"export", cmd_export, "write a run's adapter as Hugging Face's PEFT has it"},
     {"merge", cmd_merge, "put an adapter into the weights that it belongs to"},
+    {"calibrate", cmd_calibrate, "measure how fast this machine is, for plans"},
     {"runs", cmd_runs, "a table of finished runs"},
 };
 

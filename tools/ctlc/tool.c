@@ -1,8 +1,13 @@
 /* tool: see tool.h. */
+#include "tools/ctlc/rates.h"
 #include "tools/ctlc/tool.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 #include <sys/resource.h>
 
 #include "base/base.h"
@@ -86,6 +91,16 @@ static int dump_pass(const char *command, const char *dump, const char **pass) {
     return EXIT_USAGE;
 }
 
+int tool_threads(int64_t asked) {
+    if (asked > 0) return asked > 1024 ? 1024 : (int)asked;
+#ifdef _OPENMP
+    return omp_get_max_threads();
+#else
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > 1024 ? 1024 : (int)n;
+#endif
+}
+
 int tool_compile_spec(const char *command, const char *spec, const tool_compile *c, tool_speaker *speaker,
                       ctl_program **out) {
     *out = NULL;
@@ -138,6 +153,9 @@ int tool_compile_spec(const char *command, const char *spec, const tool_compile 
             if (strcmp(c->compute, ctl_dtype_name(legal[i])) == 0) o.compute = legal[i];
         if (o.compute == CTL_REAL) return wrong_value(command, "compute", c->compute, "f32, bf16 or f64");
     }
+    rates measured;
+    bool here = !c->machine || strcmp(c->machine, "cpu") == 0;
+    if (here && !c->cuda && rates_read(tool_threads(c->threads), &measured)) o.rates = measured.at;
     if (c->dump) {
         int code = dump_pass(command, c->dump, &o.dump_after);
         if (code) return code;

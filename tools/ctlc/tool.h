@@ -33,6 +33,7 @@ int cmd_fmt(int argc, char **argv);
 int cmd_import(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 int cmd_merge(int argc, char **argv);
+int cmd_calibrate(int argc, char **argv);
 int cmd_runs(int argc, char **argv);
 
 /* Prints diagnostics to stderr as text, or to stdout as lines of JSON; counts errors. The ctx of
@@ -93,6 +94,9 @@ typedef struct tool_compile {
  * messages. */
 int tool_compile_spec(const char *command, const char *spec, const tool_compile *c, tool_speaker *speaker,
                       ctl_program **out);
+
+/* The threads that 0 stands for, and at the most 1024. */
+int tool_threads(int64_t asked);
 
 /* ---- numbers for people ---- */
 /* "12.3 MiB" into buf of 32; returns buf. */
