@@ -16,7 +16,12 @@
 #include "ctl/ctlc.h"
 #include "runtime/program.h"
 
-enum { VOCAB = 50, SEQUENCES = 4, LENGTH = 32, BUDGETS = 20 };
+#ifdef __SANITIZE_ADDRESS__
+enum { BUDGETS = 4 }; /* each compiles and runs a program, ten times slower there */
+#else
+enum { BUDGETS = 20 };
+#endif
+enum { VOCAB = 50, SEQUENCES = 4, LENGTH = 32 };
 
 static char heard[4096];
 static void hear(void *ctx, const ctl_diagnostic *d) {
@@ -156,7 +161,7 @@ static void try_control(const char *controls, int which) {
     char spec[2048];
     snprintf(spec, sizeof spec,
              "import llama, tuning\n"
-             "model m = llama.causal_lm(; vocab = %d, dim = 32, depth = 4, heads = 4, kv_heads = 2, ffn = 80, theta = 100.0)\n"
+             "model m = llama.causal_lm(; vocab = %d, dim = 32, depth = 3, heads = 4, kv_heads = 2, ffn = 80, theta = 100.0)\n"
              "tune m with %s {\n    tokens %d x %d\n}\n", VOCAB, controls, SEQUENCES, LENGTH);
     if (which & WHOLE_BF16) try_budgets(controls, spec, CTL_BF16, 1);
     if (which & WHOLE_F32) try_budgets(controls, spec, CTL_F32, 1);
