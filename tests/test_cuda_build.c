@@ -394,6 +394,8 @@ static void test_command(void **state) {
     expect("examples/tiny.ctl --target cuda:sm_90 --emit=cu,ptxx", 2, "--emit is a list of cu, cubin and ptx, not \"ptxx\"");
     snprintf(args, sizeof args, "examples/tiny.ctl --target cuda:sm_86 --emit=cu -o %s/kernels", folder);
     expect(args, 0, "plan.txt");
+    snprintf(args, sizeof args, "examples/encoder.ctl --tune lora --target cuda:sm_86 --emit=cu -o %s/encoder", folder);
+    expect(args, 0, "attend_64.cu"); /* it gathers rows by indices that must lie one after the other */
     snprintf(args, sizeof args, "examples/tiny.ctl --target cuda:sm_86 --emit=cubin -o %s/none --nvrtc /nonexistent", folder);
     expect(args, 7, "error[E0811]: /nonexistent cannot be loaded as CUDA's compiler\n  hint: install it");
     /* Every source stands for itself. */

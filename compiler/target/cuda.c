@@ -1,11 +1,12 @@
-/* cuda: an NVIDIA GPU, as the planner sees it. Rows begin at multiples of 16 bytes, for wide accesses. */
+/* cuda: an NVIDIA GPU, as the planner sees it. Rows begin at multiples of 16 bytes, for wide accesses; but numbers, one a
+ * row, lie one after the other, as indices must. */
 #include "compiler/emit/cuda/cuda.h"
 #include "compiler/target/target.h"
 #include "runtime/cuda/cuda.h"
 
 static int64_t stride(int64_t cols, size_t element_size) {
     const int64_t unit = element_size < 16 ? (int64_t)(16 / element_size) : 1;
-    return (cols + unit - 1) / unit * unit;
+    return cols <= 1 ? cols : (cols + unit - 1) / unit * unit;
 }
 
 static size_t rows_scratch(const ctl_rowprog *p, ctl_arena *arena, int64_t rows, int threads) {
