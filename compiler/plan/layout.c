@@ -26,13 +26,18 @@ typedef struct search {
     placed *at;
     size_t *offset, *best_offset; /* by number */
     size_t best, bound, goal;     /* no need to get below the goal */
+    int32_t peak;                 /* a time at which most bytes are alive */
 } search;
 
-typedef enum order_kind { BY_BYTES, BY_AREA, BY_FIRST, BY_LIFE, BY_LAST, BY_WEIGHT, ORDER_KINDS } order_kind;
+/* BY_PEAK: what is alive when most is, longest lives first, then the rest by bytes. What is kept for backward stacks up without
+ * a gap then, and what lives beside it at the peak stands on top. */
+typedef enum order_kind { BY_PEAK, BY_BYTES, BY_AREA, BY_FIRST, BY_LIFE, BY_LAST, BY_WEIGHT, ORDER_KINDS } order_kind;
 
-static double key_of(const item *i, order_kind kind) {
+static double key_of(const item *i, order_kind kind, int32_t peak) {
     double bytes = (double)i->bytes, life = (double)i->last - i->first + 1;
     switch (kind) {
+    case BY_PEAK:
+        return i->first <= peak && i->last >= peak ? -1e30 * life : -bytes;
     case BY_BYTES:
         return -bytes;
     case BY_AREA:
@@ -143,12 +148,12 @@ static void improve(search *s) {
 }
 
 static void run(search *s) {
-    static const order_kind large[] = {BY_BYTES, BY_FIRST};
+    static const order_kind large[] = {BY_PEAK, BY_BYTES, BY_FIRST};
     bool many = s->n > FEW_ITEMS;
     size_t kinds = many ? CTL_COUNT(large) : ORDER_KINDS;
     for (size_t k = 0; k < kinds; k++) {
         order_kind kind = many ? large[k] : (order_kind)k;
-        for (size_t i = 0; i < s->n; i++) s->order[i].key = key_of(&s->order[i], kind);
+        for (size_t i = 0; i < s->n; i++) s->order[i].key = key_of(&s->order[i], kind, s->peak);
         qsort(s->order, s->n, sizeof *s->order, compare);
         for (int tightest = 0; tightest < 2; tightest++) {
             if (s->best <= s->goal || (many && tightest && kind != BY_FIRST)) continue;
@@ -172,8 +177,8 @@ static int compare_time(const void *left, const void *right) {
     return a->time < b->time ? -1 : a->time > b->time;
 }
 
-/* The most bytes alive at one time: ends before beginnings, in order of time. */
-static size_t most_alive(ctl_arena *arena, const item *items, size_t n) {
+/* The most bytes alive at one time, and that time: ends before beginnings, in order of time. */
+static size_t most_alive(ctl_arena *arena, const item *items, size_t n, int32_t *when) {
     event *events = CTL_NEW_ARRAY(arena, event, 2 * n);
     size_t alive = 0, most = 0;
     for (size_t k = 0; k < n; k++) {
@@ -186,7 +191,7 @@ static size_t most_alive(ctl_arena *arena, const item *items, size_t n) {
             alive += events[k].bytes;
         else
             alive -= events[k].bytes;
-        if (alive > most) most = alive;
+        if (alive > most) most = alive, *when = (int32_t)(events[k].time / 2);
     }
     return most;
 }
@@ -209,7 +214,7 @@ static bool place(ctl_arena *arena, const ctl_layout_item *items, size_t n, size
         if (!ctl_add_size(sum, rounded, &sum) || items[k].first < 0 || items[k].last < items[k].first)
             return false;
     }
-    s->bound = most_alive(arena, s->order, n);
+    s->bound = most_alive(arena, s->order, n, &s->peak);
     s->goal = goal > s->bound ? goal : s->bound;
     if (n)
         run(s);

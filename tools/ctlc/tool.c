@@ -105,10 +105,9 @@ int tool_compile_spec(const char *command, const char *spec, const tool_compile 
                       ctl_program **out) {
     *out = NULL;
     double total = 0;
-    const char *set[TOOL_MOST_SET + 1];
+    const char *set[MOST_LIST + 1];
     char memory[64];
     size_t nset = c->set.n;
-    if (nset > TOOL_MOST_SET) return wrong_value(command, "set", c->set.at[TOOL_MOST_SET], "given too often");
     if (nset) memcpy(set, c->set.at, nset * sizeof *set);
     if (c->memory) { /* last: it goes before the spec's and before --set memory=.. */
         int n = snprintf(memory, sizeof memory, "memory=%s", c->memory);

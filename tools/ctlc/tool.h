@@ -47,7 +47,6 @@ void tool_diagnostic(void *ctx, const ctl_diagnostic *d);
 void tool_explain(const tool_speaker *speaker, ctl_status status);
 
 /* ---- compiling ---- */
-enum { TOOL_MOST_SET = 256 };
 typedef struct tool_compile {
     const char *engine, *compute, *tune, *dump;
     text_list set;
