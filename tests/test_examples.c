@@ -1,5 +1,6 @@
 /* The files of examples/: every tune block compiles; and those of families.ctl, small networks of every family, have on the CPU
- * the loss and the gradients of the reference executor in f64, and learn: a few steps on one batch make the loss smaller. */
+ * the loss and the gradients of the reference executor in f64, the same bits in the least memory that there is a plan for, and
+ * learn: a few steps on one batch make the loss smaller. */
 #include "tests/network_support.h"
 
 #include <dirent.h>
@@ -45,8 +46,8 @@ static void test_all_compile(void **state) {
     assert_true(blocks > 30);
 }
 
-static void open_family(network *n, const char *path, const char *name, ctlc_engine engine, ctl_dtype compute) {
-    ctlc_options options = {.engine = engine, .compute = compute, .diagnostic = hear, .verify = true, .threads = 2, .tune = name};
+static void open_family(network *n, const char *path, const char *name, ctlc_engine engine, ctl_dtype compute, int64_t memory) {
+    ctlc_options options = {.engine = engine, .compute = compute, .diagnostic = hear, .verify = true, .threads = 2, .tune = name, .memory = memory};
     ctl_session_options so = {.seed = 5, .threads = 2, .diagnostic = hear};
     *n = (network){0};
     assert_int_equal(ctlc_compile_file(path, &options, &n->program), CTL_OK);
@@ -65,6 +66,18 @@ static double gradient_at(network *n, size_t p, int64_t k) {
     return flat.dtype == CTL_F64 ? ((const double *)flat.gradients)[at] : ((const float *)flat.gradients)[at];
 }
 
+/* Forward and backward, from the parameters as they are; the loss. */
+static double gradients(network *n) {
+    double loss;
+    assert_int_equal(ctl_session_load(n->session), CTL_OK);
+    network_inputs(n, 16);
+    ctl_session_zero_gradients(n->session);
+    assert_int_equal(ctl_session_forward(n->session), CTL_OK);
+    assert_int_equal(ctl_session_output(n->session, "loss", false, &loss, 1), CTL_OK);
+    assert_int_equal(ctl_session_backward(n->session), CTL_OK);
+    return loss;
+}
+
 /* One step of both, from equal numbers none of which is at rest. */
 static void compare_families(network *cpu, network *exact, const char *name, double tolerance) {
     network *both[] = {cpu, exact};
@@ -77,14 +90,7 @@ static void compare_families(network *cpu, network *exact, const char *name, dou
         for (int k = 0; k < 2; k++) assert_int_equal(ctl_session_param_write(both[k]->session, p, CTL_F32, values), CTL_OK);
         free(values);
     }
-    for (int k = 0; k < 2; k++) {
-        assert_int_equal(ctl_session_load(both[k]->session), CTL_OK);
-        network_inputs(both[k], 16);
-        ctl_session_zero_gradients(both[k]->session);
-        assert_int_equal(ctl_session_forward(both[k]->session), CTL_OK);
-        assert_int_equal(ctl_session_output(both[k]->session, "loss", false, &loss[k], 1), CTL_OK);
-        assert_int_equal(ctl_session_backward(both[k]->session), CTL_OK);
-    }
+    for (int k = 0; k < 2; k++) loss[k] = gradients(both[k]);
     if (!(fabs(loss[0] - loss[1]) <= tolerance * fabs(loss[1]))) fail_msg("%s: the loss is %.9g, not %.9g", name, loss[0], loss[1]);
     double size = 0, error = 0;
     for (size_t p = 0; p < ctl_program_param_count(cpu->program); p++) {
@@ -105,11 +111,28 @@ static void test_families_are_exact(void **state) {
     for (const char *at = text; (at = next_tune(at, name, sizeof name));) {
         for (int k = 0; k < 2; k++) {
             network cpu, exact;
-            open_family(&cpu, path, name, CTLC_CPU, k ? CTL_BF16 : CTL_F32);
-            open_family(&exact, path, name, CTLC_REFERENCE, CTL_F64);
+            open_family(&cpu, path, name, CTLC_CPU, k ? CTL_BF16 : CTL_F32, 0);
+            open_family(&exact, path, name, CTLC_REFERENCE, CTL_F64, 0);
             compare_families(&cpu, &exact, name, k ? 2e-2 : 1e-5);
             close_family(&cpu), close_family(&exact);
         }
+    }
+    free(text);
+}
+
+static void test_families_in_little_memory(void **state) {
+    (void)state;
+    const char *path = SOURCE_DIR "/examples/families.ctl";
+    char *text = read_file(path), name[100];
+    for (const char *at = text; (at = next_tune(at, name, sizeof name));) {
+        network plain, least;
+        open_family(&plain, path, name, CTLC_CPU, CTL_BF16, 0);
+        open_family(&least, path, name, CTLC_CPU, CTL_BF16, CTLC_MEMORY_LEAST);
+        double a = gradients(&plain), b = gradients(&least);
+        ctl_flat f = ctl_session_flat(plain.session), g = ctl_session_flat(least.session);
+        if (a != b || f.count != g.count || memcmp(f.gradients, g.gradients, f.count * sizeof(float)) != 0)
+            fail_msg("%s: in little memory the loss is %.9g, else %.9g; or gradients differ", name, b, a);
+        close_family(&plain), close_family(&least);
     }
     free(text);
 }
@@ -133,7 +156,7 @@ static void test_families_learn(void **state) {
     char *text = read_file(path), name[100];
     for (const char *at = text; (at = next_tune(at, name, sizeof name));) {
         network n;
-        open_family(&n, path, name, CTLC_CPU, CTL_REAL);
+        open_family(&n, path, name, CTLC_CPU, CTL_REAL, 0);
         network_inputs(&n, 16);
         double before = step(&n, true), after = 0;
         for (int k = 0; k < 8; k++) after = step(&n, k < 7);
@@ -145,6 +168,7 @@ static void test_families_learn(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_compile), cmocka_unit_test(test_families_are_exact),
+                                       cmocka_unit_test(test_families_in_little_memory),
                                        cmocka_unit_test(test_families_learn)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
