@@ -9,12 +9,22 @@
 
 #include "compiler/graph/graph_copy.h"
 
+#include <time.h>
+
 enum { MOST_OPTIONS = 14, MOST_PROBED_NODES = 20000, FEWEST_PROBES = 3, FINE_SHARE = 8 };
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 
 static void solve(ctl_arena *arena, ctl_planner *p) {
     size_t n = p->segments->n - p->segments->first;
+    double begin = now();
     p->solved = ctl_chain_solve(arena, p->chain, n, 0);
     p->fine = ctl_chain_solve(arena, p->chain, n, ctl_chain_most(p->solved) / FINE_SHARE);
+    p->solve_seconds = now() - begin;
 }
 
 ctl_graph *ctl_graph_divided(const ctl_graph *g, int64_t by) {

@@ -29,6 +29,7 @@ typedef struct ctl_planner {
     const ctl_chain *fine;     /* the same for small budgets, counted in smaller units */
     int64_t fixed;             /* bytes outside of the micro-step: weights, what is trained, inputs */
     double seconds;            /* modelled, of the micro-step that recomputes nothing but row by row work */
+    double solve_seconds;      /* spent on the tables */
     bool is_chain;             /* one value between any two segments: the tables' least is the least there is */
 } ctl_planner;
 

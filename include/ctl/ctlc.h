@@ -83,7 +83,8 @@ typedef struct ctlc_plan {
     double extra_flops;    /* of them, recomputed */
     bool is_chain;         /* one value between any two segments: the least bytes are the least there are */
     int64_t segments;      /* that backward visits */
-    double solve_seconds;  /* spent on the tables for all budgets, of every split */
+    double solve_seconds;  /* spent on the tables for all budgets of the whole batch */
+    double measure_seconds; /* spent on measuring what segments take, and the tables of parts */
     const ctlc_plan_point *points; /* from the least bytes to the least time, each better in time than those before */
     size_t npoints;                /* 0 unless ctlc_options.points */
 } ctlc_plan;

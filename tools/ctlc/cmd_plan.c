@@ -114,8 +114,9 @@ static void print_text(const char *spec, const ctl_program *p, const memory_repo
     size_t ntasks = 0;
     for (int r = 0; r < RUN_COUNT; r++) ntasks += p->run[r].n;
     printf("%zu tasks, %zu kernels, %d threads", ntasks, p->nkernels, p->threads);
-    if (plan->npoints) printf("; all budgets of %lld segments found in %s", (long long)plan->segments,
-                              tool_seconds(plan->solve_seconds, a));
+    if (plan->npoints)
+        printf("; all budgets of %lld segments found in %s, measured in %s", (long long)plan->segments,
+               tool_seconds(plan->solve_seconds, a), tool_seconds(plan->measure_seconds, b));
     printf("\n");
 }
 
@@ -129,11 +130,11 @@ static void print_json(const ctl_program *p, const memory_report *m, const ctlc_
            p->region_bytes[REGION_CONSTANT], p->region_bytes[REGION_PERSISTENT], m->total);
     printf("\"peak_bytes\": %lld, \"budget\": %lld, \"withheld\": %lld, \"lower_bound\": %lld, \"split\": %lld, "
            "\"extra_work\": %.6f, \"step_seconds\": %.9g, \"flops\": %.9g, \"extra_flops\": %.9g, \"machine\": \"%s\", "
-           "\"measured\": %s, \"is_chain\": %s, \"segments\": %lld, \"solve_seconds\": %.6f, \"points\": [",
+           "\"measured\": %s, \"is_chain\": %s, \"segments\": %lld, \"solve_seconds\": %.6f, \"measure_seconds\": %.6f, \"points\": [",
            (long long)plan->peak, (long long)plan->budget, (long long)plan->withheld, (long long)plan->lower_bound,
            (long long)plan->split, plan->extra_work, plan->step_seconds, plan->flops, plan->extra_flops, plan->machine,
            plan->measured ? "true" : "false", plan->is_chain ? "true" : "false", (long long)plan->segments,
-           plan->solve_seconds);
+           plan->solve_seconds, plan->measure_seconds);
     for (size_t k = 0; k < plan->npoints; k++)
         printf("%s{\"bytes\": %lld, \"extra_work\": %.6f, \"split\": %lld}", k ? ", " : "", (long long)plan->points[k].bytes,
                plan->points[k].extra_work, (long long)plan->points[k].split);
