@@ -16,7 +16,7 @@ typedef struct row {
 } row;
 
 enum { MOST_PLACES = 512 };
-static const double MOST_WORK = 1.5e8, MOST_NUMBERS = 16e6, MOST_UNITS = 8192, FEWEST_UNITS = 256;
+static const double MOST_WORK = 1.5e8, MOST_NUMBERS = 16e6, MOST_UNITS = 4096, FEWEST_UNITS = 256;
 
 typedef CTL_VEC(ctl_chain_step) steps;
 

@@ -103,7 +103,8 @@ static void print_text(const char *spec, const ctl_program *p, const memory_repo
         printf("\n");
     }
     row("  ", "no plan takes less than", (size_t)plan->lower_bound);
-    printf("most is alive in %s, at %s\n", run_name(m->where_run), m->where);
+    printf("most is alive in %s, at %s; the arena is %.4f times that\n", run_name(m->where_run), m->where,
+           m->step_live ? (double)m->arena / (double)m->step_live : 1.0);
     printf("extra work %.2f%% (%.3g of %.3g floating-point operations are repeated); a step takes %s, %s for %s\n",
            100 * plan->extra_work, plan->extra_flops, plan->flops, tool_seconds(plan->step_seconds, c),
            plan->measured ? "by rates measured" : "modelled", plan->machine);
