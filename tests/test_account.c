@@ -160,7 +160,7 @@ static void test_rule_errors(void **state) {
          "a line begins with rule, where, keep, frozen, trained, gradient or moments"},
         {"moments f32 f32 f32\n", 1, "there are at most two moments"},
     };
-    for (size_t k = 0; k < CTL_COUNT(wrong); k++) {
+    for (volatile size_t k = 0; k < CTL_COUNT(wrong); k++) {
         jmp_buf failure;
         ctl_arena arena;
         ctl_rules_error error;
