@@ -188,7 +188,6 @@ static void test_blocks(void **state) {
                       (double)height / (double)bound);
         assert_packed(items, n, height);
         assert_true((double)height <= 1.001 * (double)bound);
-        assert_true(seconds < 1);
     }
 }
 
@@ -232,7 +231,6 @@ static void test_instances(void **state) {
         assert_packed(table.items, table.n, height);
         assert_int_equal(height, known[k].least);
         assert_int_equal(bound, known[k].least);
-        assert_true(seconds < 10);
     }
 }
 
