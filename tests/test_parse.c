@@ -394,6 +394,13 @@ static void messages(void **state) {
          A("10:7", "02", "expected '(', found the end of the line", "   10 |  train", "      |       ^")
          HINT("it is called with parentheses: NAME(), NAME(; rank = 8)")
          A("12:1", "02", "expected a declaration (import, fn, net, control, model or tune), found '}'", "   12 | }", "      | ^")},
+        {"from llama import block\ntune m {\n batch 3\n learning_rate = 3\n}\n",
+         A("1:1", "02", "expected a declaration (import, fn, net, control, model or tune), found 'from'", "    1 | from llama import block", "      | ^~~~")
+         HINT("write `import MODULE`, and MODULE.NAME where it is used")
+         A("3:8", "02", "expected '(', found '3'", "    3 |  batch 3", "      |        ^")
+         HINT("the settings are tokens, compute, memory, store, and the optimizer: adamw(; lr = 1e-4, ..)")
+         A("4:16", "02", "expected '(', found '='", "    4 |  learning_rate = 3", "      |                ^")
+         HINT("the settings are tokens, compute, memory, store, and the optimizer: adamw(; lr = 1e-4, ..)")},
         /* the settings behind a tune line that is not understood are settings still */
         {"tune m wiht c() {\n tokens 2 x 16\n compute f32\n adamw(; lr = 1)\n memory lots\n}\ntune m with c(), {\n tokens 3\n}\nfn f(x) x\n",
          A("1:8", "02", "expected the end of the line, 'with', '{' or '=', found 'wiht'", "    1 | tune m wiht c() {", "      |        ^~~~")

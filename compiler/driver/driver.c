@@ -1,5 +1,6 @@
 /* driver: the compiler's table of contents. One compilation is one unit: an arena, a sink, and the graph that the
  * passes below hand on, in this order. An allocation that fails jumps back to ctlc_compile, which frees the unit. */
+#include <errno.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -141,7 +142,8 @@ static void run(compilation *c) {
         c->text = ctl_unit_read_file(u, c->path, &c->size);
         if (!c->text) {
             u->status = CTL_ERR_IO;
-            ctl_error(&u->sink, CTL_E0508, CTL_NO_SPAN, "give the path of a .ctl file", "the spec `%s` cannot be read", c->path);
+            ctl_error(&u->sink, CTL_E0508, CTL_NO_SPAN, "give the path of a .ctl file", "the spec `%s` cannot be read: %s", c->path,
+                      strerror(errno));
             return;
         }
     }

@@ -1,7 +1,9 @@
 /* unit: reading sources, settling what the spec leaves open, and making the program. See unit.h. */
 #include "compiler/driver/unit.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "compiler/reference/reference.h"
 #include "compiler/show/show.h"
@@ -14,6 +16,11 @@
 enum { MOST_SOURCE = 16 << 20 };
 
 const char *ctl_unit_read_file(ctl_unit *u, const char *path, size_t *size) {
+    struct stat info;
+    if (stat(path, &info) != 0) return NULL;
+    if (S_ISDIR(info.st_mode)) errno = EISDIR;
+    else if (info.st_size > MOST_SOURCE) errno = EFBIG;
+    if (S_ISDIR(info.st_mode) || info.st_size > MOST_SOURCE) return NULL;
     FILE *file = fopen(path, "rb");
     if (!file) return NULL;
     /* The arena may jump: read into it only between fopen and fclose that cannot fail in between. */

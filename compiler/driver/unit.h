@@ -26,7 +26,7 @@ typedef struct ctl_unit {
     ctl_status status;
 } ctl_unit;
 
-/* The whole file, in the arena, with a NUL behind it; NULL when it cannot be read. */
+/* The whole file, in the arena, with a NUL behind it; NULL, and errno says why, when it cannot be read. */
 const char *ctl_unit_read_file(ctl_unit *u, const char *path, size_t *size);
 /* ctl_elaborate_options.read: NAME.ctl beside the spec. */
 const char *ctl_unit_read_module(void *unit, const char *module, size_t *size, const char **shown);

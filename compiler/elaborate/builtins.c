@@ -72,7 +72,8 @@ static ctl_value make(call_args *c, ctl_op op, int nin, const ctl_node_id *in, i
 static bool int_arg(call_args *c, size_t k, const char *what, int64_t *out) {
     if (c->v[k].kind == VALUE_ERROR) return false;
     if (c->v[k].kind != VALUE_NUMBER || c->v[k].number != floor(c->v[k].number) || fabs(c->v[k].number) > 9e15) {
-        ctl_error(c->e->sink, CTL_E0205, c->call->args[k]->span, NULL, "%s must be a whole number known while compiling", what);
+        ctl_error(c->e->sink, CTL_E0205, c->call->args[k]->span, NULL, "%s must be a whole number known while compiling%s", what,
+                  c->v[k].kind == VALUE_NUMBER ? ctl_format(c->e->arena, ", not %.15g", c->v[k].number) : "");
         return false;
     }
     *out = (int64_t)c->v[k].number;

@@ -268,6 +268,12 @@ static void unknown_control(ctl_elab *e, const ctl_loaded *module, const ctl_pat
             hint = ctl_format(e->arena, "did you mean `%s%s%s`?", i ? m->name : "", i ? "." : "", d->name);
         }
     }
+    if (path->n > 1 && path->seg[0].kind == SEG_NAME) {
+        bool imported = false;
+        for (size_t i = 0; i < module->imports.n; i++)
+            imported |= strcmp(module->imports.at[i]->name, path->seg[0].name) == 0;
+        if (!imported) hint = ctl_format(e->arena, "is `import %s` missing at the top?", path->seg[0].name);
+    }
     ctl_error(e->sink, CTL_E0404, path->span, hint, "no control is called `%s`", text);
 }
 

@@ -108,6 +108,7 @@ struct ctl_elab {
     int depth, height;
     size_t steps;                      /* statements run, against endless loops */
     bool too_many_steps;               /* it was said */
+    bool cut_short;                    /* an error ended a loop: its families may lack members */
     const ctl_stmt *loop;              /* the innermost `for` that runs, or NULL */
     ctl_spec *spec;
 };

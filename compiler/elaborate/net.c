@@ -221,6 +221,13 @@ static ctl_value output_of(ctl_elab *e, ctl_instance *instance, ctl_span span) {
     return ctl_entity_value(e, entity, span);
 }
 
+/* What is wrong within a module is mostly what was passed to it. errors: how many there were before the call. */
+static void note_call(ctl_elab *e, int errors, const ctl_expr *call, const ctl_decl *net, const ctl_loaded *module) {
+    uint32_t file = e->sink->last_error.file;
+    if (module != e->module && e->sink->errors > errors && file != call->span.file && file != CTL_NO_FILE)
+        ctl_note(e->sink, call->span, "this call of `%s` leads there", net->name);
+}
+
 static ctl_value call_net(ctl_elab *e, ctl_scope *scope, const ctl_decl *net, const ctl_loaded *module,
                           const ctl_expr *call, const ctl_value *inputs, size_t given) {
     if (given + call->nargs != net->ninputs) {
@@ -255,9 +262,7 @@ static ctl_value call_net(ctl_elab *e, ctl_scope *scope, const ctl_decl *net, co
     good = ctl_bind_params(e, instance->scope, module, scope, net->params, net->nparams, call, net->name);
     int errors = e->sink->errors;
     if (good) good = run_body(e, instance);
-    /* What is wrong within a module is mostly what was passed to it. */
-    if (e->sink->errors > errors && e->sink->last_error.file != call->span.file && e->sink->last_error.file != CTL_NO_FILE)
-        ctl_note(e->sink, call->span, "this call of `%s` leads there", net->name);
+    note_call(e, errors, call, net, module);
     if (!good) return failed;
     return output_of(e, instance, call->span);
 }
@@ -335,7 +340,9 @@ ctl_instance *ctl_instantiate_root(ctl_elab *e, const ctl_decl *net, const ctl_l
         e->draft->at[id].path = p->name;
         bind_input(e, instance, p, ctl_node_value(id), p->span);
     }
-    return run_body(e, instance) ? instance : NULL;
+    bool good = run_body(e, instance);
+    note_call(e, 0, call, net, module);
+    return good ? instance : NULL;
 }
 
 /* ---- statements ---- */
@@ -455,7 +462,10 @@ static void run_for(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s) {
         inner->iteration = true;
         enter_number(e, inner, s->name, ctl_number((double)i), s->span);
         ctl_run_block(e, inner, &s->body);
-        if (e->sink->errors > before) break; /* the next turns would say the same again */
+        if (e->sink->errors > before) { /* the next turns would say the same again */
+            e->cut_short = true;
+            break;
+        }
     }
     e->depth--, e->loop = around;
 }

@@ -149,6 +149,7 @@ void ctl_unknown(ctl_elab *e, ctl_scope *scope, const ctl_path *path, ctl_code c
     if (s->kind == SEG_INDEX || s->kind == SEG_STAR) {
         const char *key = segment_key(e, scope, s);
         if (!key) return;
+        if (e->cut_short) return; /* what is missing has been told of */
         missing = key;
     }
     ctl_span span = s->span.file == CTL_NO_FILE ? path->span : s->span;

@@ -170,7 +170,8 @@ static void draw_edges(drawer *d, const ctl_section *section) {
 
 /* A sample of each kind of line, one above the other, beside the picture. */
 static void draw_legend(drawer *d) {
-    ctl_text_add(d->out, "    subgraph cluster_legend {\n        label=\"edges\";\n        style=\"rounded\";\n        color=\"gray70\";\n");
+    ctl_text_add(d->out, "    subgraph cluster_legend {\n        label=\"edges\";\n        style=\"rounded\";\n"
+                         "        color=\"gray70\";\n");
     for (int k = LINK_KINDS; k-- > 0;) { /* the picture grows upwards: the first kind comes last */
         ctl_text_add(d->out, "        \"legend from %d\" [label=\"\", shape=point, width=0.06];\n", k);
         ctl_text_add(d->out, "        \"legend to %d\" [label=\"%s%s\", shape=plaintext];\n", k, looks[k].label, looks[k].about);
@@ -184,7 +185,8 @@ void ctl_show_dot(const ctl_network *network, const char *unfold, ctl_text *out)
     drawer d = {.out = out, .unfold = unfold, .node_of = {.arena = out->arena}, .drawn = {.arena = out->arena}};
     ctl_text_add(out, "digraph ");
     quote(out, network->model);
-    ctl_text_add(out, " {\n    rankdir=BT;\n    ranksep=0.35;\n    nodesep=0.3;\n    fontname=\"Helvetica\";\n    labelloc=t;\n    labeljust=l;\n"
+    ctl_text_add(out, " {\n    rankdir=BT;\n    ranksep=0.35;\n    nodesep=0.3;\n    fontname=\"Helvetica\";\n"
+                      "    labelloc=t;\n    labeljust=l;\n"
                       "    node [shape=ellipse, fontname=\"Helvetica\", fontsize=12, height=0.35, margin=\"0.08,0.03\"];\n"
                       "    edge [fontname=\"Helvetica\", fontsize=10, arrowsize=0.7];\n    label=");
     quote(out, ctl_format(out->arena, "%s: %s", network->model, network->root->net));

@@ -148,6 +148,8 @@ static const char *header_hint(ctl_parser *p, const expectation *e) {
     if (line == COMPUTE) return "compute f32, or compute bf16";
     if (line == STORE) return "store PATHS as FORMAT";
     if (line == MEMORY) return "memory 24 GiB";
+    if (line == NAME && expects(e, "'('") && !expects(e, "a number") && !nearest(p, p->line.name, "tokens compute store memory"))
+        return "the settings are tokens, compute, memory, store, and the optimizer: adamw(; lr = 1e-4, ..)";
     return NULL;
 }
 
@@ -163,6 +165,8 @@ static const char *hint(ctl_parser *p, const expectation *e) {
     if (expects(e, "<-") && (t == '+' || t == '-' || t == '*') && p->text[p->last.span.end] == '=')
         return "a state is the sum of its edges: write one more edge `y <- e`";
     if (t == '=' && expects(e, "==")) return "to compare, write `==`";
+    if (t == NAME && p->nopen == 0 && p->last.first && strcmp(p->last.name, "from") == 0)
+        return "write `import MODULE`, and MODULE.NAME where it is used";
     if (t == '/' && before == '/') return "a comment begins with `#`";
     if (t == DEEP && expects(e, "'^'")) return "the power is written `^`";
     if (t == LARROW && p->arrow && expects(e, "'+'")) return "to compare with a negative number, write `< -`";
