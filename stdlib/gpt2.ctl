@@ -39,3 +39,13 @@ net causal_lm(
     logits <- y @ transformer.wte.weight.T
     loss <- cross_entropy(logits, labels)
 }
+
+# One label a sequence, from the last token that is no padding.
+net classifier(
+    ids: id, label: id per sequence;
+    classes = 2, vocab = 50257, dim = 768, depth = 12, heads = 12, ffn = 4 * dim, positions = 1024, eps = 1e-5
+) -> logits, loss {
+    y <- transformer: decoder(ids; ..)
+    logits <- score: linear(take(y, length(first(y)) - 1); n = classes)
+    loss <- cross_entropy(logits, label)
+}

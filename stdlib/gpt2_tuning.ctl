@@ -1,4 +1,4 @@
-# gpt2_tuning: methods by name for GPT-2.
+# gpt2_tuning: methods by name for GPT-2. Give head() beside another to train a classifier's head.
 import gpt2, control
 
 control double(rank = 64) on gpt2.block {
@@ -23,5 +23,11 @@ control bitfit() on gpt2.block {
     train **.bias
 }
 control full() on gpt2.causal_lm {
+    train **
+}
+control head() on gpt2.classifier {
+    train score.**
+}
+control classifier_full() on gpt2.classifier {
     train **
 }

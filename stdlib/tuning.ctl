@@ -137,7 +137,13 @@ control affine(m = 4) on linear_systems.residual {
     }
 }
 
-# Everything.
+# A classifier's head, beside another method; everything.
+control head() on llama.classifier {
+    train score.**
+}
 control full() on llama.causal_lm {
+    train **
+}
+control classifier_full() on llama.classifier {
     train **
 }

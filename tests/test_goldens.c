@@ -69,6 +69,10 @@ static const char *const cases[] = {
     "vit/dora",
     "vit/control",
     "vit/double",
+    "llama_classifier/full",
+    "llama_classifier/lora",
+    "gpt2_classifier/full",
+    "gpt2_classifier/lora",
 };
 
 static void hear(void *ctx, const ctl_diagnostic *d) {

@@ -17,7 +17,9 @@
 static const char models[] =
     "import llama, gpt2, bert, roberta, vit, linear_systems, tuning, gpt2_tuning, bert_tuning, vit_tuning\n"
     "model llama = llama.causal_lm(; vocab = 20, dim = 32, depth = 3, heads = 4, kv_heads = 2, ffn = 48, theta = 10000.0)\n"
+    "model labelling = llama.classifier(; vocab = 20, dim = 32, depth = 1, heads = 4, kv_heads = 2, ffn = 48, theta = 10000.0)\n"
     "model gpt2 = gpt2.causal_lm(; vocab = 20, dim = 32, depth = 2, heads = 4, positions = 16)\n"
+    "model gpt2_labelling = gpt2.classifier(; vocab = 20, dim = 32, depth = 1, heads = 4, positions = 16)\n"
     "model bert = bert.classifier(; vocab = 20, dim = 32, depth = 2, heads = 4, ffn = 48, positions = 16)\n"
     "model roberta = roberta.classifier(; vocab = 20, dim = 32, depth = 2, heads = 4, ffn = 48, positions = 18)\n"
     "model vit = vit.classifier(; patch = 12, positions = 17, dim = 32, depth = 2, heads = 4, ffn = 48, wide = true)\n"
@@ -28,7 +30,9 @@ static const char models[] =
 static const struct {
     const char *call, *model;
 } families[] = {
-    {"bert_tuning.bert_", "bert"}, {"bert_tuning.", "roberta"}, {"vit_tuning.", "vit"}, {"gpt2_tuning.", "gpt2"},
+    {"bert_tuning.bert_", "bert"}, {"bert_tuning.", "roberta"}, {"vit_tuning.", "vit"},
+    {"gpt2_tuning.head(", "gpt2_labelling"}, {"gpt2_tuning.classifier_", "gpt2_labelling"}, {"gpt2_tuning.", "gpt2"},
+    {"tuning.head(", "labelling"}, {"tuning.classifier_", "labelling"},
     {"tuning.linear_lora(", "chain"}, {"tuning.steering(", "system"}, {"tuning.affine(", "system"}, {"tuning.", "llama"},
 };
 

@@ -113,6 +113,7 @@ static void test_names(void **state) {
         "transformer.wte.weight", "transformer.wpe.weight", "transformer.h.0.ln_1.weight", "transformer.h.0.attn.c_attn.weight",
         "transformer.h.0.attn.c_attn.bias", "transformer.h.0.attn.c_proj.weight", "transformer.h.0.ln_2.bias",
         "transformer.h.0.mlp.c_fc.weight", "transformer.h.0.mlp.c_proj.bias", "transformer.ln_f.weight", NULL});
+    check_names("gpt2.classifier(; depth = 1)", "1 x 8", (const char *[]){"transformer.wte.weight", "score.weight", NULL});
     check_names("llama.causal_lm(; vocab = 20, dim = 16, depth = 1, heads = 2, kv_heads = 1, ffn = 8, theta = 1e4, normed = true, "
                 "biased = true, o_biased = true, mlp_biased = true)", "1 x 8", (const char *[]){
         "model.layers.0.self_attn.q_norm.weight", "model.layers.0.self_attn.k_norm.weight", "model.layers.0.self_attn.q_proj.bias",
@@ -136,6 +137,7 @@ static void test_gradients(void **state) {
     static const char decoder[] = "vocab = 11, dim = 8, depth = 2, heads = 4, kv_heads = 2, head = 4, ffn = 12, theta = 100.0";
     char more[300];
     assert_int_equal(full("gpt2.causal_lm", "vocab = 11, dim = 8, depth = 2, heads = 2, positions = 9", "3 x 5", 5), 2 + 2 * 12 + 2);
+    assert_int_equal(full("gpt2.classifier", "classes = 3, vocab = 11, dim = 8, depth = 1, heads = 2, positions = 9", "3 x 5", 5), 2 + 12 + 3);
     assert_int_equal(full("vit.classifier", "classes = 3, patch = 6, positions = 5, dim = 8, depth = 1, heads = 2, ffn = 12, wide = true", "3 x 4", 4),
                      4 + 16 + 2 + 4);
     assert_int_equal(full("bert.classifier", encoder, "3 x 6", 6), 5 + 2 * 16 + 4);

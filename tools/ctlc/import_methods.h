@@ -5,10 +5,12 @@
 #include "tools/ctlc/import_config.h"
 
 extern const import_method import_methods_llama[];
+extern const import_method import_methods_llama_classifier[];
 extern const import_method import_methods_roberta[];
 extern const import_method import_methods_bert[];
 extern const import_method import_methods_masked[]; /* of both, without a head of its own to train */
 extern const import_method import_methods_vit[];
 extern const import_method import_methods_gpt2[];
+extern const import_method import_methods_gpt2_classifier[];
 
 #endif

@@ -3,32 +3,46 @@
 
 #include <stdio.h>
 
+/* head stands behind each: a classifier's own layer is trained too. */
+#define LLAMA_METHODS(head)                                                                                  \
+    {"lora", "tuning.lora_qkvud(rank = 16, alpha = 32, p = 0.05)" head,                                      \
+     "LoRA on the projections q, k, v, up and down", "2e-4"},                                                \
+        {"dora", "tuning.dora_qkvud(rank = 16, alpha = 32, p = 0.05)" head,                                  \
+         "DoRA on the projections q, k, v, up and down", "2e-4"},                                            \
+        {"rslora", "tuning.rslora(rank = 32, alpha = 64)" head,                                              \
+         "rank-stabilised LoRA on the projections q and v", "2e-4"},                                         \
+        {"lora_fa", "tuning.lora_fa(rank = 16, alpha = 32)" head,                                            \
+         "LoRA on q and v, the first factor frozen", "2e-4"},                                                \
+        {"double", "tuning.double(rank = 64)" head, "parallel control around both halves of every block",    \
+         "2e-4"},                                                                                            \
+        {"ud", "tuning.ud(rank = 64)" head, "parallel control around the feed-forward half of every block",  \
+         "2e-4"},                                                                                            \
+        {"mixture", "tuning.ud(rank = 64), tuning.lora_qkv(rank = 32, alpha = 64, p = 0.05)" head,           \
+         "parallel control around the feed-forward half, LoRA on the projections q, k and v", "2e-4"},       \
+        {"houlsby", "tuning.houlsby(rank = 64)" head,                                                        \
+         "adapters in series behind both halves of every block", "2e-4"},                                    \
+        {"parallel_adapter", "tuning.parallel_adapter(rank = 64)" head,                                      \
+         "an adapter beside the feed-forward half of every block", "2e-4"},                                  \
+        {"ia3", "tuning.ia3()" head, "a trained scale on keys, values and the feed-forward half", "3e-3"},   \
+        {"vera", "tuning.vera(rank = 256)" head,                                                             \
+         "VeRA on q and v: two vectors around shared, frozen factors", "1e-2"},                              \
+        {"red", "tuning.red()" head, "a trained scale and offset of representations", "1e-3"}, {             \
+        "loreft", "tuning.loreft(rank = 4)" head,                                                            \
+            "LoReFT: a change within a subspace at the first and last tokens", "9e-4"                        \
+    }
+
 const import_method import_methods_llama[] = {
-    {"lora", "tuning.lora_qkvud(rank = 16, alpha = 32, p = 0.05)",
-     "LoRA on the projections q, k, v, up and down", "2e-4"},
-    {"dora", "tuning.dora_qkvud(rank = 16, alpha = 32, p = 0.05)",
-     "DoRA on the projections q, k, v, up and down", "2e-4"},
-    {"rslora", "tuning.rslora(rank = 32, alpha = 64)", "rank-stabilised LoRA on the projections q and v",
-     "2e-4"},
-    {"lora_fa", "tuning.lora_fa(rank = 16, alpha = 32)", "LoRA on q and v, the first factor frozen", "2e-4"},
-    {"double", "tuning.double(rank = 64)", "parallel control around both halves of every block", "2e-4"},
-    {"ud", "tuning.ud(rank = 64)", "parallel control around the feed-forward half of every block", "2e-4"},
-    {"mixture", "tuning.ud(rank = 64), tuning.lora_qkv(rank = 32, alpha = 64, p = 0.05)",
-     "parallel control around the feed-forward half, LoRA on the projections q, k and v", "2e-4"},
-    {"houlsby", "tuning.houlsby(rank = 64)", "adapters in series behind both halves of every block", "2e-4"},
-    {"parallel_adapter", "tuning.parallel_adapter(rank = 64)",
-     "an adapter beside the feed-forward half of every block", "2e-4"},
-    {"ia3", "tuning.ia3()", "a trained scale on keys, values and the feed-forward half", "3e-3"},
-    {"vera", "tuning.vera(rank = 256)", "VeRA on q and v: two vectors around shared, frozen factors", "1e-2"},
-    {"red", "tuning.red()", "a trained scale and offset of representations", "1e-3"},
-    {"loreft", "tuning.loreft(rank = 4)", "LoReFT: a change within a subspace at the first and last tokens",
-     "9e-4"},
+    LLAMA_METHODS(""),
     {"full", "tuning.full()", "every weight of the model", "1e-5"},
     {NULL, NULL, NULL, NULL},
 };
+const import_method import_methods_llama_classifier[] = {
+    LLAMA_METHODS(", tuning.head()"),
+    {"full", "tuning.classifier_full()", "every weight of the model", "1e-5"},
+    {NULL, NULL, NULL, NULL},
+};
 
-/* What encoders have in common; head stands behind each but the last: a classifier's own layers are trained
- * too. */
+/* What encoders have in common. */
 #define BERT_METHODS(head)                                                                                   \
     {"lora", "bert_tuning.lora_qv(rank = 8, alpha = 16)" head, "LoRA on query and value", "4e-4"},           \
         {"dora", "bert_tuning.dora_qv(rank = 8, alpha = 16)" head, "DoRA on query and value", "4e-4"},       \
@@ -76,16 +90,28 @@ const import_method import_methods_vit[] = {
     {"full", "vit_tuning.full()", "every weight of the model", "2e-5"},
     {NULL, NULL, NULL, NULL},
 };
+#define GPT2_METHODS(head)                                                                                   \
+    {"lora", "gpt2_tuning.lora(rank = 8, alpha = 16)" head, "LoRA on the projection to q, k and v", "2e-4"}, \
+        {"dora", "gpt2_tuning.dora(rank = 8, alpha = 16)" head, "DoRA on the projection to q, k and v",      \
+         "2e-4"},                                                                                            \
+        {"double", "gpt2_tuning.double(rank = 64)" head,                                                     \
+         "parallel control around both halves of every block", "2e-4"},                                      \
+        {"ud", "gpt2_tuning.ud(rank = 64)" head,                                                             \
+         "parallel control around the feed-forward half of every block", "2e-4"},                            \
+        {"houlsby", "gpt2_tuning.houlsby(rank = 64)" head,                                                   \
+         "adapters in series behind both halves of every block", "2e-4"},                                    \
+    {                                                                                                        \
+        "bitfit", "gpt2_tuning.bitfit()" head, "the biases", "1e-3"                                          \
+    }
+
 const import_method import_methods_gpt2[] = {
-    {"lora", "gpt2_tuning.lora(rank = 8, alpha = 16)", "LoRA on the projection to q, k and v", "2e-4"},
-    {"dora", "gpt2_tuning.dora(rank = 8, alpha = 16)", "DoRA on the projection to q, k and v", "2e-4"},
-    {"double", "gpt2_tuning.double(rank = 64)", "parallel control around both halves of every block", "2e-4"},
-    {"ud", "gpt2_tuning.ud(rank = 64)", "parallel control around the feed-forward half of every block",
-     "2e-4"},
-    {"houlsby", "gpt2_tuning.houlsby(rank = 64)", "adapters in series behind both halves of every block",
-     "2e-4"},
-    {"bitfit", "gpt2_tuning.bitfit()", "the biases", "1e-3"},
+    GPT2_METHODS(""),
     {"full", "gpt2_tuning.full()", "every weight of the model", "1e-5"},
+    {NULL, NULL, NULL, NULL},
+};
+const import_method import_methods_gpt2_classifier[] = {
+    GPT2_METHODS(", gpt2_tuning.head()"),
+    {"full", "gpt2_tuning.classifier_full()", "every weight of the model", "1e-5"},
     {NULL, NULL, NULL, NULL},
 };
 

@@ -175,7 +175,9 @@ GPT2 = {
 }
 CASES = {"llama": LLAMA, "llama_tied": {"full": full, "lora": LLAMA["lora"]}, "llama31": {"full": full},
          "qwen2": SOME, "qwen3": {"full": full}, "mistral": {"full": full}, "roberta": ROBERTA, "bert": BERT, "gpt2": GPT2,
-         "vit": VIT}
+         "vit": VIT,
+         "llama_classifier": {"full": full, "lora": lora(["q_proj", "v_proj"], modules_to_save=["score"])},
+         "gpt2_classifier": {"full": full, "lora": lora(["c_attn"], fan_in_fan_out=True, modules_to_save=["score"])}}
 DTYPES = {"llama_tied": torch.bfloat16, "gpt2": torch.float16}  # of the checkpoint; f32 where none is said
 
 
@@ -206,7 +208,7 @@ def sentence_batch(model, generator):
     ids = torch.where(mask, ids, config.pad_token_id)
     given = {"input_ids": ids, "attention_mask": mask.long(), "labels": torch.tensor([2, 0])}
     written = {"ids": ids, "label": given["labels"], **places(lengths, LENGTH)}
-    if config.type_vocab_size > 1:
+    if getattr(config, "type_vocab_size", 1) > 1:
         given["token_type_ids"] = written["types"] = torch.where(mask, torch.randint(0, 2, ids.shape, generator=generator), 0)
     return given, written
 
@@ -224,8 +226,9 @@ def image_batch(model, generator):
 
 def batch_of(model):
     generator = torch.Generator().manual_seed(11)
-    kind = {"roberta": sentence_batch, "bert": sentence_batch, "vit": image_batch}.get(model.config.model_type, causal_batch)
-    return kind(model, generator)
+    if "ForSequenceClassification" in type(model).__name__:
+        return sentence_batch(model, generator)
+    return (image_batch if model.config.model_type == "vit" else causal_batch)(model, generator)
 
 
 # ---- one case ----

@@ -1,14 +1,17 @@
 """The tiny random models: configurations of transformers, and values far enough from zero that every part of a network
 shows in its logits and gradients (the libraries' own first values are too small for that)."""
 import torch
-from transformers import (BertConfig, BertForSequenceClassification, GPT2Config, GPT2LMHeadModel, LlamaConfig,
-                          LlamaForCausalLM, MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config,
-                          Qwen3ForCausalLM, RobertaConfig, RobertaForSequenceClassification, ViTConfig,
+from transformers import (BertConfig, BertForSequenceClassification, GPT2Config, GPT2ForSequenceClassification,
+                          GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, MistralConfig,
+                          MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM, RobertaConfig, RobertaForSequenceClassification, ViTConfig,
                           ViTForImageClassification)
 
 LLAMA = dict(vocab_size=48, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
              num_key_value_heads=2, max_position_embeddings=64, rms_norm_eps=1e-5, pad_token_id=0, bos_token_id=1,
              eos_token_id=2)
+
+GPT2 = dict(vocab_size=48, n_embd=32, n_layer=2, n_head=4, n_positions=20, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
+            bos_token_id=1, eos_token_id=2)
 
 ENCODER = dict(vocab_size=48, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
                max_position_embeddings=20, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=3)
@@ -67,8 +70,17 @@ def bert():
 
 
 def gpt2():
-    return GPT2LMHeadModel(GPT2Config(vocab_size=48, n_embd=32, n_layer=2, n_head=4, n_positions=20, resid_pdrop=0.0,
-                                      embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=1, eos_token_id=2))
+    return GPT2LMHeadModel(GPT2Config(**GPT2))
+
+
+def llama_classifier():
+    """A class a sequence, from its last token that is no padding."""
+    return LlamaForSequenceClassification(LlamaConfig(**dict(LLAMA, num_hidden_layers=1), num_labels=3))
+
+
+def gpt2_classifier():
+    """The same."""
+    return GPT2ForSequenceClassification(GPT2Config(**dict(GPT2, n_layer=1), pad_token_id=0, num_labels=3))
 
 
 def vit():
@@ -78,7 +90,8 @@ def vit():
         num_attention_heads=4, num_labels=3, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
 
 
-MODELS = {f.__name__: f for f in (llama, llama_tied, llama31, qwen2, qwen3, mistral, roberta, bert, gpt2, vit)}
+MODELS = {f.__name__: f for f in (llama, llama_tied, llama31, qwen2, qwen3, mistral, roberta, bert, gpt2, vit, llama_classifier,
+                                  gpt2_classifier)}
 
 
 def make(name, dtype):

@@ -1,0 +1,7 @@
+import gpt2, gpt2_tuning
+
+model m = gpt2.classifier(; classes = 3, vocab = 48, dim = 32, depth = 1, heads = 4, positions = 20)
+
+tune m with gpt2_tuning.lora(rank = 4, alpha = 8), gpt2_tuning.head() {
+    tokens 2 x 12
+}

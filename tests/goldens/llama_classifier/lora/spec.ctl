@@ -1,0 +1,12 @@
+import llama, tuning, control
+
+control qv() on llama.block {
+    self_attn.{q_proj, v_proj}.weight ~ control.lora(; rank = 4, alpha = 8)
+}
+model m = llama.classifier(;
+    classes = 3, vocab = 48, dim = 32, depth = 1, heads = 4, kv_heads = 2, ffn = 40, theta = 10000.0, eps = 1e-5
+)
+
+tune m with qv(), tuning.head() {
+    tokens 2 x 12
+}
