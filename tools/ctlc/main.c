@@ -14,6 +14,7 @@ static const struct {
     {"train", cmd_train, "tune a model on texts, under the memory that its spec states"},
     {"eval", cmd_eval, "loss, perplexity and bits per byte of a model on texts"},
     {"plan", cmd_plan, "what a spec will take, in bytes by kind, before anything runs"},
+    {"bench", cmd_bench, "time the steps of a spec on made-up weights and data"},
     {"build", cmd_build, "write the kernels of a spec for an NVIDIA GPU, as CUDA C and as machine code"},
     {"pack", cmd_pack, "lay buffers with known lives into one arena, as small as can be"},
     {"check", cmd_check, "say what is wrong with a spec, as text or as JSON"},
