@@ -1,6 +1,7 @@
 /* adapter: what the controls made, as a pair of files in the ecosystem's places: adapter_model.safetensors,
  * and adapter_config.json, which names the base model, the edges between states that the controls are, and
- * holds the spec's source, so that an adapter explains itself. PEFT's own adapters are read too (peft.h).
+ * holds the spec's source, so that an adapter explains itself. PEFT's own adapters are read too (peft.h), and
+ * the same parameters out of a checkpoint (checkpoint.h).
  *
  * The tensors are written first: a directory with an adapter_config.json of this save has the tensors of this
  * save too. */
@@ -120,16 +121,46 @@ static ctl_status match_ours(ctl_match *m, const ctl_program *program, ctl_place
     return status == CTL_OK ? check_whole(m) : status;
 }
 
-/* A's name in the file, if the code of transformers 5 has another for the weight's module than checkpoints
- * have. */
-static bool name_in_code(const ctl_program_param *p, char *tensor, size_t size) {
-    char renamed[400];
-    const char *tail = strrchr(p->name, '.');
-    if (p->made_by_control || !tail || strcmp(tail, ".weight") != 0) return false;
-    if (!ctl_names_in_code(p->name, renamed, sizeof renamed)) return false;
-    snprintf(tensor, size, "base_model.model.%.*s.lora_A.weight", (int)(strlen(renamed) - strlen(tail)),
-             renamed);
-    return true;
+static void drop_names(const ctl_program *program, ctl_place place, char **names) {
+    for (size_t k = 0; names && k < program->nparams; k++) ctl_string_free(place.allocator, names[k]);
+    ctl_free(place.allocator, names, (program->nparams + 1) * sizeof *names);
+}
+
+/* A checkpoint has the adapter's parameters under names of its own, beside the optimizer's moments. */
+static ctl_status match_checkpoint(ctl_match *m, const ctl_program *program, ctl_place place,
+                                   const char *path) {
+    char **names = ctl_alloc(place.allocator, (program->nparams + 1) * sizeof *names);
+    ctl_status status = names ? CTL_OK : CTL_ERR_MEMORY;
+    for (size_t k = 0; status == CTL_OK && k < program->nparams; k++) {
+        if (!ctl_save_selects(&program->params[k], CTL_SAVE_ADAPTER)) continue;
+        names[k] = ctl_string_format(place.allocator, "parameter/%s", program->params[k].name);
+        if (!names[k]) status = CTL_ERR_MEMORY;
+    }
+    if (status == CTL_OK) status = ctl_match_open(m, program, place, &path, 1, "state.safetensors", names);
+    drop_names(program, place, names);
+    return status == CTL_OK ? check_whole(m) : status;
+}
+
+static bool has_file(const ctl_allocator *a, const char *folder, const char *name) {
+    struct stat info;
+    char *path = ctl_string_format(a, "%s/%s", folder, name);
+    const bool there = path && stat(path, &info) == 0;
+    ctl_string_free(a, path);
+    return there;
+}
+
+/* Has the file what a control adds to the weight's module, called as in the code of transformers 5, which
+ * differs from what checkpoints have? */
+static bool has_module_of_code(const ctl_tensors *set, const char *renamed) {
+    static const char *const tails[] = {".lora_A.weight", ".ia3_l"};
+    char tensor[440];
+    bool found = false;
+    for (size_t i = 0; i < CTL_COUNT(tails); i++) {
+        snprintf(tensor, sizeof tensor, "base_model.model.%.*s%s", (int)(strlen(renamed) - strlen(".weight")),
+                 renamed, tails[i]);
+        found |= ctl_tensors_find(set, tensor) != NULL;
+    }
+    return found;
 }
 
 /* Does the file call modules so? Most programs have none that differ, and their file is not looked at here.
@@ -137,13 +168,16 @@ static bool name_in_code(const ctl_program_param *p, char *tensor, size_t size) 
 static ctl_status has_names_of_code(const ctl_program *program, ctl_place place, const char *path,
                                     bool *yes) {
     ctl_tensors *set = NULL;
-    char tensor[440];
+    char renamed[400];
     *yes = false;
     for (size_t k = 0; k < program->nparams && !*yes; k++) {
-        if (!name_in_code(&program->params[k], tensor, sizeof tensor)) continue;
+        const ctl_program_param *p = &program->params[k];
+        const char *tail = strrchr(p->name, '.');
+        if (p->made_by_control || !tail || strcmp(tail, ".weight") != 0) continue;
+        if (!ctl_names_in_code(p->name, renamed, sizeof renamed)) continue;
         ctl_status status = set ? CTL_OK : ctl_tensors_open(path, "adapter_model.safetensors", place, &set);
         if (status != CTL_OK) return status;
-        *yes = ctl_tensors_find(set, tensor) != NULL;
+        *yes = has_module_of_code(set, renamed);
     }
     ctl_tensors_close(set);
     return CTL_OK;
@@ -176,11 +210,12 @@ static ctl_status match_config(ctl_match *m, const ctl_program *program, ctl_pla
     } else if (type && strcmp(type, "STATE_CONTROL") == 0) {
         status = check_source(program, place, config_path, config);
         if (status == CTL_OK) status = match_ours(m, program, place, path);
-    } else if (type && strcmp(type, "LORA") == 0) {
+    } else if (type && (strcmp(type, "LORA") == 0 || strcmp(type, "IA3") == 0)) {
         status = match_peft(m, program, place, path, config_path, config);
     } else {
-        ctl_say(place.voice, CTL_ERROR, "E0709", "adapters of ctlc, and PEFT's LoRA and DoRA can be read",
-                "'%s': the adapter's peft_type is '%.60s', not 'STATE_CONTROL' or 'LORA'", config_path,
+        ctl_say(place.voice, CTL_ERROR, "E0709",
+                "adapters of ctlc, and PEFT's LoRA, DoRA and (IA)^3 can be read",
+                "'%s': the adapter's peft_type is '%.60s', not 'STATE_CONTROL', 'LORA' or 'IA3'", config_path,
                 type ? type : "");
     }
     json_decref(config);
@@ -188,16 +223,17 @@ static ctl_status match_config(ctl_match *m, const ctl_program *program, ctl_pla
 }
 
 ctl_status ctl_adapter_match(ctl_match *m, const ctl_program *program, ctl_place place, const char *path) {
-    struct stat info;
     char *config = ctl_string_format(place.allocator, "%s/adapter_config.json", path), *text = NULL;
     ctl_status status = config ? CTL_OK : CTL_ERR_MEMORY;
     size_t n;
-    if (status == CTL_OK && stat(config, &info) == 0) {
+    if (status == CTL_OK && has_file(place.allocator, path, "adapter_config.json")) {
         status = ctl_file_read(config, MOST_CONFIG, &text, &n, place);
         if (status == CTL_OK) {
             status = match_config(m, program, place, path, config, text, n);
             ctl_free(place.allocator, text, n + 1);
         }
+    } else if (status == CTL_OK && has_file(place.allocator, path, "state.safetensors")) {
+        status = match_checkpoint(m, program, place, path);
     } else if (status == CTL_OK) {
         status = match_ours(m, program, place, path);
     }

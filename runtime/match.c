@@ -14,6 +14,7 @@ bool ctl_tensor_fits(const ctl_tensor *t, const ctl_program_param *p, ctl_voice 
     bool fits = true;
     for (int d = t->ndims < 2 ? 0 : first + 1; d < t->ndims; d++)
         fits = fits && ctl_mul_i64(cols, t->dims[d], &cols);
+    if (p->ndims == 1 && t->ndims == 2 && cols == 1) cols = rows, rows = 1; /* a column */
     if (fits && rows == p->rows && cols == p->cols) {
         if (t->known && ctl_dtype_is_real(t->dtype)) return true;
         ctl_say(voice, CTL_ERROR, "E0705", "save it as F32, F16 or BF16",

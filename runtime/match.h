@@ -37,7 +37,7 @@ void ctl_match_say_more(const ctl_match *m, ctl_severity severity);
 void ctl_match_say_unused(ctl_match *m, ctl_severity severity);
 
 /* Can this tensor be the values of the parameter? Says why not. A tensor [a, b, c] may stand for [a, b * c],
- * [1, a, b] for [a, b]. */
+ * [1, a, b] for [a, b], [1, n] and [n, 1] for [n]. */
 bool ctl_tensor_fits(const ctl_tensor *t, const ctl_program_param *p, ctl_voice voice);
 
 /* How unlike two names are, by what differs between their common begin and end; more than limit: limit + 1. A

@@ -94,7 +94,7 @@ static ctl_status compute(merger *m, const source *s) {
     size_t elements = (size_t)(w->rows * w->cols), units = (size_t)(form->turned ? w->rows : w->cols);
     double *weight, *constant;
     bool has_constant;
-    ctl_status status = ctl_form_merge(m->program, form, read_param, m, m->place.allocator, &weight,
+    ctl_status status = ctl_form_merge(m->program, form, NULL, read_param, m, m->place.allocator, &weight,
                                        &constant, &has_constant);
     if (status == CTL_ERR_INPUT)
         return refuse(m, "the control on '%s' cannot be turned into weights", w->name);
@@ -125,7 +125,7 @@ static ctl_status check_constants(merger *m) {
         }
         if (!rows_added)
             continue; /* no row vector in it: nothing that could be a bias, and no need to compute */
-        ctl_status status = ctl_form_merge(m->program, f, read_param, m, m->place.allocator, &weight,
+        ctl_status status = ctl_form_merge(m->program, f, NULL, read_param, m, m->place.allocator, &weight,
                                            &constant, &has_constant);
         if (status == CTL_ERR_INPUT)
             return refuse(m, "the control on '%s' cannot be turned into weights",

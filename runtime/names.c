@@ -24,7 +24,17 @@ static bool ends_with(const char *name, const char *tail) {
     return n >= m && strcmp(name + n - m, tail) == 0;
 }
 
+/* PEFT's files that hold biases hold those of its saved modules three times. */
+static const char *const doubled[] = {".original_module.", ".modules_to_save."};
+
+/* The optimizer's, in checkpoints of ctlc. */
+static const char *const moments[] = {"moment1/", "moment2/"};
+
 bool ctl_names_ignored(const char *tensor) {
+    for (size_t i = 0; i < CTL_COUNT(doubled); i++)
+        if (strstr(tensor, doubled[i])) return true;
+    for (size_t i = 0; i < CTL_COUNT(moments); i++)
+        if (strncmp(tensor, moments[i], strlen(moments[i])) == 0) return true;
     for (size_t i = 0; i < CTL_COUNT(ignored); i++) {
         if (!ends_with(tensor, ignored[i])) continue;
         size_t before = strlen(tensor) - strlen(ignored[i]);

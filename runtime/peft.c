@@ -47,12 +47,13 @@ static ctl_status name_form(ctl_peft *p, size_t k) {
     ctl_status status = ctl_form_recognise(p->program, f, p->place.allocator, r);
     if (status != CTL_OK) return status;
     if (r->method == METHOD_OTHER)
-        return refuse(p, ANY_CONTROL, "PEFT has nothing like the control on '%s': %s", weight, r->why);
+        return refuse(p, ANY_CONTROL, "the control on '%s' is not LoRA, DoRA or (IA)^3: %s", weight, r->why);
     if (!module_of(weight, module) || strcmp(strrchr(weight, '.'), ".weight") != 0)
         return refuse(p, ANY_CONTROL, "PEFT changes modules, and '%s' is not the weight of one", weight);
     for (size_t i = 0; i < k; i++)
         if (p->program->adaptation->forms[i].weight == f->weight)
             return refuse(p, ANY_CONTROL, "two controls change '%s', and PEFT has one for a module", weight);
+    if (r->method == METHOD_IA3) return name_param(p, r->vector, module, ".ia3_l");
     status = name_param(p, r->a, module, ".lora_A.weight");
     if (status == CTL_OK) status = name_param(p, r->b, module, ".lora_B.weight");
     if (status == CTL_OK && r->magnitude != CTL_NO_PARAM)
@@ -60,19 +61,43 @@ static ctl_status name_form(ctl_peft *p, size_t k) {
     return status;
 }
 
-/* What was trained of the model itself: PEFT keeps whole modules. */
+/* A parameter of the module, or of one within it, that stays as it was; NULL: all are trained. */
+static const char *frozen_of(const ctl_peft *p, const char *module) {
+    const size_t n = strlen(module);
+    for (size_t k = 0; k < p->program->nparams; k++) {
+        const ctl_program_param *q = &p->program->params[k];
+        if (!q->made_by_control && !q->trained && strncmp(p->paths[k], module, n) == 0 &&
+            p->paths[k][n] == '.')
+            return q->name;
+    }
+    return NULL;
+}
+
+static ctl_status name_bias(ctl_peft *p, size_t param, const char *module) {
+    bool changed = false;
+    char other[MODULE];
+    for (size_t k = 0; k < p->nforms; k++) {
+        if (p->methods[k].method == METHOD_IA3)
+            return refuse(p, ANY_CONTROL,
+                          "PEFT's (IA)^3 adapters have no place for biases, and '%s' is trained",
+                          p->paths[param]);
+        changed |=
+            module_of(p->paths[p->program->adaptation->forms[k].weight], other) && strcmp(module, other) == 0;
+    }
+    p->biases = p->bias_alone[param] = true;
+    return name_param(p, param, module, changed ? ".base_layer.bias" : ".bias");
+}
+
+/* What was trained of the model itself: PEFT keeps whole modules, and biases. */
 static ctl_status name_saved(ctl_peft *p, size_t param) {
-    const ctl_program *program = p->program;
-    char module[MODULE], other[MODULE];
+    char module[MODULE];
     const char *name = p->paths[param];
     if (!module_of(name, module))
         return refuse(p, ANY_CONTROL, "the trained '%s' is of no module that PEFT could save", name);
-    for (size_t k = 0; k < program->nparams; k++)
-        if (!program->params[k].made_by_control && !program->params[k].trained &&
-            module_of(p->paths[k], other) && strcmp(module, other) == 0)
-            return refuse(p, ANY_CONTROL, "PEFT saves whole modules: '%s' is trained, '%s' is not", name,
-                          program->params[k].name);
-    return name_param(p, param, name, "");
+    const char *frozen = frozen_of(p, module);
+    if (!frozen) return name_param(p, param, name, "");
+    if (strcmp(strrchr(name, '.'), ".bias") == 0) return name_bias(p, param, module);
+    return refuse(p, ANY_CONTROL, "PEFT saves whole modules: '%s' is trained, '%s' is not", name, frozen);
 }
 
 static ctl_status find_paths(ctl_peft *p, bool of_code) {
@@ -92,7 +117,9 @@ ctl_status ctl_peft_open(ctl_peft *p, const ctl_program *program, ctl_place plac
     p->methods = ctl_alloc(place.allocator, (p->nforms + 1) * sizeof *p->methods);
     p->names = ctl_alloc(place.allocator, (program->nparams + 1) * sizeof *p->names);
     p->paths = ctl_alloc(place.allocator, (program->nparams + 1) * sizeof *p->paths);
-    ctl_status status = p->methods && p->names && p->paths ? find_paths(p, of_code) : CTL_ERR_MEMORY;
+    p->bias_alone = ctl_alloc(place.allocator, program->nparams + 1);
+    ctl_status status =
+        p->methods && p->names && p->paths && p->bias_alone ? find_paths(p, of_code) : CTL_ERR_MEMORY;
     if (status == CTL_OK && !a) status = refuse(p, NULL, "the program does not say what its controls do");
     if (status == CTL_OK && a->apart)
         status = refuse(p, ANY_CONTROL, "PEFT's adapters change products with a weight; not %s", a->apart);
@@ -116,7 +143,8 @@ void ctl_peft_close(ctl_peft *p) {
     ctl_free(a, p->names, (p->program->nparams + 1) * sizeof *p->names);
     ctl_free(a, p->paths, (p->program->nparams + 1) * sizeof *p->paths);
     ctl_free(a, p->methods, (p->nforms + 1) * sizeof *p->methods);
-    p->names = p->paths = NULL, p->methods = NULL;
+    ctl_free(a, p->bias_alone, p->program->nparams + 1);
+    p->names = p->paths = NULL, p->methods = NULL, p->bias_alone = NULL;
 }
 
 /* ---- an adapter's configuration ---- */
@@ -160,48 +188,90 @@ static void check_kind(reader *r) {
                    "'%s': with init_lora_weights '%s' the adapter belongs to a base that PEFT has changed",
                    r->path, init);
     const char *bias = json_string_value(json_object_get(r->config, "bias"));
-    if (bias && strcmp(bias, "none") != 0)
-        differ(r, NULL, "'%s': `bias` is '%s': biases that an adapter trains are not read", r->path, bias);
+    const bool biases = bias && strcmp(bias, "none") != 0;
+    if (biases && !r->p->biases)
+        differ(r, "let a control of the spec train them: `train **.bias`",
+               "'%s': `bias` is '%s': the adapter has biases, which the spec keeps frozen", r->path, bias);
+    if (r->p->biases && !biases)
+        differ(r, "take the control that trains them out of the spec",
+               "'%s': the adapter has no biases (`bias`), and the spec trains them", r->path);
+}
+
+/* Is the module's name what the expression says, behind what it may begin with? */
+static bool matches(reader *r, const char *where, const char *begin, const char *key, const char *module) {
+    char expression[MODULE + 20];
+    regex_t compiled;
+    if ((size_t)snprintf(expression, sizeof expression, "^%s(%s)$", begin, key) >= sizeof expression ||
+        regcomp(&compiled, expression, REG_EXTENDED | REG_NOSUB) != 0) {
+        differ(r, NULL, "'%s': the key '%.80s' of `%s` cannot be read", r->path, key, where);
+        return false;
+    }
+    const bool fits = regexec(&compiled, module, 0, NULL, 0) == 0;
+    regfree(&compiled);
+    return fits;
 }
 
 /* The value of the pattern whose key, a regular expression, is the module's name or its end. */
 static double by_pattern(reader *r, const char *patterns, const char *module, double otherwise) {
     const char *key;
     json_t *value;
-    double found = otherwise;
     json_object_foreach(json_object_get(r->config, patterns), key, value) {
-        char expression[MODULE + 20];
-        regex_t compiled;
-        if ((size_t)snprintf(expression, sizeof expression, "^(.*\\.)?(%s)$", key) >= sizeof expression ||
-            regcomp(&compiled, expression, REG_EXTENDED | REG_NOSUB) != 0) {
-            differ(r, NULL, "'%s': the key '%.80s' of `%s` cannot be read", r->path, key, patterns);
-            return otherwise;
-        }
-        bool fits = regexec(&compiled, module, 0, NULL, 0) == 0;
-        regfree(&compiled);
-        if (!fits) continue;
-        found = json_number_value(value);
-        break;
+        const int before = r->errors;
+        if (matches(r, patterns, "(.*\\.)?", key, module)) return json_number_value(value);
+        if (r->errors > before) break;
     }
-    return found;
+    return otherwise;
 }
+
+/* (IA)^3: is the module among those whose input is scaled? A list has ends of names, a text is an expression.
+ */
+static bool is_feedforward(reader *r, const char *module) {
+    const json_t *value = json_object_get(r->config, "feedforward_modules"), *one;
+    const size_t n = strlen(module);
+    size_t i;
+    if (json_is_string(value)) return matches(r, "feedforward_modules", "", json_string_value(value), module);
+    json_array_foreach(value, i, one) {
+        const char *end = json_string_value(one);
+        if (end && strlen(end) <= n && strcmp(module + n - strlen(end), end) == 0) return true;
+    }
+    return false;
+}
+
+static void check_vector(reader *r, const char *module, const ctl_recognised *m) {
+    static const char *const sides[] = {"what the module gives", "what the module reads"};
+    const bool input = is_feedforward(r, module);
+    if (input != m->on_input)
+        differ(r, "put the spec's control on the state that the adapter scales",
+               "'%s': the adapter scales %s at '%s', the spec's control %s", r->path, sides[input], module,
+               sides[m->on_input]);
+}
+
+static const char *const method_names[] = {
+    [METHOD_OTHER] = "another", [METHOD_LORA] = "LoRA", [METHOD_DORA] = "DoRA", [METHOD_IA3] = "(IA)^3"};
 
 static void check_form(reader *r, size_t k) {
     const ctl_peft *p = r->p;
     const ctl_recognised *m = &p->methods[k];
+    const char *type = json_string_value(json_object_get(r->config, "peft_type"));
     char module[MODULE], hint[120];
     if (!module_of(p->paths[p->program->adaptation->forms[k].weight], module)) return;
+    const ctl_method theirs = type && strcmp(type, "IA3") == 0                       ? METHOD_IA3
+                              : json_is_true(json_object_get(r->config, "use_dora")) ? METHOD_DORA
+                                                                                     : METHOD_LORA;
+    if (theirs != m->method) {
+        differ(r, "choose the spec's control accordingly",
+               "'%s': the adapter is %s; the spec's control on '%s' is %s", r->path, method_names[theirs],
+               module, method_names[m->method]);
+        return;
+    }
+    if (theirs == METHOD_IA3) {
+        check_vector(r, module, m);
+        return;
+    }
     double rank = by_pattern(r, "rank_pattern", module, json_number_value(json_object_get(r->config, "r")));
     double alpha =
         by_pattern(r, "alpha_pattern", module, json_number_value(json_object_get(r->config, "lora_alpha")));
     bool stabilised = json_is_true(json_object_get(r->config, "use_rslora"));
-    bool dora = json_is_true(json_object_get(r->config, "use_dora"));
-    if (dora != (m->method == METHOD_DORA)) {
-        differ(r, "choose the spec's control accordingly",
-               "'%s': the adapter is %s; the spec's control on '%s' is %s", r->path, dora ? "DoRA" : "LoRA",
-               module, dora ? "LoRA" : "DoRA");
-        return;
-    }
     if (rank != (double)m->rank) {
         snprintf(hint, sizeof hint, "give the spec's control rank = %.15g", rank);
         differ(r, hint, "'%s': the adapter has rank %.15g on '%s', the spec's control %lld", r->path, rank,

@@ -71,11 +71,13 @@ static void add_quoted(ctl_string *out, const char *text, size_t n) {
     ctl_string_put(out, "\"", 1);
 }
 
-static void write_targets(writer *w) {
+/* inputs: only modules of which what they read is scaled. */
+static void write_targets(writer *w, const char *key, bool inputs) {
     const ctl_peft *p = w->p;
     const char *comma = "";
-    ctl_string_add(&w->text, "  \"target_modules\": [");
+    ctl_string_add(&w->text, "  \"%s\": [", key);
     for (size_t k = 0; k < p->nforms; k++) {
+        if (inputs && !p->methods[k].on_input) continue;
         const char *name = weight_name(p, k);
         size_t n = (size_t)(module_end(name) - name), m;
         if (short_name_will_do(p, k)) {
@@ -91,7 +93,7 @@ static void write_targets(writer *w) {
         add_quoted(&w->text, name, n);
         comma = ",";
     }
-    ctl_string_add(&w->text, "\n  ],\n");
+    ctl_string_add(&w->text, *comma ? "\n  ],\n" : "],\n");
 }
 
 static void write_saved(writer *w) {
@@ -101,7 +103,7 @@ static void write_saved(writer *w) {
     ctl_string_add(&w->text, "  \"modules_to_save\": ");
     for (size_t k = 0; k < program->nparams; k++) {
         const ctl_program_param *q = &program->params[k];
-        if (q->made_by_control || !q->trained) continue;
+        if (q->made_by_control || !q->trained || w->p->bias_alone[k]) continue;
         const char *name = w->p->paths[k];
         size_t n = (size_t)(module_end(name) - name);
         if (last && n == last_n && memcmp(last, name, n) == 0) continue;
@@ -150,32 +152,66 @@ static void write_patterns(writer *w, bool alphas, bool rs) {
     ctl_string_add(&w->text, "%s},\n", *comma ? "\n  " : "");
 }
 
+/* `lora_only`: of changed modules alone, so that PEFT trains no others if it goes on. */
+static const char *biases(const ctl_peft *p) {
+    static const char changed[] = ".base_layer.bias";
+    bool only = true;
+    for (size_t k = 0; k < p->program->nparams; k++) {
+        if (!p->bias_alone[k]) continue;
+        const size_t n = strlen(p->names[k]), m = sizeof changed - 1;
+        only &= n > m && strcmp(p->names[k] + n - m, changed) == 0;
+    }
+    return !p->biases ? "none" : only ? "lora_only" : "all";
+}
+
+static void write_task(writer *w, const ctl_peft_options *o) {
+    ctl_string_add(&w->text, "  \"task_type\": ");
+    if (o->task_type)
+        ctl_string_json(&w->text, o->task_type);
+    else
+        ctl_string_add(&w->text, "null");
+}
+
+static void write_base(writer *w, const ctl_peft_options *o) {
+    const ctl_program *program = w->p->program;
+    ctl_string_add(&w->text, "  \"base_model_name_or_path\": ");
+    ctl_string_json(&w->text, o->base ? o->base : program->model_name ? program->model_name : "");
+}
+
+static void write_vector_config(writer *w, const ctl_peft_options *o) {
+    const bool turned = w->p->program->adaptation->forms[0].turned;
+    ctl_string_add(&w->text, "{\n");
+    write_base(w, o);
+    ctl_string_add(&w->text, ",\n  \"fan_in_fan_out\": %s,\n", turned ? "false" : "true");
+    write_targets(w, "feedforward_modules", true);
+    ctl_string_add(&w->text, "  \"inference_mode\": true,\n  \"init_ia3_weights\": true,\n");
+    write_saved(w);
+    ctl_string_add(&w->text, "  \"peft_type\": \"IA3\",\n");
+    write_targets(w, "target_modules", false);
+    write_task(w, o);
+    ctl_string_add(&w->text, "\n}\n");
+}
+
 static void write_config(writer *w, const ctl_peft_options *o) {
     const ctl_peft *p = w->p;
     bool rs = stabilised(p), turned = p->program->adaptation->forms[0].turned;
     double dropout = p->methods[0].dropout;
     for (size_t k = 0; k < p->nforms; k++)
         if (p->methods[k].dropout != dropout || p->methods[k].dropout_elsewhere) dropout = 0;
-    const char *base = o->base ? o->base : p->program->model_name ? p->program->model_name : "";
     ctl_string_add(&w->text, "{\n");
     write_patterns(w, true, rs);
-    ctl_string_add(&w->text, "  \"base_model_name_or_path\": ");
-    ctl_string_json(&w->text, base);
+    write_base(w, o);
     ctl_string_add(&w->text,
-                   ",\n  \"bias\": \"none\",\n  \"fan_in_fan_out\": %s,\n  \"inference_mode\": true,\n",
-                   turned ? "false" : "true");
+                   ",\n  \"bias\": \"%s\",\n  \"fan_in_fan_out\": %s,\n  \"inference_mode\": true,\n",
+                   biases(p), turned ? "false" : "true");
     ctl_string_add(&w->text, "  \"init_lora_weights\": true,\n  \"lora_alpha\": %.17g,\n",
                    alpha_of(&p->methods[0], rs));
     ctl_string_add(&w->text, "  \"lora_dropout\": %.17g,\n", dropout);
     write_saved(w);
     ctl_string_add(&w->text, "  \"peft_type\": \"LORA\",\n  \"r\": %lld,\n", (long long)p->methods[0].rank);
     write_patterns(w, false, rs);
-    write_targets(w);
-    ctl_string_add(&w->text, "  \"task_type\": ");
-    if (o->task_type)
-        ctl_string_json(&w->text, o->task_type);
-    else
-        ctl_string_add(&w->text, "null");
+    write_targets(w, "target_modules", false);
+    write_task(w, o);
     ctl_string_add(&w->text, ",\n  \"use_dora\": %s,\n  \"use_rslora\": %s\n}\n",
                    p->methods[0].method == METHOD_DORA ? "true" : "false", rs ? "true" : "false");
 }
@@ -187,6 +223,16 @@ static ctl_status give(void *ctx, size_t tensor, size_t first, size_t count, voi
     size_t size = ctl_dtype_size(t->dtype);
     memcpy(out, (const char *)t->data + first * size, count * size);
     return CTL_OK;
+}
+
+/* PEFT has (IA)^3's vectors as a column, or, of what a module reads, as a row. */
+static void shape(const ctl_peft *p, size_t param, ctl_tensor_spec *spec) {
+    for (size_t k = 0; k < p->nforms; k++) {
+        if (p->methods[k].method != METHOD_IA3 || p->methods[k].vector != param) continue;
+        const int64_t n = spec->dims[0];
+        spec->ndims = 2;
+        spec->dims[0] = p->methods[k].on_input ? 1 : n, spec->dims[1] = p->methods[k].on_input ? n : 1;
+    }
 }
 
 static ctl_status write_tensors(writer *w, const char *path) {
@@ -203,6 +249,7 @@ static ctl_status write_tensors(writer *w, const char *path) {
                                      .dtype = w->values->of_param[k]->dtype,
                                      .ndims = q->ndims,
                                      .dims = {q->ndims == 1 ? q->cols : q->rows, q->cols}};
+        shape(p, k, &specs[n]);
         w->params[n++] = k;
     }
     static const char *const metadata[][2] = {{"format", "pt"}};
@@ -218,15 +265,18 @@ static ctl_status check_same(const ctl_peft *p) {
     for (size_t k = 0; k < p->nforms; k++) {
         if (p->methods[k].method == p->methods[0].method && forms[k].turned == forms[0].turned) continue;
         ctl_say(p->place.voice, CTL_ERROR, "E0711", "train and export them apart",
-                "an adapter of PEFT's is LoRA or DoRA as a whole, and its weights lie one way: '%s' and '%s' "
+                "an adapter of PEFT's is LoRA, DoRA or (IA)^3 as a whole, and its weights lie one way: '%s' "
+                "and '%s' "
                 "differ",
                 weight_name(p, 0), weight_name(p, k));
         return CTL_ERR_INPUT;
     }
     if (p->nforms) return CTL_OK;
     ctl_say(p->place.voice, CTL_ERROR, "E0711",
-            "a model whose own weights were trained is a checkpoint: it needs no adapter",
-            "the spec's controls change no product with a weight");
+            "save a whole model (without controls `ctlc train` does), or train a LoRA beside: the biases go "
+            "with it",
+            "PEFT has no adapter without a changed module, and the spec's controls change no product with a "
+            "weight");
     return CTL_ERR_INPUT;
 }
 
@@ -239,7 +289,10 @@ ctl_status ctl_peft_write(const ctl_peft *p, const ctl_match *values, const char
     writer w = {.p = p, .values = values, .text = {.allocator = a}};
     char *tensors = ctl_string_format(a, "%s/adapter_model.safetensors", directory);
     char *config = ctl_string_format(a, "%s/adapter_config.json", directory);
-    write_config(&w, o);
+    if (p->methods[0].method == METHOD_IA3)
+        write_vector_config(&w, o);
+    else
+        write_config(&w, o);
     status = tensors && config && !w.text.failed ? CTL_OK : CTL_ERR_MEMORY;
     if (status == CTL_OK) status = write_tensors(&w, tensors);
     if (status == CTL_OK) status = ctl_file_replace(config, w.text.at, w.text.n, p->place);

@@ -46,6 +46,7 @@ static const char *const cases[] = {
     "qwen3/full",
     "qwen2/full",
     "qwen2/lora",
+    "qwen2/lora_bias",
     "qwen2/dora",
     "qwen2/control",
     "qwen2/double",

@@ -120,8 +120,14 @@ static void takes_no_name_for_it(void **state) {
          "it computes neither x (W + s B A)' nor that with its rows scaled to a magnitude"},
         {"net full(x, W) -> y {\n weight U : [cols(W), cols(x)]\n y <- x @ W + x @ U.T\n}\n" ON_Q(
              "self_attn.q_proj.weight ~ full()"),
-         "it has not the two factors of LoRA"},
-        {ON_Q("self_attn.q_proj.y => control.ia3()"), "it has not the two factors of LoRA"},
+         "it has neither the two factors of LoRA nor the one vector of (IA)^3"},
+        {ON_Q("self_attn.q_proj.y => control.red()"), "it has a weight that LoRA and DoRA do not have"},
+        /* one vector, and something else than (IA)^3 */
+        {"net ia3(x) -> y {\n weight ia3_l : [cols(x)] init 1\n y <- x * (ia3_l * ia3_l)\n}\n" ON_Q(
+             "self_attn.q_proj.y => ia3()"),
+         "it computes neither (x W + b) l nor (x l) W + b with its vector l"},
+        {ON_Q("self_attn.q_proj.y <- control.offset(; width = 16)"),
+         "it computes neither (x W + b) l nor (x l) W + b with its vector l"},
     };
     for (size_t k = 0; k < CTL_COUNT(cases); k++) {
         ctl_program *p = compile(cases[k].controls, "c()");
@@ -130,6 +136,43 @@ static void takes_no_name_for_it(void **state) {
         assert_int_equal(ctl_form_recognise(p, &p->adaptation->forms[0], &ctl_malloc_allocator, &r), CTL_OK);
         assert_int_equal(r.method, METHOD_OTHER);
         assert_string_equal(r.why, cases[k].why);
+        ctl_program_free(p);
+    }
+}
+
+/* A vector is (IA)^3's on what a product gives or reads, whatever its name: where both are as wide, and where
+ * the model has biases, which a vector on the result scales too. */
+static void recognises_vectors(void **state) {
+    (void)state;
+    static const char mine[] = "net mine(x) -> y {\n weight v : [cols(x)] init 1\n y <- v * x\n}\n";
+    static const struct {
+        const char *model, *line;
+        bool on_input;
+    } cases[] = {
+        {HF_LLAMA_MODEL ")", "self_attn.q_proj.y => mine()", false},
+        {HF_LLAMA_MODEL ", biased = true)", "self_attn.q_proj.y => mine()", false},
+        {HF_LLAMA_MODEL ", biased = true)", "self_attn.v_proj.y => mine()", false},
+        {HF_LLAMA_MODEL ")", "mlp.down_proj.x => mine()", true},
+        {HF_LLAMA_MODEL ", mlp_biased = true)", "mlp.down_proj.x => mine()", true},
+    };
+    for (size_t k = 0; k < CTL_COUNT(cases); k++) {
+        char text[2000];
+        snprintf(
+            text, sizeof text,
+            "import llama\n%scontrol c() on llama.block {\n %s\n}\n%s\ntune m with c() {\n tokens 1 x 4\n}\n",
+            mine, cases[k].line, cases[k].model);
+        said = (heard){0};
+        ctlc_options options = {.engine = CTLC_REFERENCE, .diagnostic = hear, .diagnostic_ctx = &said};
+        ctl_program *p = NULL;
+        ctlc_compile_text("spec.ctl", text, strlen(text), &options, &p);
+        assert_string_equal(said.all, "");
+        ctl_recognised r;
+        assert_null(p->adaptation->apart);
+        assert_int_equal(p->adaptation->nforms, 2);
+        assert_int_equal(ctl_form_recognise(p, &p->adaptation->forms[1], &ctl_malloc_allocator, &r), CTL_OK);
+        if (r.method != METHOD_IA3 || r.on_input != cases[k].on_input)
+            fail_msg("case %d: %s", (int)k, r.why ? r.why : "the other side");
+        assert_true(p->params[r.vector].made_by_control);
         ctl_program_free(p);
     }
 }
@@ -325,6 +368,121 @@ static void writes_trained_heads(void **state) {
     assert_true(loss_of("run", "") == loss_of("peft", ""));
 }
 
+static void writes_vectors(void **state) {
+    (void)state;
+    clean();
+    run_spec(SPEC("", "tuning.ia3()"), "");
+    assert_int_equal(ctlc("export run --peft peft --base models/llama"), 0);
+    assert_string_equal(output, "peft: (IA)^3 on 6 modules\n");
+    assert_string_equal(
+        text_of("peft/adapter_config.json"),
+        "{\n  \"base_model_name_or_path\": \"models/llama\",\n  \"fan_in_fan_out\": false,\n"
+        "  \"feedforward_modules\": [\n    \"down_proj\"\n  ],\n  \"inference_mode\": true,\n"
+        "  \"init_ia3_weights\": true,\n  \"modules_to_save\": null,\n  \"peft_type\": \"IA3\",\n"
+        "  \"target_modules\": [\n    \"k_proj\",\n    \"v_proj\",\n    \"down_proj\"\n  ],\n"
+        "  \"task_type\": null\n}\n");
+    static const struct {
+        const char *name;
+        int64_t rows, cols;
+    } tensors[] = {{"base_model.model.model.layers.1.self_attn.k_proj.ia3_l", 8, 1},
+                   {"base_model.model.model.layers.0.self_attn.v_proj.ia3_l", 8, 1},
+                   {"base_model.model.model.layers.0.mlp.down_proj.ia3_l", 1, 20}};
+    ctl_tensors *set = open_tensors("peft");
+    assert_int_equal(ctl_tensors_count(set), 6);
+    for (size_t k = 0; k < CTL_COUNT(tensors); k++) {
+        const ctl_tensor *t = ctl_tensors_find(set, tensors[k].name);
+        assert_non_null(t);
+        assert_true(t->ndims == 2 && t->dims[0] == tensors[k].rows && t->dims[1] == tensors[k].cols);
+    }
+    ctl_tensors_close(set);
+    assert_true(loss_of("run", "") == loss_of("peft", ""));
+    /* the other side of a product, and another method */
+    write_file("peft/adapter_config.json", "{\"peft_type\": \"IA3\", \"feedforward_modules\": \".*_proj\"}");
+    assert_int_equal(ctlc("eval spec.ctl --data text.txt --adapter peft"), 1);
+    says("error[E0712]: 'peft/adapter_config.json': the adapter scales what the module reads at "
+         "'model.layers.0.self_attn.k_proj', "
+         "the spec's control what the module gives\n  hint: put the spec's control on the state that the "
+         "adapter scales");
+    write_file("peft/adapter_config.json", "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 2}");
+    assert_int_equal(ctlc("eval spec.ctl --data text.txt --adapter peft"), 1);
+    says("the adapter is LoRA; the spec's control on 'model.layers.0.self_attn.k_proj' is (IA)^3\n  hint: "
+         "choose the spec's");
+}
+
+/* GPT-2 has biases everywhere: beside LoRA those of a block, or of the changed modules alone. */
+static void writes_biases(void **state) {
+    (void)state;
+    static const char format[] =
+        "import gpt2, gpt2_tuning\n"
+        "control own() on gpt2.block {\n train attn.c_attn.bias\n}\n"
+        "model m = gpt2.causal_lm(; vocab = 258, dim = 8, depth = 1, heads = 2, positions = 16)\n"
+        "tune a = m with %s {\n tokens 2 x 16\n adamw(; lr = 1e-2)\n}\n";
+    static const struct {
+        const char *controls, *bias;
+        size_t tensors;
+    } cases[] = {{"gpt2_tuning.lora(rank = 2), gpt2_tuning.bitfit()", "\"bias\": \"all\"", 2 + 6},
+                 {"gpt2_tuning.lora(rank = 2), own()", "\"bias\": \"lora_only\"", 2 + 1}};
+    for (size_t k = 0; k < CTL_COUNT(cases); k++) {
+        char text[1000];
+        snprintf(text, sizeof text, format, cases[k].controls);
+        clean();
+        run_spec(text, "");
+        assert_int_equal(ctlc("export run --peft peft"), 0);
+        assert_string_equal(output, "peft: LoRA of rank 2 on 1 modules, and biases\n");
+        const char *config = text_of("peft/adapter_config.json");
+        assert_non_null(strstr(config, cases[k].bias));
+        assert_non_null(strstr(config, "\"modules_to_save\": null"));
+        ctl_tensors *set = open_tensors("peft");
+        assert_int_equal(ctl_tensors_count(set), cases[k].tensors);
+        assert_non_null(
+            ctl_tensors_find(set, "base_model.model.transformer.h.0.attn.c_attn.base_layer.bias"));
+        assert_true(!ctl_tensors_find(set, "base_model.model.transformer.h.0.mlp.c_fc.bias") == (k == 1));
+        ctl_tensors_close(set);
+        assert_true(loss_of("run", "") == loss_of("peft", ""));
+    }
+    write_file("peft/adapter_config.json",
+               "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 16, \"bias\": \"none\"}");
+    assert_int_equal(ctlc("eval spec.ctl --data text.txt --adapter peft"), 1);
+    says("'peft/adapter_config.json': the adapter has no biases (`bias`), and the spec trains them\n  hint: "
+         "take the control that "
+         "trains them out of the spec");
+    write_file("peft/adapter_config.json",
+               "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 16, \"bias\": \"all\"}");
+    char text[1000];
+    snprintf(text, sizeof text, format, "gpt2_tuning.lora(rank = 2)");
+    write_file("spec.ctl", text);
+    assert_int_equal(ctlc("eval spec.ctl --data text.txt --adapter peft"), 1);
+    says("`bias` is 'all': the adapter has biases, which the spec keeps frozen\n  hint: let a control of the "
+         "spec train them: "
+         "`train **.bias`");
+}
+
+/* A checkpoint has what the run had at that step. */
+static void exports_checkpoints(void **state) {
+    (void)state;
+    clean();
+    run_spec(SPEC("", "tuning.lora_qkv(rank = 2)"), "--save-every 2");
+    assert_int_equal(ctlc("export run --peft peft"), 0);
+    double last = loss_of("run", "");
+    assert_true(loss_of("run/checkpoint-4", "") == last);
+    assert_true(loss_of("run/checkpoint-2", "") != last);
+    assert_int_equal(ctlc("export run/checkpoint-4 --peft peft"), 0);
+    assert_true(loss_of("peft", "") == last);
+    char path[200];
+    snprintf(path, sizeof path, "%s/run/adapter_config.json", folder);
+    assert_int_equal(unlink(path), 0); /* as if the run had not ended */
+    assert_int_equal(ctlc("export run/checkpoint-2 --peft peft"), 1);
+    says("error[E0709]: 'run/checkpoint-2' is a checkpoint of a run that has not ended, and holds no spec\n  "
+         "hint: --spec SPEC.ctl "
+         "names it");
+    assert_int_equal(ctlc("export run --peft peft"), 1);
+    says("error[E0709]: the run in 'run' has not ended: it has checkpoints, and no adapter\n  hint: give the "
+         "checkpoint that "
+         "'run/latest' names, with --spec SPEC.ctl; or end the run");
+    assert_int_equal(ctlc("export run/checkpoint-2 --peft peft --spec spec.ctl"), 0);
+    assert_true(loss_of("peft", "") == loss_of("run/checkpoint-2", ""));
+}
+
 /* The run records its tune block and what --set said; a spec of one's own can be named. */
 static void finds_the_spec_of_the_run(void **state) {
     (void)state;
@@ -357,10 +515,43 @@ static void refuses_what_peft_has_not(void **state) {
     run_spec(SPEC("", "tuning.lora_qkv(rank = 2), tuning.full()"), "");
     assert_int_equal(ctlc("export run --peft peft"), 0); /* every module is a saved one */
     clean();
-    run_spec(SPEC("control c() on llama.block {\n self_attn.q_proj.y => control.ia3()\n}\n", "c()"), "");
+    run_spec(SPEC("control c() on llama.block {\n self_attn.q_proj.y => control.red()\n}\n", "c()"), "");
     assert_int_equal(ctlc("export run --peft peft"), 1);
-    says("PEFT has nothing like the control on 'model.layers.0.self_attn.q_proj.weight': it has not the two "
-         "factors of LoRA");
+    says("the control on 'model.layers.0.self_attn.q_proj.weight' is not LoRA, DoRA or (IA)^3: it has a "
+         "weight that LoRA and "
+         "DoRA do not have");
+    clean();
+    run_spec(SPEC("control c() on llama.block {\n self_attn.q_proj.y => control.ia3()\n "
+                  "self_attn.v_proj.weight ~ control.lora(; rank = 2, "
+                  "alpha = 2)\n}\n",
+                  "c()"),
+             "");
+    assert_int_equal(ctlc("export run --peft peft"), 1);
+    says("an adapter of PEFT's is LoRA, DoRA or (IA)^3 as a whole");
+    /* biases: of no adapter without a changed module, nor beside (IA)^3 */
+    static const char biased[] = "import llama, tuning\nmodel m = llama.causal_lm(; vocab = 258, dim = 16, "
+                                 "depth = 1, heads = 2, kv_heads = 1, ffn = 20, theta = "
+                                 "10000.0, biased = true)\ncontrol bitfit() on llama.block {\n train "
+                                 "**.bias\n}\ntune a = m with %sbitfit() {\n tokens 2 x 16\n}\n";
+    char text[1000];
+    clean();
+    snprintf(text, sizeof text, biased, "tuning.ia3(), ");
+    run_spec(text, "");
+    assert_int_equal(ctlc("export run --peft peft"), 1);
+    says("error[E0711]: PEFT's (IA)^3 adapters have no place for biases, and "
+         "'model.layers.0.self_attn.q_proj.bias' is trained\n  hint: "
+         "the adapter as `ctlc train` leaves it");
+    clean();
+    snprintf(text, sizeof text, biased, "");
+    run_spec(text, "");
+    assert_int_equal(ctlc("export run --peft peft"), 1);
+    says("error[E0709]: 'run' holds a whole model and no adapter: the spec's controls made nothing of their "
+         "own\n  hint: with the "
+         "config.json and the tokenizer of its base beside it, it is a checkpoint that transformers loads");
+    assert_int_equal(ctlc("export run/checkpoint-4 --peft peft --spec spec.ctl"), 1);
+    says("error[E0711]: PEFT has no adapter without a changed module, and the spec's controls change no "
+         "product with a weight\n  hint: "
+         "save a whole model");
     clean();
     run_spec(
         SPEC("control c() on llama.block {\n self_attn.q_proj.weight ~ control.dora(; rank = 2, alpha = 2)\n"
@@ -368,7 +559,7 @@ static void refuses_what_peft_has_not(void **state) {
              "c()"),
         "");
     assert_int_equal(ctlc("export run --peft peft"), 1);
-    says("an adapter of PEFT's is LoRA or DoRA as a whole, and its weights lie one way: "
+    says("an adapter of PEFT's is LoRA, DoRA or (IA)^3 as a whole, and its weights lie one way: "
          "'model.layers.0.self_attn.q_proj.weight' and "
          "'model.layers.0.self_attn.v_proj.weight' differ");
 }
@@ -613,11 +804,15 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(recognises_what_is_computed),
         cmocka_unit_test(takes_no_name_for_it),
+        cmocka_unit_test(recognises_vectors),
         cmocka_unit_test(tells_what_stands_apart),
         cmocka_unit_test(names_the_edges),
         cmocka_unit_test(writes_what_peft_loads),
         cmocka_unit_test(writes_dora_and_other_scales),
         cmocka_unit_test(writes_trained_heads),
+        cmocka_unit_test(writes_vectors),
+        cmocka_unit_test(writes_biases),
+        cmocka_unit_test(exports_checkpoints),
         cmocka_unit_test(finds_the_spec_of_the_run),
         cmocka_unit_test(refuses_what_peft_has_not),
         cmocka_unit_test(reads_what_peft_writes),

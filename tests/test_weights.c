@@ -248,9 +248,9 @@ static void adapters_round_trip(void **state) {
     write_text(config, "{\"peft_type\":\"STATE_CONTROL\",\"control_source\":\"else\"}");
     assert_int_equal(ctl_session_load_adapter(y.s, directory), CTL_OK);
     assert_true(y.h.n == 1 && y.h.warnings == 1);
-    write_text(config, "{\"peft_type\":\"IA3\"}");
+    write_text(config, "{\"peft_type\":\"VERA\"}");
     assert_int_equal(ctl_session_load_adapter(y.s, directory), CTL_ERR_INPUT);
-    assert_non_null(strstr(y.h.message, "the adapter's peft_type is 'IA3', not 'STATE_CONTROL' or 'LORA'"));
+    assert_non_null(strstr(y.h.message, "the adapter's peft_type is 'VERA', not 'STATE_CONTROL', 'LORA' or 'IA3'"));
     assert_string_equal(y.h.code, "E0709");
     write_text(config, "{");
     assert_int_equal(ctl_session_load_adapter(y.s, directory), CTL_ERR_INPUT);

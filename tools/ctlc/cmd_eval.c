@@ -136,7 +136,7 @@ int cmd_eval(int argc, char **argv) {
          "items of multiple choice: .json, .jsonl (docs/training.md) or\na token file; may be given often"},
         {"weights", "PATH", OPT_LIST, &o.weights, "the model's safetensors, or their folder"},
         {"adapter", "DIR", OPT_TEXT, &o.adapter,
-         "an adapter: the folder that `ctlc train` made, or PEFT's LoRA or DoRA\n(a whole model that it made is given to --weights)"},
+         "an adapter: the folder that `ctlc train` made, a checkpoint's, or PEFT's (LoRA, DoRA, (IA)^3)\n(a whole model that it made is given to --weights)"},
         {"batches", "N", OPT_COUNT, &o.batches, "of --data at most so many batches; 0: all"},
         {"json", NULL, OPT_FLAG, &o.json, "one JSON object on standard output"},
         {"quiet", NULL, OPT_FLAG, &o.quiet, "no progress"},

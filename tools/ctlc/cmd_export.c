@@ -27,11 +27,51 @@ typedef struct recorded {
     size_t nset;
 } recorded;
 
+static bool has_file(const char *folder, const char *name, ctl_place place) {
+    char *path = ctl_string_format(place.allocator, "%s/%s", folder, name);
+    const bool there = path && access(path, F_OK) == 0;
+    ctl_string_free(place.allocator, path);
+    return there;
+}
+
+/* Where the spec is recorded: beside the adapter; for a checkpoint, in the run's folder, once the run has
+ * ended. */
+static ctl_status find_config(const char *run, ctl_place place, char **path) {
+    const char *name = "adapter_config.json";
+    char hint[300];
+    if (!has_file(run, name, place) && has_file(run, "state.safetensors", place)) {
+        name = "../adapter_config.json";
+        if (!has_file(run, name, place)) {
+            ctl_say(place.voice, CTL_ERROR, "E0709", "--spec SPEC.ctl names it",
+                    "'%s' is a checkpoint of a run that has not ended, and holds no spec", run);
+            return CTL_ERR_INPUT;
+        }
+    } else if (!has_file(run, name, place) && has_file(run, "model.safetensors", place)) {
+        ctl_say(place.voice, CTL_ERROR, "E0709",
+                "with the config.json and the tokenizer of its base beside it, it is a checkpoint that "
+                "transformers loads",
+                "'%s' holds a whole model and no adapter: the spec's controls made nothing of their own",
+                run);
+        return CTL_ERR_INPUT;
+    } else if (!has_file(run, name, place) && has_file(run, "latest", place)) {
+        snprintf(hint, sizeof hint,
+                 "give the checkpoint that '%.100s/latest' names, with --spec SPEC.ctl; or end the "
+                 "run with `ctlc train .. --resume`",
+                 run);
+        ctl_say(place.voice, CTL_ERROR, "E0709", hint,
+                "the run in '%s' has not ended: it has checkpoints, and no adapter", run);
+        return CTL_ERR_INPUT;
+    }
+    *path = ctl_string_format(place.allocator, "%s/%s", run, name);
+    return *path ? CTL_OK : CTL_ERR_MEMORY;
+}
+
 static ctl_status read_recorded(const export_options *o, ctl_place place, recorded *r) {
-    char *path = ctl_string_format(place.allocator, "%s/adapter_config.json", o->run), *text = NULL;
+    char *path = NULL, *text = NULL;
     size_t n;
     json_error_t error;
-    ctl_status status = path ? ctl_file_read(path, MOST_CONFIG, &text, &n, place) : CTL_ERR_MEMORY;
+    ctl_status status = find_config(o->run, place, &path);
+    if (status == CTL_OK) status = ctl_file_read(path, MOST_CONFIG, &text, &n, place);
     if (status == CTL_OK) {
         r->config = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
         r->source = json_string_value(json_object_get(r->config, "control_source"));
@@ -93,10 +133,12 @@ static ctl_status export(const export_options *o, const ctl_program *program, ct
         fprintf(stderr, "note: dropout stands elsewhere than PEFT has it: lora_dropout is 0 in the file\n");
         break;
     }
-    if (status == CTL_OK)
-        fprintf(stderr, "%s: %s of rank %lld on %zu modules\n", o->peft,
+    if (status == CTL_OK && peft.methods[0].method == METHOD_IA3)
+        fprintf(stderr, "%s: (IA)^3 on %zu modules\n", o->peft, peft.nforms);
+    else if (status == CTL_OK)
+        fprintf(stderr, "%s: %s of rank %lld on %zu modules%s\n", o->peft,
                 peft.methods[0].method == METHOD_DORA ? "DoRA" : "LoRA", (long long)peft.methods[0].rank,
-                peft.nforms);
+                peft.nforms, peft.biases ? ", and biases" : "");
     ctl_peft_close(&peft);
     return status;
 }
@@ -137,14 +179,17 @@ int cmd_export(int argc, char **argv) {
     };
     command_line line = {
         .command = "export",
-        .about = "Writes an adapter that Hugging Face's PEFT loads, from a run's folder (or any adapter's). "
-                 "What a control is is told from\n"
-                 "what it computes: LoRA, rank-stabilised LoRA and DoRA, however they are written, with the "
-                 "heads that were trained.\n"
-                 "For a control that PEFT has no form for, the reason is said; the folder itself holds any "
-                 "control, for ctlc.\n",
+        .about =
+            "Writes an adapter that Hugging Face's PEFT loads, from a run's folder, any adapter's, or a "
+            "checkpoint's. "
+            "What a control is is told from\n"
+            "what it computes: LoRA, rank-stabilised LoRA, DoRA and (IA)^3, however they are written, with "
+            "heads and biases that were trained.\n"
+            "For a control that PEFT has no form for, the reason is said; the folder itself holds any "
+            "control, for ctlc.\n",
         .examples = "  ctlc export notes --peft notes-peft --base models/llama --task-type CAUSAL_LM\n"
-                    "  ctlc export notes --spec my.ctl --set lora_qkv.rank=8 --peft notes-peft\n",
+                    "  ctlc export notes --spec my.ctl --set lora_qkv.rank=8 --peft notes-peft\n"
+                    "  ctlc export notes/checkpoint-200 --spec my.ctl --peft notes-200\n",
         .options = options,
         .noptions = CTL_COUNT(options),
         .operand_name = "RUN",

@@ -9,7 +9,7 @@ int cmd_merge(int argc, char **argv) {
     const char *weights = NULL, *adapter = NULL, *out = NULL;
     const option options[] = {
         {"weights", "PATH", OPT_TEXT, &weights, "the checkpoint: its folder"},
-        {"adapter", "DIR", OPT_TEXT, &adapter, "the adapter: a run's folder, or PEFT's LoRA or DoRA"},
+        {"adapter", "DIR", OPT_TEXT, &adapter, "the adapter: a run's folder, a checkpoint's, or PEFT's (LoRA, DoRA, (IA)^3)"},
         {"o", "OUT", OPT_TEXT, &out, "the folder for the merged checkpoint"},
         {"tune", "NAME", OPT_TEXT, &c.tune, "which tune block, where the spec has several"},
         {"set", "KEY=VALUE", OPT_LIST, &c.set, "override a setting or a parameter, as for the run"},

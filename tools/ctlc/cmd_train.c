@@ -316,7 +316,7 @@ int cmd_train(int argc, char **argv) {
         {"eval-batches", "N", OPT_COUNT, &o.evaluate_batches,
          "at most so many batches an evaluation; 0: all"},
         {"weights", "PATH", OPT_LIST, &o.weights, "the model's safetensors, or their folder"},
-        {"adapter", "DIR", OPT_TEXT, &o.adapter, "begin with this adapter: a run's folder, or PEFT's LoRA or DoRA"},
+        {"adapter", "DIR", OPT_TEXT, &o.adapter, "begin with this adapter: a run's folder, a checkpoint's, or PEFT's (LoRA, DoRA, (IA)^3)"},
         {"out", "DIR", OPT_TEXT, &o.out, "the run's folder (out): log, checkpoints, what was trained"},
         {"name", "NAME", OPT_TEXT, &o.name, "the run's name in tables"},
         {"steps", "N", OPT_COUNT, &o.steps, "optimizer steps; else the spec's, else one pass over the data"},

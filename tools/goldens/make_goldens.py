@@ -92,7 +92,8 @@ def with_head(method, *heads):
 
 
 def lora(targets, **others):
-    return peft(LoraConfig(target_modules=targets, r=others.pop("r", 4), lora_alpha=8, bias="none", **others))
+    return peft(LoraConfig(target_modules=targets, r=others.pop("r", 4), lora_alpha=8, bias=others.pop("bias", "none"),
+                           **others))
 
 
 def vera(model):
@@ -174,7 +175,7 @@ GPT2 = {
     "double": ours(lambda m: controls.control_gpt2(m.transformer, 4, both=True)),
 }
 CASES = {"llama": LLAMA, "llama_tied": {"full": full, "lora": LLAMA["lora"]}, "llama31": {"full": full},
-         "qwen2": SOME, "qwen3": {"full": full}, "mistral": {"full": full}, "roberta": ROBERTA, "bert": BERT, "gpt2": GPT2,
+         "qwen2": SOME | {"lora_bias": lora(["q_proj", "v_proj"], bias="lora_only")}, "qwen3": {"full": full}, "mistral": {"full": full}, "roberta": ROBERTA, "bert": BERT, "gpt2": GPT2,
          "vit": VIT,
          "llama_classifier": {"full": full, "lora": lora(["q_proj", "v_proj"], modules_to_save=["score"])},
          "gpt2_classifier": {"full": full, "lora": lora(["c_attn"], fan_in_fan_out=True, modules_to_save=["score"])}}
@@ -279,14 +280,16 @@ def shaped(name, tensor):
 def trained_by_peft(model):
     """What PEFT saves: factors, magnitudes, and the modules that are saved with them; not a control of ours."""
     return [our_name(n) for n, p in model.named_parameters()
-            if p.requires_grad and ("lora_" in n and ".default" in n or "modules_to_save" in n)]
+            if p.requires_grad and (("lora_" in n or "ia3_" in n) and ".default" in n or "modules_to_save" in n
+                                    or n.endswith("base_layer.bias"))]
 
 
 def save_peft(model, folder):
     """As PEFT itself saves it: tests read the adapter that people have."""
     model.save_pretrained(folder)
     config = json.loads((folder / "adapter_config.json").read_text())
-    config["target_modules"].sort()  # a set's order, else, which is another each time
+    for key in {"target_modules", "feedforward_modules"} & config.keys():
+        config[key].sort()  # a set's order, else, which is another each time
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     (folder / "README.md").unlink(missing_ok=True)
     (folder / "adapter_model.safetensors").chmod(0o644)
@@ -296,7 +299,7 @@ def write_case(folder, name, method, dtype):
     model, trained, tensors = case(name, method, dtype)
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(folder / "golden.safetensors", tensors)
-    if isinstance(getattr(model, "active_peft_config", None), LoraConfig) and set(trained) == set(trained_by_peft(model)):
+    if isinstance(getattr(model, "active_peft_config", None), (LoraConfig, IA3Config)) and set(trained) == set(trained_by_peft(model)):
         save_peft(model, folder)
     elif method is not full:
         write_tensors(folder / "adapter_model.safetensors", {n: shaped(n, p) for n, p in trained.items()})
