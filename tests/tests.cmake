@@ -43,6 +43,12 @@ add_executable(theorems ${CMAKE_SOURCE_DIR}/examples/theorems.c)
 target_link_libraries(theorems ctlc_lib)
 add_test(NAME theorems COMMAND theorems ${CMAKE_SOURCE_DIR}/examples/theorems.ctl)
 
+# What libraries that are not ours keep until the process ends is no leak of ours.
+if(CTL_SANITIZE)
+  get_property(all DIRECTORY PROPERTY TESTS)
+  set_tests_properties(${all} PROPERTIES ENVIRONMENT "LSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/leaks.supp:print_suppressions=0")
+endif()
+
 # The fuzzers (tools/fuzz runs them), with a corpus made of the library, the examples and their own seed.
 if(CTL_FUZZ)
   file(GLOB FUZZERS CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_*.c)

@@ -4,12 +4,16 @@
 #include <dlfcn.h>
 #include <stdio.h>
 
+/* It stays in the process when it is closed: it frees the state of its threads only when the process ends, and a leak
+ * checker can name it only while it is there. */
+enum { HOW = RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE };
+
 static void *load(const char *path) {
     static const char *const places[] = {"libnvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12",
                                          "/usr/local/cuda/lib64/libnvrtc.so"};
-    if (path) return dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (path) return dlopen(path, HOW);
     void *library = NULL;
-    for (size_t k = 0; k < CTL_COUNT(places) && !library; k++) library = dlopen(places[k], RTLD_NOW | RTLD_LOCAL);
+    for (size_t k = 0; k < CTL_COUNT(places) && !library; k++) library = dlopen(places[k], HOW);
     return library;
 }
 
