@@ -57,6 +57,7 @@ static void test_report(void **state) {
     least_bytes = whole(least, "peak_bytes");
     assert_true(least_bytes < whole(most, "peak_bytes"));
     assert_true(whole(least, "lower_bound") <= least_bytes);
+    assert_int_equal(whole(most, "lower_bound"), whole(least, "lower_bound")); /* of all plans, not of the one chosen */
     assert_int_equal(whole(least, "split"), 4);
     assert_int_equal(whole(most, "split"), 1);
     assert_true(json_real_value(json_object_get(least, "extra_work")) > 0);

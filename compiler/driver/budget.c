@@ -267,24 +267,34 @@ static void refuse(budgeter *b, int64_t budget) {
     u->status = CTL_ERR_BUDGET;
 }
 
-/* Every plan has all constants and what is trained, and runs the products and attention of this one, with their operands in
- * memory at once. */
-static int64_t lower_bound(const ctl_program *p) {
-    ctl_memory m = ctl_program_memory(p);
+/* Bytes of the operands of the largest task that is no row program, each counted once. */
+static size_t largest_task(const ctl_lives *lives) {
     size_t most = 0;
-    for (int list = RUN_FORWARD; list <= RUN_BACKWARD; list++)
-        for (size_t t = 0; t < p->run[list].n; t++) {
-            const ctl_task *task = &p->run[list].at[t];
-            size_t bytes = 0;
-            for (uint32_t k = 0; task->kind != TASK_ROWS && k < task->noperands; k++) {
-                const ctl_operand *o = &task->operands[k];
-                bool counts = o->buffer != UINT32_MAX && p->buffers[o->buffer].region == REGION_STEP;
-                for (uint32_t j = 0; j < k && counts; j++) counts = task->operands[j].buffer != o->buffer;
-                if (counts) bytes += (size_t)o->rows * (size_t)o->cols * ctl_dtype_size(o->dtype);
-            }
-            if (bytes > most) most = bytes;
+    for (size_t t = 0; t < lives->ntasks; t++) {
+        const ctl_task *task = &lives->task[t];
+        size_t bytes = 0;
+        for (uint32_t k = 0; task->kind != TASK_ROWS && k < task->noperands; k++) {
+            const ctl_operand *o = &task->operands[k];
+            bool counts = o->buffer != UINT32_MAX && lives->buffer[o->buffer].region == REGION_STEP;
+            for (uint32_t j = 0; j < k && counts; j++) counts = task->operands[j].buffer != o->buffer;
+            if (counts) bytes += (size_t)o->rows * (size_t)o->cols * ctl_dtype_size(o->dtype);
         }
-    return (int64_t)(m.constant + m.persistent + most);
+        if (bytes > most) most = bytes;
+    }
+    return most;
+}
+
+/* Every plan has all constants and what is trained, and runs the products and attention of one that keeps everything, with
+ * their operands in memory at once: those of the smallest part that a batch may be split into. */
+static int64_t lower_bound(budgeter *b, const ctl_graph *before) {
+    ctl_unit *u = b->u;
+    int64_t most = u->options->may_split ? sequences(before) : 1, only = u->options->may_split ? u->options->split : 0;
+    ctl_graph *g = ctl_graph_divided(before, only ? only : most);
+    ctl_lives lives;
+    const char *why;
+    ctl_pass_save(g, &g);
+    if (ctl_lower_lives(u->arena, g, &b->lower, &lives, &why) != CTL_OK) return 0;
+    return ctl_bytes_outside_step(&lives) + (int64_t)largest_task(&lives);
 }
 
 static void verify(budgeter *b, const ctl_graph *before) {
@@ -304,7 +314,7 @@ static void report(budgeter *b, const ctl_graph *before) {
     r->segments = b->segments;
     ctl_memory m = ctl_program_memory(u->program);
     r->fixed = (int64_t)(m.constant + m.persistent);
-    r->lower_bound = lower_bound(u->program);
+    r->lower_bound = lower_bound(b, before);
     double split = (double)r->split;
     r->flops = split * flops_of(u->graph) * (double)u->spec.settings.accumulate;
     r->extra_flops = r->flops - flops_of(before) * (double)u->spec.settings.accumulate;
@@ -340,7 +350,7 @@ void ctl_unit_plan(ctl_unit *u) {
     int64_t budget = o->memory ? o->memory : u->spec.memory;
     const ctl_graph *before = u->graph;
     budgeter b = {.u = u, .lower = {.threads = o->engine == CTLC_CUDA ? 1 : u->threads, .target = ctl_unit_target(u), .no_fuse = o->no_fuse, .compute = u->compute,
-                                    .settings = u->spec.settings}};
+                                    .settings = u->spec.settings, .known_scratch = &u->known_scratch}};
     b.report = (ctlc_plan){.budget = budget > 0 ? budget : 0, .split = 1};
     if (!choose_machine(&b)) return;
     if (budget > 0) budget = budget > b.report.withheld ? budget - b.report.withheld : 1;

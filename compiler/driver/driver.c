@@ -135,6 +135,7 @@ static void run(compilation *c) {
     ctl_arena_init(&c->arena, u->options->allocator, &c->jump);
     u->arena = &c->arena;
     u->sink = (ctl_sink){.arena = &c->arena, .fn = u->options->diagnostic, .ctx = u->options->diagnostic_ctx};
+    u->known_scratch = (ctl_map){.arena = &c->arena};
     u->threads = threads_of(u->options);
     if (c->path) {
         const char *slash = strrchr(c->path, '/');

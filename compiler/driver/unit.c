@@ -109,7 +109,7 @@ bool ctl_unit_lower_graph(ctl_unit *u, const ctl_graph *graph) {
     ctl_lower_options options = {.threads = u->options->engine == CTLC_CUDA ? 1 : u->threads, .target = ctl_unit_target(u),
                                  .no_fuse = u->options->no_fuse, .compute = u->compute,
                                  .settings = u->spec.settings, .model_name = u->spec.model_name,
-                                 .control_source = u->spec.description};
+                                 .control_source = u->spec.description, .known_scratch = &u->known_scratch};
     ctl_lowered lowered = {0};
     const char *why = NULL;
     ctl_status status = ctl_lower(u->arena, graph, &options, ctl_allocator_or_default(u->options->allocator), &lowered, &why);

@@ -18,6 +18,7 @@ typedef struct ctl_unit {
     ctl_spec spec;
     ctl_dtype compute;
     int threads;
+    ctl_map known_scratch; /* ctl_lower_options' */
     struct ctl_network *network; /* states and edges as written; NULL unless asked for */
     ctl_graph *graph;
     const ctl_rowprog *const *rows; /* after lowering: a row program a kernel */

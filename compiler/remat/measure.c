@@ -123,3 +123,10 @@ int64_t ctl_most_alive(ctl_arena *arena, const ctl_lives *lives) {
     }
     return most;
 }
+
+int64_t ctl_bytes_outside_step(const ctl_lives *lives) {
+    int64_t bytes = 0;
+    for (size_t k = 0; k < lives->nbuffers; k++)
+        if (lives->buffer[k].region != REGION_STEP) bytes += (int64_t)((lives->buffer[k].bytes + 63) / 64 * 64);
+    return bytes;
+}

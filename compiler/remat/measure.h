@@ -17,5 +17,7 @@ typedef struct ctl_segment_bytes {
 void ctl_measure_segments(ctl_arena *arena, const ctl_segments *s, const ctl_lives *lives, ctl_segment_bytes *out);
 /* Most bytes of a micro-step alive at one time: what no layout can go below. */
 int64_t ctl_most_alive(ctl_arena *arena, const ctl_lives *lives);
+/* Of what lies outside of the micro-step: weights, what is trained, inputs. */
+int64_t ctl_bytes_outside_step(const ctl_lives *lives);
 
 #endif

@@ -103,9 +103,7 @@ static bool probe(prober *r, size_t number) {
 #undef LARGER
         r->known[c][o] = true;
     }
-    if (number > 0) return true;
-    for (size_t k = 0; k < lives.nbuffers; k++)
-        if (lives.buffer[k].region != REGION_STEP) r->p->fixed += (int64_t)((lives.buffer[k].bytes + 63) / 64 * 64);
+    if (number == 0) r->p->fixed = ctl_bytes_outside_step(&lives);
     return true;
 }
 

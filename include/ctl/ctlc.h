@@ -75,7 +75,8 @@ typedef struct ctlc_plan {
     bool measured;         /* its rates were given (ctlc_options.rates), not modelled */
     int64_t peak;          /* bytes that the program allocates: ctl_program_memory().peak */
     int64_t fixed;         /* of it, what no plan changes: weights, what is trained, inputs */
-    int64_t lower_bound;   /* no plan of these decisions takes fewer: weights and the largest task's operands */
+    int64_t lower_bound;   /* no plan takes fewer, in whatever parts `split` allows: weights, what is trained and the
+                              largest product's operands */
     int64_t split;
     double extra_work;
     double step_seconds;   /* modelled, of an optimizer step */
