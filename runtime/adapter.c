@@ -245,7 +245,7 @@ ctl_status ctl_session_load_adapter(ctl_session *s, const char *path) {
     ctl_match m;
     ctl_status status = ctl_adapter_match(&m, s->program, ctl_session_place(s), path);
     if (status != CTL_OK) return status;
-    ctl_weights_put(s, &m);
+    status = ctl_weights_put(s, &m, NULL);
     ctl_match_free(&m);
-    return CTL_OK;
+    return status;
 }

@@ -25,7 +25,7 @@ static const char *const kind_names[KIND_COUNT] = {"parameter", "moment1", "mome
 
 typedef struct content { /* the tensors of a checkpoint */
     ctl_session *s;
-    ctl_flat flat;
+    ctl_dtype flat; /* of the flat arrays */
     ctl_tensor_spec *specs; /* names belong to it */
     struct slot {
         kind kind;
@@ -36,6 +36,10 @@ typedef struct content { /* the tensors of a checkpoint */
 } content;
 
 /* ---- what a checkpoint holds ---- */
+static ctl_flat_array array_of(kind k) {
+    return k == KIND_PARAMETER ? CTL_FLAT_PARAMS : k == KIND_MOMENT1 ? CTL_FLAT_MOMENT1 : CTL_FLAT_MOMENT2;
+}
+
 static void content_free(content *c) {
     const ctl_allocator *a = c->s->allocator;
     for (size_t i = 0; i < c->n; i++) ctl_string_free(a, (char *)c->specs[i].name);
@@ -45,7 +49,7 @@ static void content_free(content *c) {
 
 static ctl_status content_init(content *c, ctl_session *s) {
     const ctl_program *program = s->program;
-    *c = (content){.s = s, .flat = ctl_session_flat(s)};
+    *c = (content){.s = s, .flat = ctl_session_flat(s).dtype};
     if (program->nparams > SIZE_MAX / sizeof *c->specs / KIND_COUNT - 1) return CTL_ERR_MEMORY;
     c->cap = program->nparams * KIND_COUNT + 1;
     c->specs = ctl_alloc(s->allocator, c->cap * sizeof *c->specs);
@@ -55,25 +59,18 @@ static ctl_status content_init(content *c, ctl_session *s) {
         const ctl_program_param *p = &program->params[i];
         if (!ctl_save_selects(p, CTL_SAVE_ADAPTER)) continue;
         for (kind k = KIND_PARAMETER; fits && k < KIND_COUNT; k++) {
-            if (k != KIND_PARAMETER &&
-                (!p->trained || !(k == KIND_MOMENT1 ? c->flat.moment1 : c->flat.moment2)))
+            if (k != KIND_PARAMETER && (!p->trained || ctl_session_flat_operand(s, array_of(k))->buffer == UINT32_MAX))
                 continue;
             char *name = ctl_string_format(s->allocator, "%s/%s", kind_names[k], p->name);
             fits = name != NULL;
             if (!fits) break;
-            c->specs[c->n] = ctl_param_spec(p, name, p->trained ? c->flat.dtype : p->value.dtype);
+            c->specs[c->n] = ctl_param_spec(p, name, p->trained ? c->flat : p->value.dtype);
             c->slots[c->n++] = (struct slot){k, i};
         }
     }
     if (fits) return CTL_OK;
     content_free(c);
     return CTL_ERR_MEMORY;
-}
-
-/* Where a trained parameter, or a moment of it, begins in the flat arrays. */
-static char *flat_at(const content *c, struct slot slot) {
-    void *const arrays[KIND_COUNT] = {c->flat.params, c->flat.moment1, c->flat.moment2};
-    return (char *)arrays[slot.kind] + c->s->program->params[slot.param].flat * ctl_dtype_size(c->flat.dtype);
 }
 
 static uint64_t piece_hash(const ctl_tensor_spec *spec, size_t first, const void *data, size_t bytes) {
@@ -85,12 +82,11 @@ static ctl_status read_slot(void *ctx, size_t tensor, size_t first, size_t count
     struct slot slot = c->slots[tensor];
     const ctl_tensor_spec *spec = &c->specs[tensor];
     size_t size = ctl_dtype_size(spec->dtype);
-    if (c->s->program->params[slot.param].trained)
-        memcpy(out, flat_at(c, slot) + first * size, count * size);
-    else
-        ctl_session_param_get(c->s, slot.param, first, count, spec->dtype, out);
-    c->checksum += piece_hash(spec, first, out, count * size);
-    return CTL_OK;
+    const ctl_program_param *p = &c->s->program->params[slot.param];
+    ctl_status status = p->trained ? ctl_session_flat_read(c->s, array_of(slot.kind), p->flat + first, count, out)
+                                   : ctl_session_param_get(c->s, slot.param, first, count, spec->dtype, out);
+    if (status == CTL_OK) c->checksum += piece_hash(spec, first, out, count * size);
+    return status;
 }
 
 /* Everything that must be equal for the numbers to mean the same. */
@@ -350,18 +346,20 @@ static uint64_t checksum(const content *c, const ctl_tensors *set) {
 
 static ctl_status apply(content *c, const ctl_tensors *set, uint64_t seed) {
     ctl_session *s = c->s;
+    ctl_status status = CTL_OK;
     s->seed = seed;
-    for (size_t i = 0; i < c->n; i++) {
+    for (size_t i = 0; status == CTL_OK && i < c->n; i++) {
         const ctl_tensor *t = ctl_tensors_find(set, c->specs[i].name);
         size_t param = c->slots[i].param;
         if (c->slots[i].kind == KIND_PARAMETER)
-            ctl_session_param_put(s, param, 0, ctl_param_elements(&s->program->params[param]), t->dtype,
-                                  t->data);
+            status = ctl_session_param_put(s, param, 0, ctl_param_elements(&s->program->params[param]), t->dtype, t->data);
     }
-    ctl_status status = ctl_session_load(s);
+    if (status == CTL_OK) status = ctl_session_load(s);
     for (size_t i = 0; status == CTL_OK && i < c->n; i++) {
         const ctl_tensor *t = ctl_tensors_find(set, c->specs[i].name);
-        if (c->slots[i].kind != KIND_PARAMETER) memcpy(flat_at(c, c->slots[i]), t->data, t->bytes);
+        const ctl_program_param *p = &s->program->params[c->slots[i].param];
+        if (c->slots[i].kind != KIND_PARAMETER)
+            status = ctl_session_flat_write(s, array_of(c->slots[i].kind), p->flat, ctl_param_elements(p), t->data);
     }
     return status;
 }

@@ -1,5 +1,7 @@
-/* engine: what runs a program. The CPU engine runs tasks (runtime/cpu); the reference executor runs a graph, one
- * operation at a time (compiler/reference). ctlrt.h's functions check their arguments and call these. */
+/* engine: what runs a program. The CPU engine and the CUDA engine run tasks (runtime/cpu, runtime/cuda); the reference executor
+ * runs a graph, one operation at a time (compiler/reference). ctlrt.h's functions check their arguments and call these. Where
+ * an engine's memory is the host's, its storage is read and written in place; else data goes through its last four functions,
+ * which storage.c chooses. */
 #ifndef CTL_ENGINE_H
 #define CTL_ENGINE_H
 
@@ -31,9 +33,17 @@ struct ctl_engine {
      * ctl_session_say works. Memory need not be zeroed: session.c clears the flat arrays. On failure *out is unset. */
     ctl_status (*open)(const ctl_program *program, const ctl_session_options *options, ctl_session **out);
     void (*close)(ctl_session *s);
-    /* Storage of a value in this session, laid out as ctl_operand says (dtype F64 in the f64 executor). NULL: absent. */
+    /* Storage of a value in this session, laid out as ctl_operand says (dtype F64 in the f64 executor). NULL: absent, or not
+     * the host's memory. Inputs', and the numbers of rows beside them, always are the host's. */
     void *(*address)(ctl_session *s, const ctl_operand *operand);
     ctl_status (*run)(ctl_session *s, ctl_program_entry entry);
+
+    /* Of engines with memory of their own; else NULL. Bytes from, and to, the value's storage, `at` bytes behind its begin. */
+    ctl_status (*read)(ctl_session *s, const ctl_operand *operand, size_t at, void *to, size_t bytes);
+    ctl_status (*write)(ctl_session *s, const ctl_operand *operand, size_t at, const void *from, size_t bytes);
+    ctl_status (*clear)(ctl_session *s, const ctl_operand *operand, size_t bytes); /* zeros from the begin */
+    /* ctl_session_optimize without UPDATE, on checked arguments; CTL_ERR_NUMERIC: nothing changed. */
+    ctl_status (*optimize)(ctl_session *s, const ctl_optimizer_step *o, double *gradient_norm);
 };
 
 /* session.c, for engines: fills the common part (threads: what options ask, at most what the program was laid out for).

@@ -50,12 +50,20 @@ static void make_block(const ctl_program_param *p, uint64_t seed, size_t first, 
     }
 }
 
-void ctl_session_param_initialise(ctl_session *s, size_t param) {
+ctl_status ctl_session_param_initialise(ctl_session *s, size_t param) {
     const ctl_program_param *p = &s->program->params[param];
     size_t n = ctl_param_elements(p);
     int64_t blocks = (int64_t)((n + BLOCK - 1) / BLOCK);
     void *base = s->engine->address(s, &p->value);
     uint64_t seed = s->seed;
+    ctl_status status = CTL_OK;
+    for (int64_t b = 0; !base && b < blocks && status == CTL_OK; b++) {
+        double values[BLOCK];
+        size_t first = (size_t)b * BLOCK, count = n - first < BLOCK ? n - first : BLOCK;
+        make_block(p, seed, first, count, values);
+        status = ctl_session_put(s, &p->value, first, count, CTL_F64, values);
+    }
+    if (!base) return status;
 #ifdef _OPENMP
 #pragma omp parallel for num_threads(s->threads) schedule(static) if (blocks > 16)
 #endif
@@ -65,4 +73,5 @@ void ctl_session_param_initialise(ctl_session *s, size_t param) {
         make_block(p, seed, first, count, values);
         ctl_matrix_put(base, &p->value, first, count, CTL_F64, values);
     }
+    return CTL_OK;
 }

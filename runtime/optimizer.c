@@ -20,7 +20,7 @@ typedef struct factors { /* what is the same for all elements */
     double correct1, correct2; /* Adam's bias corrections, 1 / (1 - beta1^t) and 1 / sqrt(1 - beta2^t) */
 } factors;
 
-static size_t chunk_size(size_t n) {
+size_t ctl_optimizer_chunk(size_t n) {
     size_t size = (n + MOST_CHUNKS - 1) / MOST_CHUNKS;
     size = (size + LANES - 1) / LANES * LANES;
     return size < LEAST_CHUNK ? LEAST_CHUNK : size;
@@ -69,7 +69,7 @@ OPTIMIZER_OF(double, sqrt, f64)
 
 static double norm_of(const ctl_flat *flat, int threads) {
     double sums[MOST_CHUNKS];
-    size_t size = chunk_size(flat->count);
+    size_t size = ctl_optimizer_chunk(flat->count);
     int chunks = (int)((flat->count + size - 1) / size);
 #ifdef _OPENMP
 #pragma omp parallel for num_threads(threads) schedule(static) if (chunks > 1)
@@ -122,7 +122,7 @@ ctl_status ctl_optimizer_apply(const ctl_flat *flat, const ctl_optimizer_step *o
         f.correct1 = 1.0 / (1.0 - pow(o->beta1, t));
         f.correct2 = 1.0 / sqrt(1.0 - pow(o->beta2, t));
     }
-    size_t size = chunk_size(flat->count);
+    size_t size = ctl_optimizer_chunk(flat->count);
     int chunks = (int)((flat->count + size - 1) / size);
 #ifdef _OPENMP
 #pragma omp parallel for num_threads(threads) schedule(static) if (chunks > 1)

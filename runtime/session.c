@@ -68,11 +68,13 @@ ctl_status ctl_session_open(const ctl_program *program, const ctl_session_option
     if (!program->engine) return CTL_ERR_INPUT; /* planned alone */
     ctl_status status = program->engine->open(program, options, &s);
     if (status != CTL_OK) return status;
-    ctl_flat flat = ctl_session_flat(s);
-    size_t bytes = flat.count * ctl_dtype_size(flat.dtype);
-    void *arrays[] = {flat.params, flat.gradients, flat.moment1, flat.moment2};
-    for (size_t i = 0; i < CTL_COUNT(arrays); i++)
-        if (arrays[i] && bytes) memset(arrays[i], 0, bytes);
+    if (program->trained_elements)
+        for (int i = CTL_FLAT_PARAMS; i <= CTL_FLAT_MOMENT2 && status == CTL_OK; i++)
+            status = ctl_session_clear(s, ctl_session_flat_operand(s, (ctl_flat_array)i));
+    if (status != CTL_OK) {
+        program->engine->close(s);
+        return status;
+    }
     ctl_session_set_step(s, 0, 0, 1.0);
     *out = s;
     return CTL_OK;
@@ -83,18 +85,17 @@ void ctl_session_close(ctl_session *session) {
 }
 
 /* ---- parameters ---- */
-void ctl_session_param_put(ctl_session *s, size_t param, size_t first, size_t count, ctl_dtype dtype,
-                           const void *data) {
-    const ctl_operand *value = &s->program->params[param].value;
-    ctl_matrix_put(s->engine->address(s, value), value, first, count, dtype, data);
-    s->param_written[param] = true;
+ctl_status ctl_session_param_put(ctl_session *s, size_t param, size_t first, size_t count, ctl_dtype dtype,
+                                 const void *data) {
     s->loaded = false;
+    ctl_status status = ctl_session_put(s, &s->program->params[param].value, first, count, dtype, data);
+    if (status == CTL_OK) s->param_written[param] = true;
+    return status;
 }
 
-void ctl_session_param_get(ctl_session *s, size_t param, size_t first, size_t count, ctl_dtype dtype,
-                           void *data) {
-    const ctl_operand *value = &s->program->params[param].value;
-    ctl_matrix_get(s->engine->address(s, value), value, first, count, dtype, data);
+ctl_status ctl_session_param_get(ctl_session *s, size_t param, size_t first, size_t count, ctl_dtype dtype,
+                                 void *data) {
+    return ctl_session_get(s, &s->program->params[param].value, first, count, dtype, data);
 }
 
 static bool check_param(ctl_session *s, size_t param, ctl_dtype dtype) {
@@ -112,14 +113,12 @@ static bool check_param(ctl_session *s, size_t param, ctl_dtype dtype) {
 
 ctl_status ctl_session_param_write(ctl_session *s, size_t param, ctl_dtype dtype, const void *data) {
     if (!check_param(s, param, dtype)) return CTL_ERR_INPUT;
-    ctl_session_param_put(s, param, 0, ctl_param_elements(&s->program->params[param]), dtype, data);
-    return CTL_OK;
+    return ctl_session_param_put(s, param, 0, ctl_param_elements(&s->program->params[param]), dtype, data);
 }
 
 ctl_status ctl_session_param_read(ctl_session *s, size_t param, ctl_dtype dtype, void *data) {
     if (!check_param(s, param, dtype)) return CTL_ERR_INPUT;
-    ctl_session_param_get(s, param, 0, ctl_param_elements(&s->program->params[param]), dtype, data);
-    return CTL_OK;
+    return ctl_session_param_get(s, param, 0, ctl_param_elements(&s->program->params[param]), dtype, data);
 }
 
 static ctl_status run(ctl_session *s, ctl_program_entry entry) {
@@ -129,25 +128,20 @@ static ctl_status run(ctl_session *s, ctl_program_entry entry) {
     return status;
 }
 
-/* Copies the computed first value of a parameter; true when that changed it. */
-static bool take_init_value(ctl_session *s, const ctl_program_param *p) {
-    const char *from = s->engine->address(s, &p->init_value);
-    char *to = s->engine->address(s, &p->value), before[512];
-    size_t n = ctl_param_elements(p), size = ctl_dtype_size(p->value.dtype), most = sizeof before / size;
-    bool changed = false;
-    for (int64_t row = 0; row < p->rows; row++) {
-        for (size_t col = 0, count; col < (size_t)p->cols; col += count) {
-            count = (size_t)p->cols - col < most ? (size_t)p->cols - col : most;
-            char *at = to + ((size_t)row * (size_t)p->value.stride + col) * size;
-            memcpy(before, at, count * size);
-            ctl_convert(p->value.dtype, at, p->init_value.dtype,
-                        from + ((size_t)row * (size_t)p->init_value.stride + col) *
-                                   ctl_dtype_size(p->init_value.dtype),
-                        count);
-            changed |= memcmp(before, at, count * size) != 0;
-        }
+/* Copies the computed first value of a parameter; *changed becomes true when that changed it. */
+static ctl_status take_init_value(ctl_session *s, const ctl_program_param *p, bool *changed) {
+    double before[1024], after[1024]; /* aligned for elements of any type */
+    const size_t n = ctl_param_elements(p), size = ctl_dtype_size(p->value.dtype), most = sizeof before / size;
+    ctl_status status = CTL_OK;
+    for (size_t first = 0, count; first < n && status == CTL_OK; first += count) {
+        count = n - first < most ? n - first : most;
+        status = ctl_session_get(s, &p->value, first, count, p->value.dtype, before);
+        if (status == CTL_OK) status = ctl_session_get(s, &p->init_value, first, count, p->value.dtype, after);
+        if (status != CTL_OK || memcmp(before, after, count * size) == 0) continue;
+        status = ctl_session_put(s, &p->value, first, count, p->value.dtype, after);
+        *changed = true;
     }
-    return changed && n > 0;
+    return status;
 }
 
 /* A first value is computed by LOAD from frozen parameters, some of which may themselves have such a value:
@@ -160,8 +154,11 @@ static ctl_status initialise_by_value(ctl_session *s) {
         bool again = false;
         for (size_t i = 0; i < program->nparams; i++) {
             const ctl_program_param *p = &program->params[i];
+            bool changed = false;
             if (s->param_written[i] || p->init != PROGRAM_INIT_VALUE) continue;
-            again |= take_init_value(s, p) && !p->trained;
+            status = take_init_value(s, p, &changed);
+            if (status != CTL_OK) return status;
+            again |= changed && !p->trained;
         }
         if (!again) return CTL_OK;
     }
@@ -171,15 +168,16 @@ static ctl_status initialise_by_value(ctl_session *s) {
 ctl_status ctl_session_load(ctl_session *s) {
     const ctl_program *program = s->program;
     bool by_value = false;
-    for (size_t i = 0; i < program->nparams; i++) {
+    ctl_status status = CTL_OK;
+    for (size_t i = 0; i < program->nparams && status == CTL_OK; i++) {
         if (s->param_written[i]) continue;
         if (program->params[i].init == PROGRAM_INIT_VALUE)
             by_value = true;
         else
-            ctl_session_param_initialise(s, i);
+            status = ctl_session_param_initialise(s, i);
     }
     s->loaded = false;
-    ctl_status status = by_value ? initialise_by_value(s) : run(s, RUN_LOAD);
+    if (status == CTL_OK) status = by_value ? initialise_by_value(s) : run(s, RUN_LOAD);
     if (status == CTL_OK) status = run(s, RUN_UPDATE);
     if (status != CTL_OK) return status;
     memset(s->param_written, 1, program->nparams);
@@ -250,17 +248,17 @@ ctl_status ctl_session_input(ctl_session *s, const char *name, ctl_dtype dtype, 
                         (long long)in->value.cols, want, count);
         return CTL_ERR_INPUT;
     }
-    ctl_matrix_put(s->engine->address(s, &in->value), &in->value, 0, count, dtype, data);
-    s->input_written[in - s->program->inputs] = true;
-    return CTL_OK;
+    ctl_status status = ctl_session_put(s, &in->value, 0, count, dtype, data);
+    if (status == CTL_OK) s->input_written[in - s->program->inputs] = true;
+    return status;
 }
 
 void ctl_session_set_step(ctl_session *s, uint64_t step, int64_t first_row, double normaliser) {
     s->step = step, s->first_row = first_row, s->normaliser = normaliser;
     const ctl_program_input *in = ctl_session_find_input(s, "normaliser");
     if (!in) return;
-    ctl_matrix_put(s->engine->address(s, &in->value), &in->value, 0, 1, CTL_F64, &normaliser);
-    s->input_written[in - s->program->inputs] = true;
+    if (ctl_session_put(s, &in->value, 0, 1, CTL_F64, &normaliser) == CTL_OK)
+        s->input_written[in - s->program->inputs] = true;
 }
 
 /* ---- steps ---- */
@@ -278,8 +276,8 @@ static ctl_status run_step(ctl_session *s, ctl_program_entry entry, const char *
 }
 
 void ctl_session_zero_gradients(ctl_session *s) {
-    ctl_flat flat = ctl_session_flat(s);
-    if (flat.gradients && flat.count) memset(flat.gradients, 0, flat.count * ctl_dtype_size(flat.dtype));
+    /* An engine that fails here fails in what follows too, and says so there. */
+    if (s->program->trained_elements) (void)ctl_session_clear(s, &s->program->gradients);
 }
 
 ctl_status ctl_session_forward(ctl_session *s) {
@@ -324,8 +322,7 @@ ctl_status ctl_session_output(ctl_session *s, const char *name, bool evaluated, 
                         (long long)value->rows, (long long)value->cols, want, count);
         return CTL_ERR_INPUT;
     }
-    ctl_matrix_get(s->engine->address(s, value), value, 0, count, CTL_F64, out);
-    return CTL_OK;
+    return ctl_session_get(s, value, 0, count, CTL_F64, out);
 }
 
 /* ---- training ---- */
@@ -362,15 +359,18 @@ ctl_status ctl_session_optimize(ctl_session *s, const ctl_optimizer_step *o, dou
                check_setting(s, "eps", o->eps, 0, HUGE_VAL) &&
                check_setting(s, "step", (double)o->step, 1, HUGE_VAL);
     if (!fits) return CTL_ERR_INPUT;
-    if (flat.count && (o->sgd ? o->momentum > 0 && !flat.moment1 : !flat.moment1 || !flat.moment2)) {
+    const bool first = s->program->moment1.buffer != UINT32_MAX, second = s->program->moment2.buffer != UINT32_MAX;
+    if (flat.count && (o->sgd ? o->momentum > 0 && !first : !first || !second)) {
         ctl_session_say(s, "E0801", "compile the program for the optimizer that is to be used",
                         "the program was laid out without the moments that %s needs",
                         o->sgd ? "sgd with momentum" : "adamw");
         return CTL_ERR_INPUT;
     }
     if (flat.count) {
-        ctl_status status = ctl_optimizer_apply(&flat, o, s->threads, &norm);
+        ctl_status status = s->engine->optimize ? s->engine->optimize(s, o, &norm)
+                                                : ctl_optimizer_apply(&flat, o, s->threads, &norm);
         if (gradient_norm) *gradient_norm = norm;
+        if (status != CTL_OK && status != CTL_ERR_NUMERIC) return status;
         if (status != CTL_OK) {
             ctl_session_say(
                 s, "E0805",

@@ -14,11 +14,23 @@ static inline size_t ctl_param_elements(const ctl_program_param *p) {
     return (size_t)p->rows * (size_t)p->cols;
 }
 
-/* Elements first .. first + count - 1 of a parameter, row-major; dtype is real, or the parameter's own. */
-void ctl_session_param_put(ctl_session *s, size_t param, size_t first, size_t count, ctl_dtype dtype,
+/* storage.c: elements first .. first + count - 1 of a value, row-major, into and out of whatever memory the engine has. dtype
+ * is real, or the value's own. Where the memory is the host's they cannot fail; else the engine has said why. */
+ctl_status ctl_session_put(ctl_session *s, const ctl_operand *value, size_t first, size_t count, ctl_dtype dtype,
                            const void *data);
-void ctl_session_param_get(ctl_session *s, size_t param, size_t first, size_t count, ctl_dtype dtype,
+ctl_status ctl_session_get(ctl_session *s, const ctl_operand *value, size_t first, size_t count, ctl_dtype dtype,
                            void *data);
+/* Makes a value without gaps between its rows zero. */
+ctl_status ctl_session_clear(ctl_session *s, const ctl_operand *value);
+
+/* The same of a parameter; put also marks it as given. */
+ctl_status ctl_session_param_put(ctl_session *s, size_t param, size_t first, size_t count, ctl_dtype dtype,
+                                 const void *data);
+ctl_status ctl_session_param_get(ctl_session *s, size_t param, size_t first, size_t count, ctl_dtype dtype,
+                                 void *data);
+
+/* The flat array, as the program has it. */
+const ctl_operand *ctl_session_flat_operand(const ctl_session *s, ctl_flat_array which);
 
 const ctl_program_input *ctl_session_find_input(const ctl_session *s, const char *name); /* NULL: none */
 
@@ -28,10 +40,12 @@ bool ctl_session_check_documents(ctl_session *s);
 void ctl_session_number_rows(ctl_session *s);
 
 /* Fills a parameter as its init says; not for PROGRAM_INIT_VALUE (initialise.c). */
-void ctl_session_param_initialise(ctl_session *s, size_t param);
+ctl_status ctl_session_param_initialise(ctl_session *s, size_t param);
 
 /* One update of the flat arrays, without the program's UPDATE entry (optimizer.c). threads >= 1. */
 ctl_status ctl_optimizer_apply(const ctl_flat *flat, const ctl_optimizer_step *o, int threads,
                                double *gradient_norm);
+/* Elements whose squares are summed on their own, of n. */
+size_t ctl_optimizer_chunk(size_t n);
 
 #endif

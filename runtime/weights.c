@@ -19,15 +19,17 @@ ctl_tensor_spec ctl_param_spec(const ctl_program_param *p, const char *name, ctl
     return spec;
 }
 
-size_t ctl_weights_put(ctl_session *s, const ctl_match *m) {
-    size_t loaded = 0;
-    for (size_t i = 0; i < m->program->nparams; i++) {
+ctl_status ctl_weights_put(ctl_session *s, const ctl_match *m, size_t *loaded) {
+    size_t n = 0;
+    ctl_status status = CTL_OK;
+    for (size_t i = 0; i < m->program->nparams && status == CTL_OK; i++) {
         const ctl_tensor *t = m->of_param[i];
         if (!t) continue;
-        ctl_session_param_put(s, i, 0, ctl_param_elements(&m->program->params[i]), t->dtype, t->data);
-        loaded++;
+        status = ctl_session_param_put(s, i, 0, ctl_param_elements(&m->program->params[i]), t->dtype, t->data);
+        n++;
     }
-    return loaded;
+    if (loaded) *loaded = n;
+    return status;
 }
 
 /* ---- weights ---- */
@@ -61,12 +63,13 @@ ctl_status ctl_session_load_weights(ctl_session *s, const char *const *paths, si
     bool fits = check_present(s, &m) && m.misfits == 0;
     ctl_match_say_unused(&m, CTL_WARNING);
     if (fits) {
-        size_t loaded = ctl_weights_put(s, &m), given = 0;
+        size_t loaded = 0, given = 0;
+        status = ctl_weights_put(s, &m, &loaded);
         for (size_t i = 0; i < s->program->nparams; i++) given += s->param_written[i];
         if (report) *report = (ctl_weights_report){loaded, s->program->nparams - given, m.unused};
     }
     ctl_match_free(&m);
-    return fits ? CTL_OK : CTL_ERR_INPUT;
+    return fits ? status : CTL_ERR_INPUT;
 }
 
 typedef struct saving {
@@ -79,8 +82,7 @@ static ctl_status read_param(void *ctx, size_t tensor, size_t first, size_t coun
     saving *save = ctx;
     size_t param = save->params[tensor];
     ctl_dtype dtype = save->dtype == CTL_REAL ? save->s->program->params[param].value.dtype : save->dtype;
-    ctl_session_param_get(save->s, param, first, count, dtype, out);
-    return CTL_OK;
+    return ctl_session_param_get(save->s, param, first, count, dtype, out);
 }
 
 ctl_status ctl_session_save_weights(ctl_session *s, const char *path, ctl_save which, ctl_dtype dtype) {

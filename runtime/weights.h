@@ -14,7 +14,7 @@ bool ctl_save_selects(const ctl_program_param *p, ctl_save which);
 /* The tensor as a parameter is written: [cols] or [rows, cols]. */
 ctl_tensor_spec ctl_param_spec(const ctl_program_param *p, const char *name, ctl_dtype dtype);
 
-/* Writes every parameter that has a tensor; how many. */
-size_t ctl_weights_put(ctl_session *s, const ctl_match *m);
+/* Writes every parameter that has a tensor, and counts them in *loaded (which may be NULL). */
+ctl_status ctl_weights_put(ctl_session *s, const ctl_match *m, size_t *loaded);
 
 #endif

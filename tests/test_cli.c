@@ -96,7 +96,7 @@ static void test_usage(void **state) {
     assert_int_equal(ctlc("train small.ctl other.ctl --data text.txt"), 2);
     says("one argument too many: other.ctl");
     assert_int_equal(ctlc("plan small.ctl --engine gpu"), 2);
-    says("--engine is cpu or reference, not \"gpu\"");
+    says("--engine is cpu, cuda or reference, not \"gpu\"");
     assert_int_equal(ctlc("plan small.ctl --compute f17"), 2);
     assert_int_equal(ctlc("check small.ctl --dump after:elabrate"), 2);
     says("did you mean elaborate?");

@@ -1,12 +1,14 @@
 /* unit_cuda: the last step for an NVIDIA GPU: a source for each kernel, named by what it computes, so that a kernel has the
- * same file and the same entry in the cache whichever spec it is for; machine code from them; and both handed to whoever
- * asked. */
+ * same file and the same entry in the cache whichever spec it is for; machine code from them; and either both as files, handed
+ * to whoever asked, or a program that the CUDA engine runs on this machine's GPU. */
 #include <stdio.h>
 
 #include "base/sha256.h"
 #include "compiler/driver/unit.h"
 #include "compiler/emit/cuda/compile.h"
 #include "compiler/emit/cuda/cuda.h"
+#include "runtime/cuda/code.h"
+#include "runtime/cuda/cuda.h"
 #include "runtime/files.h"
 
 const char *const *ctlc_cuda_architectures(void) { return ctl_cuda_architectures(); }
@@ -44,19 +46,28 @@ static void drop_held(void *what) {
     ctl_string_free(h->allocator, h->said);
 }
 
-static void compile(ctl_unit *u, held *h) {
-    const ctlc_cuda *o = u->options->cuda;
+/* CUDA's compiler: the named file, else in the named folders, else where it is usually found. */
+static ctl_status open_compiler(ctl_unit *u, const ctlc_cuda *o, ctl_nvrtc *nvrtc, char why[CTL_NVRTC_WHY]) {
+    static const char *const names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
+    for (size_t f = 0; !o->compiler && f < o->nfolders; f++)
+        for (size_t k = 0; k < CTL_COUNT(names); k++)
+            if (ctl_nvrtc_open(nvrtc, ctl_format(u->arena, "%s/%s", o->folders[f], names[k]), why) == CTL_OK) return CTL_OK;
+    return ctl_nvrtc_open(nvrtc, o->compiler, why);
+}
+
+static void compile(ctl_unit *u, held *h, const ctlc_cuda *o, const char *architecture) {
     ctl_nvrtc nvrtc;
     char why[CTL_NVRTC_WHY];
-    u->status = ctl_nvrtc_open(&nvrtc, o->compiler, why);
+    u->status = open_compiler(u, o, &nvrtc, why);
     if (u->status != CTL_OK) {
         ctl_error(&u->sink, CTL_E0811, CTL_NO_SPAN,
-                  "install it (the package cuda-nvrtc, or a CUDA toolkit), name its file with --nvrtc, or ask for --emit=cu "
-                  "alone",
+                  o->emit ? "install it (the package cuda-nvrtc, or a CUDA toolkit), name its file with --nvrtc, or ask for "
+                            "--emit=cu alone"
+                          : "install it (the package cuda-nvrtc, or a CUDA toolkit), or name its folder with --cuda-libraries",
                   "%s", why);
         return;
     }
-    const ctl_cuda_compile_options options = {.nvrtc = &nvrtc, .architecture = o->architecture, .cache = o->cache,
+    const ctl_cuda_compile_options options = {.nvrtc = &nvrtc, .architecture = architecture, .cache = o->cache,
                                               .threads = u->threads};
     u->status = ctl_cuda_compile(h->allocator, &options, h->units, h->n, &h->said);
     ctl_nvrtc_close(&nvrtc);
@@ -82,31 +93,35 @@ static sizes head_sizes(ctl_unit *u) {
     return heads;
 }
 
-void ctl_unit_emit_cuda(ctl_unit *u) {
-    const ctlc_cuda *o = u->options->cuda;
-    const sizes heads = head_sizes(u);
-    const size_t nrows = u->program->nkernels, n = nrows + heads.n + 1;
+/* A source for each row program, for attention by head size, and for the other tasks. */
+static held *write_sources(ctl_unit *u, const sizes *heads, ctl_cuda_kernel *kernels) {
+    const size_t nrows = u->program->nkernels, n = nrows + heads->n + 1;
     held *h = CTL_NEW(u->arena, held);
     *h = (held){ctl_allocator_or_default(u->options->allocator), CTL_NEW_ARRAY(u->arena, ctl_cuda_unit, n), n, NULL};
     ctl_arena_defer(u->arena, drop_held, h);
     for (size_t k = 0; k < n; k++) {
-        ctl_cuda_kernel kernel = {0};
         ctl_text text = {.arena = u->arena};
+        const char *name = "tasks";
         if (k < nrows) {
-            kernel.name = name_of(u, u->rows[k]);
-            ctl_cuda_source(u->arena, &u->rows[k], 1, &kernel, &text);
+            name = kernels[k].name = name_of(u, u->rows[k]);
+            ctl_cuda_source(u->arena, &u->rows[k], 1, &kernels[k], &text);
         } else if (k == n - 1) {
-            kernel.name = "tasks";
             ctl_cuda_tasks_source(&text);
         } else {
-            kernel.name = ctl_format(u->arena, "attend_%lld", (long long)heads.at[k - nrows]);
-            ctl_cuda_attend_source(heads.at[k - nrows], &text);
+            name = ctl_format(u->arena, "attend_%lld", (long long)heads->at[k - nrows]);
+            ctl_cuda_attend_source(heads->at[k - nrows], &text);
         }
-        h->units[k] = (ctl_cuda_unit){.name = kernel.name, .source = text.at};
-        if (o->emit & CTLC_EMIT_CU) hand_out(u, kernel.name, ".cu", text.at, text.n, NULL);
+        h->units[k] = (ctl_cuda_unit){.name = name, .source = text.at};
     }
-    if (o->emit & (CTLC_EMIT_CUBIN | CTLC_EMIT_PTX)) compile(u, h);
-    for (size_t k = 0; k < n && u->status == CTL_OK; k++) {
+    return h;
+}
+
+/* ---- files ---- */
+static void hand_out_all(ctl_unit *u, held *h, const ctlc_cuda *o) {
+    for (size_t k = 0; k < h->n && o->emit & CTLC_EMIT_CU; k++)
+        hand_out(u, h->units[k].name, ".cu", h->units[k].source, strlen(h->units[k].source), NULL);
+    if (o->emit & (CTLC_EMIT_CUBIN | CTLC_EMIT_PTX)) compile(u, h, o, o->architecture);
+    for (size_t k = 0; k < h->n && u->status == CTL_OK; k++) {
         const ctl_cuda_unit *c = &h->units[k];
         const char *note = ctl_format(u->arena, "%d registers, %d bytes spilled%s", c->registers, c->spilled_bytes,
                                       c->cached ? "" : ctl_format(u->arena, ", compiled in %.2f s", c->seconds));
@@ -116,5 +131,73 @@ void ctl_unit_emit_cuda(ctl_unit *u) {
     ctl_text plan = {.arena = u->arena};
     ctl_program_print(u->program, &plan);
     if (u->status == CTL_OK) hand_out(u, "plan", ".txt", plan.at, plan.n, NULL);
-    ctl_unit_drop(u); /* nothing runs it yet */
+    ctl_unit_drop(u); /* the files are what was asked for */
+}
+
+/* ---- a program that runs ---- */
+static void drop_draft(void *what) {
+    ctl_cuda_code *draft = what;
+    ctl_blaslt_close(&draft->blaslt);
+    ctl_cuda_driver_close(&draft->driver);
+}
+
+/* The libraries, and the GPU to compile for; NULL with the status set. */
+static ctl_cuda_code *open_device(ctl_unit *u, const ctlc_cuda *o, const char **architecture) {
+    const ctl_cuda_folders folders = {o->folders, o->nfolders};
+    ctl_cuda_code *draft = CTL_NEW(u->arena, ctl_cuda_code);
+    char why[CTL_CUDA_WHY];
+    ctl_arena_defer(u->arena, drop_draft, draft);
+    const char *remedy = "it comes with the driver of an NVIDIA GPU; without one use --engine cpu";
+    u->status = ctl_cuda_driver_open(&draft->driver, &folders, why);
+    if (u->status == CTL_OK) {
+        remedy = "nvidia-smi tells which GPUs the driver sees; CUDA_VISIBLE_DEVICES may hide some";
+        u->status = ctl_cuda_device_find(&draft->driver, &draft->device, why);
+    }
+    if (u->status == CTL_OK) {
+        remedy = "install it (the package libcublas, or a CUDA toolkit), or name its folder with --cuda-libraries";
+        u->status = ctl_blaslt_open(&draft->blaslt, &folders, why);
+    }
+    if (u->status == CTL_OK) {
+        const ctl_cuda_device *d = &draft->device;
+        *architecture = ctl_cuda_architecture_of(d->major, d->minor);
+        if (*architecture) return draft;
+        u->status = CTL_ERR_UNSUPPORTED;
+        remedy = "kernels are written for sm_80 and later; use another GPU, or --engine cpu";
+        snprintf(why, sizeof why, "the GPU, %s, has compute capability %d.%d, which no kernels are made for", d->name, d->major,
+                 d->minor);
+    }
+    ctl_error(&u->sink, CTL_E0812, CTL_NO_SPAN, remedy, "%s", why);
+    return NULL;
+}
+
+static void make_runnable(ctl_unit *u, held *h, const ctlc_cuda *o, const sizes *heads, const ctl_cuda_kernel *kernels) {
+    const char *architecture;
+    ctl_cuda_code *draft = open_device(u, o, &architecture), *code = NULL;
+    if (!draft) return;
+    compile(u, h, o, architecture);
+    if (u->status != CTL_OK) return;
+    ctl_cuda_image *images = CTL_NEW_ARRAY(u->arena, ctl_cuda_image, h->n);
+    for (size_t k = 0; k < h->n; k++)
+        images[k] = (ctl_cuda_image){h->units[k].name, h->units[k].made.cubin, h->units[k].made.ncubin};
+    draft->images = images, draft->rows = kernels, draft->nrows = u->program->nkernels;
+    draft->heads = heads->at, draft->nheads = heads->n;
+    u->status = ctl_cuda_code_make(h->allocator, draft, &code);
+    if (u->status != CTL_OK) return;
+    draft->driver.library = draft->blaslt.library = NULL; /* the code's from here on */
+    if (!ctl_lowered_defer(u->program, ctl_cuda_code_free, code)) {
+        ctl_cuda_code_free(code);
+        u->status = CTL_ERR_MEMORY;
+        return;
+    }
+    u->program->engine = &ctl_cuda_engine, u->program->engine_data = code;
+}
+
+void ctl_unit_emit_cuda(ctl_unit *u) {
+    static const ctlc_cuda nothing_asked;
+    const ctlc_cuda *o = u->options->cuda ? u->options->cuda : &nothing_asked;
+    const sizes heads = head_sizes(u);
+    ctl_cuda_kernel *kernels = CTL_NEW_ARRAY(u->arena, ctl_cuda_kernel, u->program->nkernels);
+    held *h = write_sources(u, &heads, kernels);
+    if (o->emit) hand_out_all(u, h, o);
+    else make_runnable(u, h, o, &heads, kernels);
 }

@@ -12,7 +12,7 @@
 typedef enum ctlc_engine {
     CTLC_CPU,      /* fused kernels through LLVM, products through oneDNN: f32 or bf16 */
     CTLC_REFERENCE, /* plain C, one operation at a time: f64, f32 or bf16. Slow; the oracle */
-    CTLC_CUDA      /* kernels for an NVIDIA GPU: their sources, and machine code through CUDA's compiler. Not run yet */
+    CTLC_CUDA      /* an NVIDIA GPU: kernels through CUDA's compiler, products through cuBLASLt: f32 or bf16 */
 } ctlc_engine;
 
 /* What ctlc build makes, a bit each: CUDA C, machine code, and PTX for other GPUs. */
@@ -25,9 +25,11 @@ typedef struct ctlc_artifact {
 } ctlc_artifact;
 typedef void (*ctlc_artifact_fn)(void *ctx, const ctlc_artifact *artifact);
 typedef struct ctlc_cuda {
-    const char *architecture;  /* "sm_86": one of ctlc_cuda_architectures */
-    unsigned emit;             /* of ctlc_emit */
+    const char *architecture;  /* "sm_86": one of ctlc_cuda_architectures; not asked where the program is to run */
+    unsigned emit;             /* of ctlc_emit: files instead of a program. 0: a program for the GPU of this machine */
     const char *compiler;      /* CUDA's compiler, libnvrtc.so; NULL: where it is usually found */
+    const char *const *folders; /* where CUDA's libraries are looked for first: libcuda, libcublasLt, libnvrtc */
+    size_t nfolders;
     const char *cache;         /* a directory that exists, for machine code; NULL: none */
     ctlc_artifact_fn artifact;
     void *artifact_ctx;
@@ -115,7 +117,7 @@ typedef struct ctlc_options {
     void *dump_ctx;
     ctlc_network network;    /* goes to dump as of the pass "network"; with check_only nothing else is done */
     const char *unfold;      /* which repeated part of the network is drawn in full ("layers.2"); NULL: the first */
-    const ctlc_cuda *cuda;   /* with CTLC_CUDA */
+    const ctlc_cuda *cuda;   /* with CTLC_CUDA; NULL: nothing is asked for, nothing named */
     ctlc_time_fn time;
     void *time_ctx;
     ctlc_account_fn account; /* NULL: no account; with check_only nothing else is made */

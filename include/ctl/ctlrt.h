@@ -80,9 +80,13 @@ ctl_status ctl_session_output(ctl_session *s, const char *name, bool evaluated, 
 typedef struct ctl_flat {
     ctl_dtype dtype;
     size_t count;
-    void *params, *gradients, *moment1, *moment2; /* moments may be NULL */
+    void *params, *gradients, *moment1, *moment2; /* moments may be NULL; all are where they lie in a GPU's memory */
 } ctl_flat;
 ctl_flat ctl_session_flat(ctl_session *s);
+/* Elements of one of them, copied from and to wherever they lie; of the arrays' type. */
+typedef enum ctl_flat_array { CTL_FLAT_PARAMS, CTL_FLAT_GRADIENTS, CTL_FLAT_MOMENT1, CTL_FLAT_MOMENT2 } ctl_flat_array;
+ctl_status ctl_session_flat_read(ctl_session *s, ctl_flat_array which, size_t first, size_t count, void *out);
+ctl_status ctl_session_flat_write(ctl_session *s, ctl_flat_array which, size_t first, size_t count, const void *in);
 
 typedef struct ctl_optimizer_step {
     bool sgd;       /* m = momentum m + (g + weight_decay p), p -= lr m; else AdamW (decoupled weight decay,

@@ -21,6 +21,7 @@ typedef struct ctl_cuda_attend {
 enum { CTL_CUDA_ATTEND_ROWS = 64, CTL_CUDA_ATTEND_PLAIN_ROWS = 4, CTL_CUDA_ATTEND_THREADS = 128 };
 /* Head sizes to this, multiples of 8, have kernels on tensor cores; others have the plain ones alone. */
 enum { CTL_CUDA_ATTEND_MOST_HEAD = 128 };
+static inline int ctl_cuda_attend_has_tensor(int64_t head) { return head % 8 == 0 && head <= CTL_CUDA_ATTEND_MOST_HEAD; }
 static inline int ctl_cuda_attend_keys(int64_t head) { return head <= 64 ? 64 : 32; }
 static inline int ctl_cuda_attend_queries(int64_t head) { return head <= 64 ? 64 : 32; }
 

@@ -1,9 +1,13 @@
-/* cuda: what the planner asks of the CUDA back end before anything runs. Nothing here depends on a device: a plan is the
- * same wherever it is made. */
+/* cuda: the engine that runs a program on an NVIDIA GPU (session.h says how), and what the planner asks of it before anything
+ * runs. Nothing in that depends on a device: a plan is the same wherever it is made. */
 #ifndef CTL_RUNTIME_CUDA_H
 #define CTL_RUNTIME_CUDA_H
 
 #include "runtime/cuda/kernel.h"
+#include "runtime/engine.h"
+
+/* Of programs whose engine_data is a ctl_cuda_code. */
+extern const ctl_engine ctl_cuda_engine;
 
 /* Most blocks of a launch whose groups keep rows in device memory. */
 enum { CTL_CUDA_SCRATCH_BLOCKS = 264 };
@@ -14,6 +18,8 @@ enum { CTL_CUDA_WORKSPACE = 32 << 20 };
 size_t ctl_cuda_rows_scratch(const ctl_cuda_kernel *k, int64_t rows);
 /* Bytes of scratch of a task that is no row program. `threads` has no meaning here. */
 ctl_status ctl_cuda_task_scratch(const ctl_task *task, int threads, size_t *bytes);
+/* Of a product: whether its end is a kernel's, behind sums in f32 in its scratch. */
+bool ctl_cuda_needs_finish(const ctl_task *task);
 /* Rows of logits at a time: 128 MiB of them. */
 int64_t ctl_cuda_head_chunk(int64_t rows, int64_t vocab);
 

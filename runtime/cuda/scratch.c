@@ -21,8 +21,15 @@ ctl_status ctl_cuda_task_scratch(const ctl_task *t, int threads, size_t *bytes) 
     *bytes = 0;
     size_t size;
     switch (t->kind) {
-    case TASK_MATMUL:
-        *bytes = CTL_CUDA_WORKSPACE;
+    case TASK_MATMUL: /* sums in f32, where cuBLASLt cannot end the product; its workspace */
+        if (t->noperands < 5) return CTL_ERR_INTERNAL;
+        if (ctl_cuda_needs_finish(t)) {
+            if (!ctl_mul_size((size_t)t->operands[2].rows, (size_t)t->operands[2].cols * sizeof(float), &size) ||
+                size > SIZE_MAX / 4)
+                return CTL_ERR_INTERNAL;
+            *bytes = aligned(size);
+        }
+        *bytes += CTL_CUDA_WORKSPACE;
         return CTL_OK;
     case TASK_ATTEND_GRAD: /* the sums of o * do, a number for each row and head */
         if (t->noperands < 11 || t->head < 1) return CTL_ERR_INTERNAL;

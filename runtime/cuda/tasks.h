@@ -66,8 +66,25 @@ typedef struct ctl_cuda_optimizer {
     int32_t chunks;
 } ctl_cuda_optimizer;
 
+/* engine.cu */
+typedef struct ctl_cuda_finish {
+    const float *sums;
+    void *c;
+    const void *bias, *addend;
+    int64_t c_stride, addend_stride;
+    int32_t rows, cols, accumulate, bf16_c, bf16_bias, bf16_addend;
+} ctl_cuda_finish;
+
+typedef struct ctl_cuda_ids {
+    int32_t *ids;
+    void *bad;
+    int64_t stride;
+    int32_t rows, below, task;
+} ctl_cuda_ids;
+
 /* Bytes of shared memory of a block. */
 enum {
+    CTL_CUDA_IDS_SHARED = 256 * 4,
     CTL_CUDA_LOSSES_SHARED = 256 * 4,
     CTL_CUDA_SCATTER_SHARED = 4,
     CTL_CUDA_TRANSPOSE_SHARED = 32 * 33 * 4,

@@ -51,11 +51,17 @@ typedef struct fiber {
     void *fake; /* AddressSanitizer's */
 } fiber;
 
-static int fiber_make(fiber *f) {
-    f->held = mmap(NULL, FIBER_STACK + FIBER_GUARD, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (f->held == MAP_FAILED) return 0;
-    f->stack = f->held + FIBER_GUARD;
-    return mprotect(f->held, FIBER_GUARD, PROT_NONE) == 0;
+/* A stack behind its guard, or NULL. */
+static char *fiber_stack(void) {
+    char *held = mmap(NULL, FIBER_STACK + FIBER_GUARD, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (held == MAP_FAILED || mprotect(held, FIBER_GUARD, PROT_NONE)) return NULL;
+    return held + FIBER_GUARD;
+}
+/* stack: of somebody else, or NULL. */
+static int fiber_make(fiber *f, char *stack) {
+    f->stack = stack ? stack : fiber_stack();
+    f->held = f->stack ? f->stack - FIBER_GUARD : NULL;
+    return f->stack != NULL;
 }
 static void fiber_free(fiber *f) { munmap(f->held, FIBER_STACK + FIBER_GUARD); }
 

@@ -40,7 +40,7 @@ typedef struct host_copies {
     int n, group;
 } host_copies;
 
-static struct {
+typedef struct host_state {
     host_thread threads[HOST_MOST_THREADS];
     host_copies copies[HOST_MOST_THREADS];
     host_thread *now;
@@ -54,10 +54,28 @@ static struct {
     const void *call;
     char *fault;
     uint32_t words[HOST_MOST_THREADS][4]; /* what threads of a warp show one another */
-} host;
+} host_state;
+
+/* Where many sources are compiled, all this is compiled once, apart (tests/cuda/host_runtime.c), and linked to each. */
+#ifdef HOST_APART
+#define HOST_OWN __attribute__((visibility("hidden")))
+#else
+#define HOST_OWN static
+#endif
+#if defined(HOST_APART) && !defined(HOST_RUNTIME)
+extern HOST_OWN host_state host;
+HOST_OWN void host_fail(const char *fmt, ...);
+HOST_OWN void host_wait(int state, uint32_t mask);
+HOST_OWN void host_sync_warp(uint32_t mask);
+HOST_OWN uint32_t host_shuffle(uint32_t mask, uint32_t word, int lane);
+#else
+HOST_OWN host_state host;
+
+/* Where many objects like this one are loaded: a thread's stack, of FIBER_STACK bytes behind a guard, which they share. */
+char *(*host_stack_of)(int thread);
 
 /* ---- faults ---- */
-static void host_fail(const char *fmt, ...) {
+HOST_OWN void host_fail(const char *fmt, ...) {
     va_list args;
     if (!host.fault[0]) {
         int n = snprintf(host.fault, HOST_FAULT, "block (%d, %d, %d), thread %d: ", host.block[0], host.block[1],
@@ -70,17 +88,17 @@ static void host_fail(const char *fmt, ...) {
 }
 
 /* ---- threads that meet ---- */
-static void host_wait(int state, uint32_t mask) {
+HOST_OWN void host_wait(int state, uint32_t mask) {
     host_thread *me = host.now;
     me->state = state, me->mask = mask;
     fiber_leave(&me->fiber, &host.main, 0);
 }
-static void host_sync_warp(uint32_t mask) {
+HOST_OWN void host_sync_warp(uint32_t mask) {
     if (!(mask >> host.now->index % HOST_WARP & 1)) host_fail("a thread waits for a mask that it is not in");
     host_wait(HOST_AT_WARP, mask);
 }
 /* Shows a word to the warp and returns another thread's. */
-static uint32_t host_shuffle(uint32_t mask, uint32_t word, int lane) {
+HOST_OWN uint32_t host_shuffle(uint32_t mask, uint32_t word, int lane) {
     const int me = host.now->index, from = me / HOST_WARP * HOST_WARP + (lane & (HOST_WARP - 1));
     if (!(mask >> (lane & (HOST_WARP - 1)) & 1)) host_fail("a shuffle from a thread that is not in its mask");
     host.words[me][0] = word;
@@ -180,7 +198,8 @@ int host_launch(const host_launch_of *l, char *fault) {
         host_fail("a grid of %d x %d x %d blocks", l->grid[0], l->grid[1], l->grid[2]);
     if (fault[0]) return 0;
     for (; host.made < l->threads; host.made++)
-        if (!fiber_make(&host.threads[host.made].fiber)) return host_fail("no memory for stacks"), 0;
+        if (!fiber_make(&host.threads[host.made].fiber, host_stack_of ? host_stack_of(host.made) : NULL))
+            return host_fail("no memory for stacks"), 0;
     char *held = malloc(l->shared + HOST_GUARD);
     if (!held) return host_fail("no memory"), 0;
     memset(held + l->shared, 0x5a, HOST_GUARD);
@@ -199,6 +218,8 @@ int host_launch(const host_launch_of *l, char *fault) {
     free(held);
     return !fault[0];
 }
+
+#endif
 
 /* ---- memory ---- */
 typedef struct quad {
@@ -231,6 +252,7 @@ static float host_real(uint32_t u) {
 #define KERNEL(name, type, bound)                                                                            \
     static void name##_of(const type call);                                                                  \
     const int name##_bound = bound;                                                                          \
+    const size_t name##_bytes = sizeof(type);                                                                \
     void name(const void *call);                                                                             \
     void name(const void *call) { name##_of(*(const type *)call); }                                          \
     static void name##_of(const type call)

@@ -64,20 +64,6 @@ static int take_emit(const char *list, unsigned *emit) {
     return *emit ? 0 : (fprintf(stderr, "ctlc build: --emit is a list of cu, cubin and ptx\n"), EXIT_USAGE);
 }
 
-/* $XDG_CACHE_HOME/ctlc or ~/.cache/ctlc, made; NULL: there is none, or it cannot be made. */
-static char *default_cache(void) {
-    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    const ctl_place silent = {.allocator = &ctl_malloc_allocator};
-    char *path = NULL;
-    if (base && base[0] == '/') path = ctl_string_format(silent.allocator, "%s/ctlc", base);
-    else if (home && home[0] == '/') path = ctl_string_format(silent.allocator, "%s/.cache/ctlc", home);
-    if (path && ctl_directory_make(path, silent) != CTL_OK) {
-        ctl_string_free(silent.allocator, path);
-        path = NULL;
-    }
-    return path;
-}
-
 static int build(const char *spec, const tool_compile *c, ctlc_cuda *cuda, written *w) {
     const ctl_place place = {.voice = {tool_diagnostic, w->speaker}, .allocator = &ctl_malloc_allocator};
     ctl_status status = ctl_directory_make(w->out, place);
@@ -135,7 +121,7 @@ int cmd_build(int argc, char **argv) {
     int code = options_parse(&line, argc, argv);
     if (code) return code < 0 ? EXIT_DONE : code;
     if ((code = take_target(target, &cuda.architecture)) || (code = take_emit(emit, &cuda.emit))) return code;
-    char *made = cuda.cache || no_cache ? NULL : default_cache();
+    char *made = cuda.cache || no_cache ? NULL : tool_cache_folder();
     if (no_cache) cuda.cache = NULL;
     else if (!cuda.cache) cuda.cache = made;
     code = build(line.operands.at[0], &c, &cuda, &w);

@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 
 #include "base/base.h"
+#include "runtime/files.h"
 
 int tool_exit_code(ctl_status status) {
     switch (status) {
@@ -140,12 +141,15 @@ int tool_compile_spec(const char *command, const char *spec, const tool_compile 
                       .account_rules = c->account_rules,
                       .time = c->time_passes ? print_time : NULL,
                       .time_ctx = &total};
+    ctlc_cuda cuda = {.folders = c->cuda_libraries.at, .nfolders = c->cuda_libraries.n};
     if (c->engine && strcmp(c->engine, "reference") == 0)
         o.engine = CTLC_REFERENCE;
     else if (c->cuda)
         o.engine = CTLC_CUDA, o.cuda = c->cuda;
+    else if (c->engine && strcmp(c->engine, "cuda") == 0)
+        o.engine = CTLC_CUDA, o.cuda = &cuda, o.row_results = false; /* no kernel of it yet */
     else if (c->engine && strcmp(c->engine, "cpu") != 0)
-        return wrong_value(command, "engine", c->engine, "cpu or reference");
+        return wrong_value(command, "engine", c->engine, "cpu, cuda or reference");
     if (c->compute) {
         const ctl_dtype legal[] = {CTL_F32, CTL_BF16, CTL_F64};
         for (size_t i = 0; i < CTL_COUNT(legal); i++)
@@ -154,16 +158,32 @@ int tool_compile_spec(const char *command, const char *spec, const tool_compile 
     }
     rates measured;
     bool here = !c->machine || strcmp(c->machine, "cpu") == 0;
-    if (here && !c->cuda && rates_read(tool_threads(c->threads), &measured)) o.rates = measured.at;
+    if (here && o.engine != CTLC_CUDA && rates_read(tool_threads(c->threads), &measured)) o.rates = measured.at;
     if (c->dump) {
         int code = dump_pass(command, c->dump, &o.dump_after);
         if (code) return code;
     }
+    char *cache = NULL;
+    if (o.cuda == &cuda && !c->plan_only) cuda.cache = cache = tool_cache_folder();
     ctl_status status = ctlc_compile_file(spec, &o, out);
+    ctl_string_free(&ctl_malloc_allocator, cache);
     if (c->time_passes) fprintf(stderr, "%-16s %9.3f ms\n", "all", 1e3 * total);
     if (status == CTL_OK) return EXIT_DONE;
     tool_explain(speaker, status);
     return tool_exit_code(status);
+}
+
+char *tool_cache_folder(void) {
+    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    const ctl_place silent = {.allocator = &ctl_malloc_allocator};
+    char *path = NULL;
+    if (base && base[0] == '/') path = ctl_string_format(silent.allocator, "%s/ctlc", base);
+    else if (home && home[0] == '/') path = ctl_string_format(silent.allocator, "%s/.cache/ctlc", home);
+    if (path && ctl_directory_make(path, silent) != CTL_OK) {
+        ctl_string_free(silent.allocator, path);
+        path = NULL;
+    }
+    return path;
 }
 
 /* ---- numbers ---- */

@@ -58,7 +58,8 @@ typedef struct tool_compile {
     int64_t split;
     ctlc_plan_fn plan;
     void *plan_ctx;
-    const ctlc_cuda *cuda; /* compile for a GPU instead */
+    const ctlc_cuda *cuda; /* write files for a GPU instead */
+    text_list cuda_libraries; /* folders */
     ctlc_network network; /* with it: what it looks like goes to print */
     const char *unfold;
     ctlc_dump_fn print; /* NULL: dumps go to standard output */
@@ -80,7 +81,10 @@ typedef struct tool_compile {
          "plan for cpu, rtx3090, rtx4090, a100 or h100: their speed, and\n"                                  \
          "what of a card's memory can be had"},                                                              \
         {"split", "N", OPT_COUNT, &(c)->split, "parts that a batch goes through in; 0: as the plan likes"},  \
-        {"engine", "ENGINE", OPT_TEXT, &(c)->engine, "cpu (compiled) or reference (slow, exact, f64 too)"},  \
+        {"engine", "ENGINE", OPT_TEXT, &(c)->engine,                                                         \
+         "cpu (compiled), cuda (an NVIDIA GPU), or reference (slow, exact,\nf64 too)"},                      \
+        {"cuda-libraries", "DIR", OPT_LIST, &(c)->cuda_libraries,                                            \
+         "with --engine cuda: where libcuda, libcublasLt and libnvrtc are\nlooked for first"},               \
         {"compute", "DTYPE", OPT_TEXT, &(c)->compute, "f32, bf16, or f64 (reference alone)"},                \
         {"threads", "N", OPT_COUNT, &(c)->threads, "threads; 0: all cores (the default)"},                   \
         {"no-fuse", NULL, OPT_FLAG, &(c)->no_fuse, "one kernel an operation: same bits, slower"},            \
@@ -94,6 +98,9 @@ typedef struct tool_compile {
  * messages. */
 int tool_compile_spec(const char *command, const char *spec, const tool_compile *c, tool_speaker *speaker,
                       ctl_program **out);
+
+/* $XDG_CACHE_HOME/ctlc or ~/.cache/ctlc, made; NULL: there is none, or it cannot be made. By ctl_malloc_allocator. */
+char *tool_cache_folder(void);
 
 /* The threads that 0 stands for, and at the most 1024. */
 int tool_threads(int64_t asked);

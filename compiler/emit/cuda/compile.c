@@ -28,6 +28,15 @@ size_t ctl_cuda_shared_limit(const char *architecture) {
     return 0;
 }
 
+const char *ctl_cuda_architecture_of(int major, int minor) {
+    const char *best = NULL;
+    for (size_t k = 0; k < CTL_COUNT(architectures); k++) { /* machine code runs on later minor versions too */
+        const int number = atoi(architectures[k].name + 3);
+        if (number / 10 == major && number % 10 <= minor) best = architectures[k].name;
+    }
+    return best;
+}
+
 typedef struct work {
     const ctl_cuda_compile_options *options;
     const ctl_allocator *base;

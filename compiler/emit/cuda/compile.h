@@ -23,6 +23,8 @@ typedef struct ctl_cuda_compile_options {
 const char *const *ctl_cuda_architectures(void);
 /* Bytes of shared memory that a block may have there (opted in), and registers of a block; 0: unknown. */
 size_t ctl_cuda_shared_limit(const char *architecture);
+/* The one whose machine code a device of this compute capability runs; NULL: none. */
+const char *ctl_cuda_architecture_of(int major, int minor);
 
 /* Fills the units. CTL_ERR_INPUT: a source was refused, which is a defect of the emitter; CTL_ERR_UNSUPPORTED: the compiler
  * cannot do it; why has the sentence and what the compiler said, from the allocator (ctl_string_free), or NULL. A cache that

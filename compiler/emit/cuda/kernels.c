@@ -15,10 +15,11 @@ void ctl_cuda_attend_source(int64_t head, ctl_text *out) {
     put(out, "tensor_prelude");
     put(out, "attend_prelude");
     put(out, "attend_plain");
-    if (head % 8 == 0 && head <= CTL_CUDA_ATTEND_MOST_HEAD) put(out, "attend");
+    if (ctl_cuda_attend_has_tensor(head)) put(out, "attend");
 }
 
 void ctl_cuda_tasks_source(ctl_text *out) {
     put(out, "prelude");
     put(out, "tasks");
+    put(out, "engine");
 }

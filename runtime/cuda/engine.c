@@ -1,0 +1,175 @@
+/* engine: opens a session on a GPU, runs its entries - task by task, under capture, as a graph - and says what fails. See
+ * session.h. */
+#include <stdio.h>
+
+#include "runtime/cuda/session.h"
+
+/* ---- errors ---- */
+static ctl_status fail(ctl_cuda_session *s, ctl_status status, const char *code, const char *hint, const char *call,
+                       const char *why) {
+    const char *task = s->task ? s->task->name : NULL;
+    ctl_session_say(&s->common, code, hint, "%s%son %s: %s: %s", task ? task : "", task ? ", " : "", s->code->device.name, call, why);
+    return s->failed = status;
+}
+
+ctl_status ctl_cuda_check(ctl_cuda_session *s, int error, const char *call) {
+    char why[CTL_CUDA_WHY];
+    if (error == 0) return CTL_OK;
+    ctl_cuda_error(s->driver, error, why);
+    if (error == CTL_CU_OUT_OF_MEMORY)
+        return fail(s, CTL_ERR_MEMORY, "E0813", "give less with --memory, or end what else uses the GPU", call, why);
+    return fail(s, CTL_ERR_IO, "E0814", "nvidia-smi tells whether the GPU is well; if it is, please report this with the spec", call,
+                why);
+}
+
+ctl_status ctl_cuda_check_blaslt(ctl_cuda_session *s, int error, const char *call) {
+    char why[CTL_CUDA_WHY];
+    if (error == 0) return CTL_OK;
+    snprintf(why, sizeof why, "cuBLASLt says %s (%d)", ctl_blaslt_error(error), error);
+    if (error == 3) return fail(s, CTL_ERR_MEMORY, "E0813", "give less with --memory, or end what else uses the GPU", call, why);
+    return fail(s, error == CTL_BLASLT_NOT_SUPPORTED ? CTL_ERR_UNSUPPORTED : CTL_ERR_IO, "E0814",
+                "another version of cuBLASLt may know it; please report this with the spec", call, why);
+}
+
+/* ---- preparing ---- */
+static ctl_status check_task(ctl_cuda_session *s, const ctl_task *t) {
+    const char *lacks = NULL;
+    if (t->kind == TASK_MIX || t->kind == TASK_MIX_GRAD) lacks = "products along sequences (mix)";
+    if (t->kind == TASK_HEAD && t->noperands > 7 && !ctl_cuda_is_absent(&t->operands[7])) lacks = "results of rows";
+    if (!lacks) return CTL_OK;
+    ctl_session_say(&s->common, "E0812", "use --engine cpu for it", "%s: the CUDA engine has no kernel yet for %s", t->name, lacks);
+    return s->failed = CTL_ERR_UNSUPPORTED;
+}
+
+static ctl_status check_scratch(ctl_cuda_session *s, const ctl_task *t) {
+    size_t bytes = 0;
+    const size_t room = ctl_cuda_is_absent(&t->scratch) ? 0 : (size_t)t->scratch.rows * (size_t)t->scratch.stride;
+    ctl_status status = ctl_cuda_task_scratch(t, 1, &bytes);
+    if (t->kind == TASK_ROWS) {
+        if (t->kernel >= s->code->nrows) status = CTL_ERR_INTERNAL;
+        else bytes = ctl_cuda_rows_scratch(&s->code->rows[t->kernel], t->rows);
+    }
+    if (status == CTL_OK && bytes <= room) return CTL_OK;
+    ctl_session_say(&s->common, "E0901", "report it, with the specification",
+                    "task '%s' wants %zu bytes of scratch, and has %zu", t->name, bytes, room);
+    return s->failed = CTL_ERR_INTERNAL;
+}
+
+static ctl_status prepare_list(ctl_cuda_session *s, ctl_program_entry entry) {
+    const ctl_task_list *list = &s->common.program->run[entry];
+    size_t bytes;
+    if (list->n == 0) return CTL_OK;
+    if (!ctl_mul_size(list->n, sizeof(ctl_cuda_prepared), &bytes)) return s->failed = CTL_ERR_MEMORY;
+    s->prepared[entry] = ctl_alloc(s->common.allocator, bytes);
+    if (!s->prepared[entry]) return s->failed = CTL_ERR_MEMORY;
+    ctl_status status = CTL_OK;
+    for (size_t i = 0; i < list->n && status == CTL_OK; i++) {
+        const ctl_task *t = s->task = &list->at[i];
+        status = check_task(s, t);
+        if (status == CTL_OK) status = check_scratch(s, t);
+        if (status == CTL_OK && (t->kind == TASK_MATMUL || t->kind == TASK_HEAD))
+            status = ctl_cuda_product_prepare(s, t, &s->prepared[entry][i]);
+    }
+    s->task = NULL;
+    return status;
+}
+
+/* ---- a session's life ---- */
+static void close_session(ctl_session *session) {
+    ctl_cuda_session *s = ctl_cuda_own_session(session);
+    const ctl_allocator *allocator = session->allocator;
+    if (s->retained) s->driver->context_set(s->context);
+    if (s->stream) s->driver->stream_synchronize(s->stream);
+    for (int e = 0; e < RUN_COUNT; e++) {
+        const size_t n = session->program->run[e].n;
+        for (size_t i = 0; i < n && s->prepared[e]; i++) ctl_cuda_product_drop(s, &s->prepared[e][i]);
+        ctl_free(allocator, s->prepared[e], n * sizeof(ctl_cuda_prepared));
+        if (s->graph[e]) s->driver->executable_destroy(s->graph[e]);
+    }
+    if (s->blaslt) s->code->blaslt.destroy(s->blaslt);
+    ctl_cuda_modules_close(s);
+    ctl_cuda_memory_close(s);
+    if (s->stream) s->driver->stream_destroy(s->stream);
+    if (s->retained) s->driver->context_release(s->code->device.number);
+    ctl_session_common_free(session);
+    ctl_free(allocator, s, sizeof *s);
+}
+
+static ctl_status open_device(ctl_cuda_session *s) {
+    const ctl_cuda_driver *d = s->driver;
+    ctl_status status = ctl_cuda_check(s, d->context_retain(&s->context, s->code->device.number), "cuDevicePrimaryCtxRetain");
+    if (status != CTL_OK) return status;
+    s->retained = true;
+    status = ctl_cuda_check(s, d->context_set(s->context), "cuCtxSetCurrent");
+    if (status == CTL_OK) status = ctl_cuda_check(s, d->stream_create(&s->stream, CTL_CU_STREAM_NON_BLOCKING), "cuStreamCreate");
+    if (status == CTL_OK) status = ctl_cuda_check_blaslt(s, s->code->blaslt.create(&s->blaslt), "cublasLtCreate");
+    if (status == CTL_OK) status = ctl_cuda_memory_open(s);
+    if (status == CTL_OK) status = ctl_cuda_modules_open(s);
+    for (int e = 0; e < RUN_COUNT && status == CTL_OK; e++) status = prepare_list(s, (ctl_program_entry)e);
+    return status;
+}
+
+static ctl_status open_session(const ctl_program *program, const ctl_session_options *options, ctl_session **out) {
+    const ctl_allocator *allocator = ctl_allocator_or_default(options ? options->allocator : NULL);
+    ctl_cuda_session *s = ctl_alloc(allocator, sizeof *s);
+    if (!s) return CTL_ERR_MEMORY;
+    ctl_status status = ctl_session_common_init(&s->common, program, options);
+    if (status != CTL_OK) {
+        ctl_free(allocator, s, sizeof *s);
+        return status;
+    }
+    s->code = program->engine_data, s->driver = &s->code->driver;
+    status = open_device(s);
+    if (status == CTL_OK) *out = &s->common;
+    else close_session(&s->common);
+    return status;
+}
+
+/* ---- running ---- */
+/* one_by_one: waits for each task, so that what it does wrong is said of it. */
+static ctl_status launch_list(ctl_cuda_session *s, ctl_program_entry entry, bool one_by_one) {
+    const ctl_task_list *list = &s->common.program->run[entry];
+    ctl_status status = CTL_OK;
+    for (size_t i = 0; i < list->n && status == CTL_OK; i++) {
+        s->task = &list->at[i];
+        status = ctl_cuda_run_task(s, s->task, &s->prepared[entry][i]);
+        if (status == CTL_OK && one_by_one) status = ctl_cuda_wait(s);
+        if (status == CTL_ERR_INTERNAL && !s->failed)
+            ctl_session_say(&s->common, "E0901", "report it, with the specification", "task '%s' failed", s->task->name);
+    }
+    s->task = NULL;
+    if (status != CTL_OK) s->failed = status;
+    return status;
+}
+
+static ctl_status capture(ctl_cuda_session *s, ctl_program_entry entry) {
+    void *graph = NULL;
+    ctl_status status =
+        ctl_cuda_check(s, s->driver->capture_begin(s->stream, CTL_CU_CAPTURE_THREAD_LOCAL), "cuStreamBeginCapture");
+    if (status != CTL_OK) return status;
+    status = launch_list(s, entry, false);
+    const int error = s->driver->capture_end(s->stream, &graph); /* also after a failure: it ends the capture */
+    if (status == CTL_OK) status = ctl_cuda_check(s, error, "cuStreamEndCapture");
+    if (status == CTL_OK)
+        status = ctl_cuda_check(s, s->driver->graph_instantiate(&s->graph[entry], graph, 0), "cuGraphInstantiate");
+    if (graph) s->driver->graph_destroy(graph);
+    return status;
+}
+
+static ctl_status run(ctl_session *session, ctl_program_entry entry) {
+    ctl_cuda_session *s = ctl_cuda_own_session(session);
+    if (s->failed) return s->failed;
+    if (session->program->run[entry].n == 0) return CTL_OK;
+    ctl_status status = ctl_cuda_check(s, s->driver->context_set(s->context), "cuCtxSetCurrent");
+    if (status == CTL_OK) status = ctl_cuda_check_inputs(s, entry);
+    if (status == CTL_OK) status = ctl_cuda_upload(s);
+    if (status != CTL_OK) return status;
+    if (s->runs[entry]++ == 0 || entry == RUN_LOAD) return launch_list(s, entry, true);
+    if (!s->graph[entry]) status = capture(s, entry);
+    if (status == CTL_OK) status = ctl_cuda_check(s, s->driver->graph_launch(s->graph[entry], s->stream), "cuGraphLaunch");
+    return status;
+}
+
+const ctl_engine ctl_cuda_engine = {.name = "cuda", .open = open_session, .close = close_session, .address = ctl_cuda_address,
+                                    .run = run, .read = ctl_cuda_read, .write = ctl_cuda_write, .clear = ctl_cuda_clear,
+                                    .optimize = ctl_cuda_optimize};

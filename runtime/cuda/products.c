@@ -1,0 +1,158 @@
+/* products: tasks that multiply, by cuBLASLt. A sum with what is there, or with an addend or a bias of the result's type, is
+ * cuBLASLt's (beta = 1, an epilogue); any other is made in f32 in the task's scratch and ended by a kernel. The head goes
+ * through its rows in chunks: logits, their losses and gradients in place, then what the gradients multiply. */
+#include "runtime/cuda/session.h"
+
+static size_t aligned(size_t bytes) { return (bytes + 255) / 256 * 256; }
+
+static ctl_blaslt_matrix matrix(const ctl_operand *o) {
+    return (ctl_blaslt_matrix){o->dtype, o->rows, o->cols, o->stride, (size_t)o->offset % CTL_BLASLT_ALIGN};
+}
+
+bool ctl_cuda_needs_finish(const ctl_task *t) {
+    const ctl_operand *c = &t->operands[2], *bias = &t->operands[3], *addend = &t->operands[4];
+    if (!ctl_cuda_is_absent(bias) && bias->dtype != c->dtype) return true;
+    return !ctl_cuda_is_absent(addend) && (addend->dtype != c->dtype || t->accumulate);
+}
+
+/* ---- preparing ---- */
+static ctl_status make(ctl_cuda_session *s, const ctl_blaslt_form *form, ctl_cu_pointer bias, ctl_blaslt_product *out) {
+    return ctl_cuda_check_blaslt(s, ctl_blaslt_prepare(&s->code->blaslt, s->blaslt, form, bias, CTL_CUDA_WORKSPACE, out),
+                                 "a product of this form");
+}
+
+static ctl_status prepare_matmul(ctl_cuda_session *s, const ctl_task *t, ctl_cuda_prepared *p) {
+    const ctl_operand *o = t->operands, *bias = &o[3], *addend = &o[4];
+    ctl_blaslt_form f = {.a = matrix(&o[0]), .b = matrix(&o[1]), .d = matrix(&o[2]), .transpose_a = t->transpose_a,
+                         .transpose_b = t->transpose_b};
+    if (ctl_cuda_needs_finish(t)) {
+        f.d = (ctl_blaslt_matrix){CTL_F32, o[2].rows, o[2].cols, o[2].cols, 0};
+        return make(s, &f, 0, &p->product);
+    }
+    f.has_add = t->accumulate || !ctl_cuda_is_absent(addend);
+    f.add = t->accumulate ? f.d : matrix(addend);
+    f.has_bias = !ctl_cuda_is_absent(bias);
+    f.bias_slack = (size_t)bias->offset % CTL_BLASLT_ALIGN;
+    return make(s, &f, ctl_cuda_at(s, bias), &p->product);
+}
+
+typedef struct head_shape {
+    int64_t rows, chunk, last; /* rows: of all; of a chunk; of the last one */
+    size_t logits, losses;     /* bytes of scratch */
+    ctl_dtype dtype;           /* of the operands, and so of the gradients that are multiplied */
+} head_shape;
+
+static head_shape shape_of(const ctl_task *t) {
+    const int64_t rows = t->operands[0].rows, chunk = t->chunk < rows ? t->chunk : rows, over = rows % chunk;
+    return (head_shape){rows, chunk, over ? over : chunk,
+                        aligned((size_t)t->chunk * (size_t)t->operands[1].rows * sizeof(float)),
+                        aligned((size_t)rows * sizeof(float)), t->operands[0].dtype};
+}
+
+/* The rows of a chunk, wherever it begins. */
+static ctl_blaslt_matrix rows_of(const ctl_operand *o, int64_t rows, int64_t chunk) {
+    ctl_blaslt_matrix m = matrix(o);
+    const size_t step = (size_t)(chunk * o->stride) * ctl_dtype_size(o->dtype);
+    m.rows = rows, m.slack |= step % CTL_BLASLT_ALIGN;
+    return m;
+}
+
+static ctl_status prepare_head(ctl_cuda_session *s, const ctl_task *t, ctl_cuda_head *h) {
+    const ctl_operand *x = &t->operands[0], *w = &t->operands[1], *dx = &t->operands[5], *dw = &t->operands[6];
+    const head_shape shape = shape_of(t);
+    const int64_t vocab = w->rows;
+    ctl_status status = CTL_OK;
+    for (int k = 0; k < 2 && status == CTL_OK; k++) {
+        const int64_t rows = k ? shape.last : shape.chunk;
+        const ctl_blaslt_matrix mine = rows_of(x, rows, shape.chunk);
+        ctl_blaslt_matrix logits = {CTL_F32, rows, vocab, vocab, 0}, d = logits;
+        if (shape.dtype == CTL_BF16) d.dtype = CTL_BF16, d.stride = 2 * vocab; /* at each row's begin */
+        const ctl_blaslt_form forward = {.a = mine, .b = matrix(w), .d = logits, .transpose_b = true};
+        status = make(s, &forward, 0, &h->logits[k]);
+        if (status == CTL_OK && !ctl_cuda_is_absent(dx)) {
+            const ctl_blaslt_form form = {.a = d, .b = matrix(w), .d = rows_of(dx, rows, shape.chunk)};
+            status = make(s, &form, 0, &h->dx[k]);
+        }
+        for (int more = 0; more < 2 && status == CTL_OK && !ctl_cuda_is_absent(dw); more++) {
+            const ctl_blaslt_form form = {.a = d, .b = mine, .d = matrix(dw), .add = matrix(dw), .has_add = more != 0,
+                                          .transpose_a = true};
+            status = make(s, &form, 0, more ? &h->dw_more[k] : &h->dw[k]);
+        }
+    }
+    return status;
+}
+
+ctl_status ctl_cuda_product_prepare(ctl_cuda_session *s, const ctl_task *t, ctl_cuda_prepared *p) {
+    if (t->kind == TASK_MATMUL) return prepare_matmul(s, t, p);
+    p->head = ctl_alloc(s->common.allocator, sizeof *p->head);
+    if (!p->head) return s->failed = CTL_ERR_MEMORY;
+    return prepare_head(s, t, p->head);
+}
+
+void ctl_cuda_product_drop(ctl_cuda_session *s, ctl_cuda_prepared *p) {
+    const ctl_blaslt *blaslt = &s->code->blaslt;
+    ctl_blaslt_drop(blaslt, &p->product);
+    for (int k = 0; k < 2 && p->head; k++) {
+        ctl_blaslt_drop(blaslt, &p->head->logits[k]);
+        ctl_blaslt_drop(blaslt, &p->head->dx[k]);
+        ctl_blaslt_drop(blaslt, &p->head->dw[k]);
+        ctl_blaslt_drop(blaslt, &p->head->dw_more[k]);
+    }
+    ctl_free(s->common.allocator, p->head, sizeof *p->head);
+    p->head = NULL;
+}
+
+/* ---- running ---- */
+static ctl_status multiply(ctl_cuda_session *s, const ctl_blaslt_product *product, ctl_cu_pointer a, ctl_cu_pointer b,
+                           ctl_cu_pointer add, ctl_cu_pointer d, ctl_cu_pointer workspace) {
+    return ctl_cuda_check_blaslt(s, ctl_blaslt_run(&s->code->blaslt, s->blaslt, product, a, b, add, d, workspace,
+                                                   CTL_CUDA_WORKSPACE, s->stream),
+                                 "cublasLtMatmul");
+}
+
+static void *pointer(ctl_cu_pointer at) { return (void *)(uintptr_t)at; }
+
+ctl_status ctl_cuda_product_run(ctl_cuda_session *s, const ctl_task *t, const ctl_cuda_prepared *p) {
+    const ctl_operand *o = t->operands, *c = &o[2];
+    const ctl_cu_pointer a = ctl_cuda_at(s, &o[0]), b = ctl_cuda_at(s, &o[1]), to = ctl_cuda_at(s, c);
+    const ctl_cu_pointer scratch = ctl_cuda_at(s, &t->scratch);
+    if (!ctl_cuda_needs_finish(t)) return multiply(s, &p->product, a, b, t->accumulate ? to : ctl_cuda_at(s, &o[4]), to, scratch);
+    const size_t sums = aligned((size_t)c->rows * (size_t)c->cols * sizeof(float));
+    ctl_status status = multiply(s, &p->product, a, b, 0, scratch, scratch + sums);
+    const ctl_cuda_finish call = {.sums = pointer(scratch), .c = pointer(to), .bias = pointer(ctl_cuda_at(s, &o[3])),
+                                  .addend = pointer(ctl_cuda_at(s, &o[4])), .c_stride = c->stride, .addend_stride = o[4].stride,
+                                  .rows = (int32_t)c->rows, .cols = (int32_t)c->cols, .accumulate = t->accumulate,
+                                  .bf16_c = c->dtype == CTL_BF16, .bf16_bias = o[3].dtype == CTL_BF16,
+                                  .bf16_addend = o[4].dtype == CTL_BF16};
+    return status == CTL_OK ? ctl_cuda_launch(s, s->functions[CUDA_FINISH], c->rows < 65536 ? c->rows : 65536, 1, 256, 0, &call)
+                            : status;
+}
+
+ctl_status ctl_cuda_head_run(ctl_cuda_session *s, const ctl_task *t, const ctl_cuda_prepared *p) {
+    const ctl_operand *x = &t->operands[0], *w = &t->operands[1], *labels = &t->operands[2], *dx = &t->operands[5];
+    const head_shape shape = shape_of(t);
+    const bool has_dx = !ctl_cuda_is_absent(dx), has_dw = !ctl_cuda_is_absent(&t->operands[6]);
+    const ctl_cu_pointer logits = ctl_cuda_at(s, &t->scratch), losses = logits + shape.logits, workspace = losses + shape.losses;
+    const ctl_cu_pointer weights = ctl_cuda_at(s, w), dw = ctl_cuda_at(s, &t->operands[6]);
+    const float *normaliser = pointer(ctl_cuda_at(s, &t->operands[3]));
+    ctl_status status = CTL_OK;
+    for (int64_t first = 0; first < shape.rows && status == CTL_OK; first += shape.chunk) {
+        const int k = first + shape.chunk >= shape.rows;
+        const ctl_cu_pointer mine = ctl_cuda_at(s, x) + (ctl_cu_pointer)(first * x->stride) * ctl_dtype_size(x->dtype);
+        const ctl_cuda_losses call = {.logits = pointer(logits), .d = has_dx || has_dw ? pointer(logits) : NULL,
+                                      .labels = (const int32_t *)pointer(ctl_cuda_at(s, labels)) + first * labels->stride,
+                                      .normaliser = normaliser, .losses = (float *)pointer(losses) + first,
+                                      .label_stride = labels->stride, .rows = (int32_t)(k ? shape.last : shape.chunk),
+                                      .vocab = (int32_t)w->rows, .bf16_d = shape.dtype == CTL_BF16};
+        status = multiply(s, &p->head->logits[k], mine, weights, 0, logits, workspace);
+        if (status == CTL_OK)
+            status = ctl_cuda_launch(s, s->functions[CUDA_LOSSES], call.rows, 1, 256, CTL_CUDA_LOSSES_SHARED, &call);
+        if (status == CTL_OK && has_dx)
+            status = multiply(s, &p->head->dx[k], logits, weights, 0,
+                              ctl_cuda_at(s, dx) + (ctl_cu_pointer)(first * dx->stride) * ctl_dtype_size(dx->dtype), workspace);
+        if (status == CTL_OK && has_dw)
+            status = multiply(s, first > 0 || t->accumulate ? &p->head->dw_more[k] : &p->head->dw[k], logits, mine, dw, dw, workspace);
+    }
+    const ctl_cuda_total total = {pointer(losses), normaliser, pointer(ctl_cuda_at(s, &t->operands[4])), shape.rows};
+    return status == CTL_OK ? ctl_cuda_launch(s, s->functions[CUDA_TOTAL], 1, 1, 32, 0, &total) : status;
+}

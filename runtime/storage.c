@@ -1,0 +1,95 @@
+/* storage: a session's data into and out of its engine's memory. The host's memory is converted in place; another's goes by
+ * pieces through a buffer here, or at once where nothing is to be converted and the rows have no gaps. */
+#include "runtime/convert.h"
+#include "runtime/session.h"
+
+enum { PIECE = 32 * 1024 };
+
+/* The next elements that lie one behind the other: their number, and where they are. */
+static size_t run_of(const ctl_operand *o, size_t at, size_t left, size_t most, size_t *offset) {
+    const size_t cols = (size_t)o->cols, stride = (size_t)o->stride, size = ctl_dtype_size(o->dtype);
+    const size_t row = at / cols, col = at % cols, whole = stride == cols || o->rows == 1 ? left : cols - col;
+    const size_t n = whole < left ? whole : left;
+    *offset = (row * stride + col) * size;
+    return n < most ? n : most;
+}
+
+ctl_status ctl_session_put(ctl_session *s, const ctl_operand *value, size_t first, size_t count, ctl_dtype dtype,
+                           const void *data) {
+    void *base = s->engine->address(s, value);
+    if (base || !s->engine->write) {
+        ctl_matrix_put(base, value, first, count, dtype, data);
+        return CTL_OK;
+    }
+    const bool as_is = dtype == value->dtype;
+    const char *from = data;
+    double piece[PIECE / sizeof(double)]; /* aligned for elements of any type */
+    ctl_status status = CTL_OK;
+    for (size_t done = 0, n, offset; done < count && status == CTL_OK; done += n) {
+        n = run_of(value, first + done, count - done, as_is ? SIZE_MAX : PIECE / ctl_dtype_size(value->dtype), &offset);
+        const void *in = from + done * ctl_dtype_size(dtype);
+        if (!as_is) ctl_convert(value->dtype, piece, dtype, in, n);
+        status = s->engine->write(s, value, offset, as_is ? in : piece, n * ctl_dtype_size(value->dtype));
+    }
+    return status;
+}
+
+ctl_status ctl_session_get(ctl_session *s, const ctl_operand *value, size_t first, size_t count, ctl_dtype dtype,
+                           void *data) {
+    const void *base = s->engine->address(s, value);
+    if (base || !s->engine->read) {
+        ctl_matrix_get(base, value, first, count, dtype, data);
+        return CTL_OK;
+    }
+    const bool as_is = dtype == value->dtype;
+    char *to = data;
+    double piece[PIECE / sizeof(double)];
+    ctl_status status = CTL_OK;
+    for (size_t done = 0, n, offset; done < count && status == CTL_OK; done += n) {
+        n = run_of(value, first + done, count - done, as_is ? SIZE_MAX : PIECE / ctl_dtype_size(value->dtype), &offset);
+        void *out = to + done * ctl_dtype_size(dtype);
+        status = s->engine->read(s, value, offset, as_is ? out : piece, n * ctl_dtype_size(value->dtype));
+        if (status == CTL_OK && !as_is) ctl_convert(dtype, out, value->dtype, piece, n);
+    }
+    return status;
+}
+
+ctl_status ctl_session_clear(ctl_session *s, const ctl_operand *value) {
+    const size_t bytes = (size_t)value->rows * (size_t)value->cols * ctl_dtype_size(value->dtype);
+    if (value->buffer == UINT32_MAX || bytes == 0) return CTL_OK;
+    void *base = s->engine->address(s, value);
+    if (!base && s->engine->clear) return s->engine->clear(s, value, bytes);
+    if (base) memset(base, 0, bytes);
+    return CTL_OK;
+}
+
+/* ---- the flat arrays ---- */
+const ctl_operand *ctl_session_flat_operand(const ctl_session *s, ctl_flat_array which) {
+    const ctl_program *p = s->program;
+    const ctl_operand *const arrays[] = {&p->trained, &p->gradients, &p->moment1, &p->moment2};
+    return arrays[which];
+}
+
+static bool check_flat(ctl_session *s, ctl_flat_array which, size_t first, size_t count) {
+    const size_t all = s->program->trained_elements;
+    const bool there = which >= CTL_FLAT_PARAMS && which <= CTL_FLAT_MOMENT2;
+    if (there && first <= all && count <= all - first &&
+        (count == 0 || ctl_session_flat_operand(s, which)->buffer != UINT32_MAX))
+        return true;
+    ctl_session_say(s, "E0801", "ctl_session_flat tells how many elements there are",
+                    "elements %zu to %zu of flat array %d: the program has %zu elements in each", first, first + count,
+                    (int)which, all);
+    return false;
+}
+
+ctl_status ctl_session_flat_read(ctl_session *s, ctl_flat_array which, size_t first, size_t count, void *out) {
+    if (!check_flat(s, which, first, count)) return CTL_ERR_INPUT;
+    const ctl_operand *o = ctl_session_flat_operand(s, which);
+    return ctl_session_get(s, o, first, count, o->dtype, out);
+}
+
+ctl_status ctl_session_flat_write(ctl_session *s, ctl_flat_array which, size_t first, size_t count, const void *in) {
+    if (!check_flat(s, which, first, count)) return CTL_ERR_INPUT;
+    const ctl_operand *o = ctl_session_flat_operand(s, which);
+    return ctl_session_put(s, o, first, count, o->dtype, in);
+}

@@ -1,0 +1,474 @@
+/* driver: the driver's stand-in. A stream is a list of work that is done when it is waited for, in order; what a piece of work
+ * takes is copied when it is given, but for memory that was allocated by cuMemHostAlloc, which is read when the work is done. A
+ * graph is such a list, recorded by value and replayed: whatever was baked into it stays. */
+#include <dlfcn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "tests/cuda/launch.h"
+#include "tests/cuda/standin/standin.h"
+
+#define ENTRY(name, ...)                                                                                     \
+    int name(__VA_ARGS__);                                                                                   \
+    int name(__VA_ARGS__)
+enum { ERROR_INVALID = 1, ERROR_MEMORY = 2, ERROR_IMAGE = 200, ERROR_NOT_FOUND = 500, ERROR_KERNEL = 700, ERROR_CAPTURE = 900 };
+
+standin_control standin = {.fail_at = -1, .fail_with = 999, .memory = (size_t)1 << 30, .order = -1};
+
+int standin_call(const char *name) {
+    if (standin.calls++ != standin.fail_at) return 0;
+    standin.failed = name;
+    return standin.fail_with;
+}
+int standin_fault(const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    if (!standin.fault[0]) vsnprintf(standin.fault, sizeof standin.fault, fmt, args);
+    va_end(args);
+    return ERROR_KERNEL;
+}
+#define BEGIN(name)                                                                                          \
+    do {                                                                                                     \
+        const int begin_error = standin_call(name);                                                          \
+        if (begin_error) return begin_error;                                                                 \
+    } while (0)
+
+/* ---- errors, the device ---- */
+ENTRY(cuGetErrorName, int error, const char **name) {
+    *name = error == ERROR_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : error == 100 ? "CUDA_ERROR_NO_DEVICE" : "CUDA_ERROR_OF_STAND_IN";
+    return 0;
+}
+ENTRY(cuGetErrorString, int error, const char **text) {
+    *text = error == ERROR_MEMORY ? "out of memory" : standin.fault[0] ? standin.fault : "the stand-in was told to fail";
+    return 0;
+}
+ENTRY(cuInit, unsigned flags) {
+    BEGIN("cuInit");
+    return flags ? ERROR_INVALID : 0;
+}
+ENTRY(cuDeviceGetCount, int *count) {
+    BEGIN("cuDeviceGetCount");
+    *count = 1;
+    return 0;
+}
+ENTRY(cuDeviceGet, int *device, int ordinal) {
+    BEGIN("cuDeviceGet");
+    *device = 7;
+    return ordinal ? ERROR_INVALID : 0;
+}
+ENTRY(cuDeviceGetName, char *name, int size, int device) {
+    BEGIN("cuDeviceGetName");
+    snprintf(name, (size_t)size, "stand-in");
+    return device == 7 ? 0 : ERROR_INVALID;
+}
+ENTRY(cuDeviceGetAttribute, int *value, int attribute, int device) {
+    BEGIN("cuDeviceGetAttribute");
+    *value = attribute == 75 ? 8 : attribute == 76 ? 6 : attribute == 16 ? 3 : attribute == 97 ? STANDIN_SHARED : -1;
+    return device == 7 && *value >= 0 ? 0 : ERROR_INVALID;
+}
+static int context;
+ENTRY(cuDevicePrimaryCtxRetain, void **out, int device) {
+    BEGIN("cuDevicePrimaryCtxRetain");
+    if (device != 7) return ERROR_INVALID;
+    *out = &context, standin.live++;
+    return 0;
+}
+ENTRY(cuDevicePrimaryCtxRelease_v2, int device) {
+    standin.live--;
+    BEGIN("cuDevicePrimaryCtxRelease");
+    return device == 7 ? 0 : ERROR_INVALID;
+}
+ENTRY(cuCtxSetCurrent, void *given) {
+    BEGIN("cuCtxSetCurrent");
+    return given == &context ? 0 : ERROR_INVALID;
+}
+
+/* ---- memory ---- */
+typedef struct block {
+    struct block *next;
+    char *at;
+    size_t bytes;
+    int is_host;
+} block;
+static block *blocks;
+
+static block *block_of(const void *at, size_t bytes, int is_host) {
+    for (block *b = blocks; b; b = b->next)
+        if (b->is_host == is_host && (const char *)at >= b->at && bytes <= b->bytes &&
+            (size_t)((const char *)at - b->at) <= b->bytes - bytes)
+            return b;
+    return NULL;
+}
+int standin_is_device(const void *at, size_t bytes) { return block_of(at, bytes, 0) != NULL; }
+
+static int allocate(void **out, size_t bytes, int is_host) {
+    if (standin_capturing()) return ERROR_CAPTURE;
+    if (bytes == 0) return ERROR_INVALID;
+    if (!is_host && bytes > standin.memory - standin.held) return ERROR_MEMORY;
+    block *b = malloc(sizeof *b);
+    char *at = aligned_alloc(256, (bytes + 255) / 256 * 256);
+    if (!b || !at) return ERROR_MEMORY;
+    memset(at, 0xff, bytes); /* NaN, and ids that no table has */
+    *b = (block){blocks, at, bytes, is_host};
+    blocks = b, *out = at, standin.live++;
+    if (!is_host) standin.held += bytes;
+    if (standin.held > standin.most) standin.most = standin.held;
+    return 0;
+}
+static int release(void *at, int is_host) {
+    for (block **b = &blocks; *b; b = &(*b)->next) {
+        block *found = *b;
+        if (found->at != at || found->is_host != is_host) continue;
+        *b = found->next;
+        if (!is_host) standin.held -= found->bytes;
+        free(found->at);
+        free(found);
+        standin.live--;
+        return 0;
+    }
+    return standin_fault("memory is freed that was not allocated"), ERROR_INVALID;
+}
+ENTRY(cuMemGetInfo_v2, size_t *unused, size_t *all) {
+    BEGIN("cuMemGetInfo");
+    *unused = standin.memory - standin.held, *all = standin.memory;
+    return 0;
+}
+ENTRY(cuMemAlloc_v2, uint64_t *at, size_t bytes) {
+    void *got = NULL;
+    BEGIN("cuMemAlloc");
+    const int error = allocate(&got, bytes, 0);
+    *at = (uintptr_t)got;
+    return error;
+}
+ENTRY(cuMemFree_v2, uint64_t at) {
+    const int error = release((void *)(uintptr_t)at, 0);
+    BEGIN("cuMemFree");
+    return error;
+}
+ENTRY(cuMemHostAlloc, void **at, size_t bytes, unsigned flags) {
+    BEGIN("cuMemHostAlloc");
+    return flags ? ERROR_INVALID : allocate(at, bytes, 1);
+}
+ENTRY(cuMemFreeHost, void *at) {
+    const int error = release(at, 1);
+    BEGIN("cuMemFreeHost");
+    return error;
+}
+
+/* ---- streams and graphs ---- */
+typedef struct work {
+    int (*run)(const void *payload);
+    void *payload;
+    size_t bytes;
+} work;
+typedef struct list {
+    work *at;
+    size_t n;
+} list;
+typedef struct stream {
+    list todo;
+    list *graph; /* under capture */
+    int broken;  /* the capture is, by a call that it does not bear */
+    int error;   /* that stays */
+} stream;
+static stream *capturing;
+
+int standin_capturing(void) {
+    if (capturing) capturing->broken = 1, standin_fault("a call under capture that a capture does not bear");
+    return capturing != NULL;
+}
+static int push(list *l, int (*run)(const void *), const void *payload, size_t bytes) {
+    work *grown = realloc(l->at, (l->n + 1) * sizeof *grown);
+    if (!grown) return ERROR_MEMORY;
+    l->at = grown;
+    work w = {run, malloc(bytes + 1), bytes};
+    if (!w.payload) return ERROR_MEMORY;
+    memcpy(w.payload, payload, bytes);
+    l->at[l->n++] = w;
+    return 0;
+}
+static void clear(list *l) {
+    for (size_t k = 0; k < l->n; k++) free(l->at[k].payload);
+    free(l->at);
+    *l = (list){0};
+}
+int standin_enqueue(void *given, int (*run)(const void *payload), const void *payload, size_t bytes) {
+    stream *s = given;
+    if (!s) return standin_fault("work for the default stream"), ERROR_INVALID;
+    return push(s->graph ? s->graph : &s->todo, run, payload, bytes);
+}
+ENTRY(cuStreamCreate, void **out, unsigned flags) {
+    BEGIN("cuStreamCreate");
+    stream *s = calloc(1, sizeof *s);
+    if (!s || flags != 1) return ERROR_INVALID;
+    *out = s, standin.live++;
+    return 0;
+}
+ENTRY(cuStreamSynchronize, void *given) {
+    stream *s = given;
+    BEGIN("cuStreamSynchronize");
+    if (standin_capturing()) return ERROR_CAPTURE;
+    for (size_t k = 0; k < s->todo.n && !s->error; k++) s->error = s->todo.at[k].run(s->todo.at[k].payload);
+    clear(&s->todo);
+    return s->error;
+}
+ENTRY(cuStreamDestroy_v2, void *given) {
+    stream *s = given;
+    clear(&s->todo);
+    if (s->graph) clear(s->graph), free(s->graph);
+    if (capturing == s) capturing = NULL;
+    free(s);
+    standin.live--;
+    BEGIN("cuStreamDestroy");
+    return 0;
+}
+ENTRY(cuStreamBeginCapture_v2, void *given, int mode) {
+    stream *s = given;
+    BEGIN("cuStreamBeginCapture");
+    if (mode != 1 || capturing) return ERROR_INVALID;
+    s->graph = calloc(1, sizeof *s->graph);
+    if (!s->graph) return ERROR_MEMORY;
+    capturing = s, s->broken = 0, standin.captures++;
+    return 0;
+}
+ENTRY(cuStreamEndCapture, void *given, void **graph) {
+    stream *s = given;
+    list *recorded = s->graph;
+    s->graph = NULL, capturing = NULL;
+    const int error = standin_call("cuStreamEndCapture");
+    if (error || s->broken) {
+        if (recorded) clear(recorded), free(recorded);
+        return error ? error : ERROR_CAPTURE;
+    }
+    *graph = recorded, standin.live++;
+    return 0;
+}
+ENTRY(cuGraphInstantiateWithFlags, void **out, void *graph, unsigned long long flags) {
+    BEGIN("cuGraphInstantiate");
+    list *from = graph, *to = calloc(1, sizeof *to);
+    if (!to || flags) return ERROR_INVALID;
+    for (size_t k = 0; k < from->n; k++)
+        if (push(to, from->at[k].run, from->at[k].payload, from->at[k].bytes)) return ERROR_MEMORY;
+    *out = to, standin.live++;
+    return 0;
+}
+ENTRY(cuGraphLaunch, void *executable, void *given) {
+    BEGIN("cuGraphLaunch");
+    const list *from = executable;
+    standin.graph_launches++;
+    for (size_t k = 0; k < from->n; k++) {
+        const int error = standin_enqueue(given, from->at[k].run, from->at[k].payload, from->at[k].bytes);
+        if (error) return error;
+    }
+    return 0;
+}
+static int destroy(list *l) {
+    clear(l);
+    free(l);
+    standin.live--;
+    return 0;
+}
+ENTRY(cuGraphDestroy, void *graph) {
+    destroy(graph);
+    BEGIN("cuGraphDestroy");
+    return 0;
+}
+ENTRY(cuGraphExecDestroy, void *executable) {
+    destroy(executable);
+    BEGIN("cuGraphExecDestroy");
+    return 0;
+}
+
+/* ---- copies ---- */
+typedef struct copying {
+    void *to;
+    const void *from; /* NULL: the bytes follow */
+    size_t bytes;
+} copying;
+static int run_copy(const void *payload) {
+    copying c;
+    memcpy(&c, payload, sizeof c);
+    if (c.bytes) memcpy(c.to, c.from ? c.from : (const char *)payload + sizeof c, c.bytes);
+    return 0;
+}
+typedef struct filling {
+    void *to;
+    size_t bytes;
+    int byte;
+} filling;
+static int run_fill(const void *payload) {
+    filling f;
+    memcpy(&f, payload, sizeof f);
+    memset(f.to, f.byte, f.bytes);
+    return 0;
+}
+ENTRY(cuMemcpyHtoDAsync_v2, uint64_t to, const void *from, size_t bytes, void *given) {
+    BEGIN("cuMemcpyHtoDAsync");
+    void *at = (void *)(uintptr_t)to;
+    if (!block_of(at, bytes, 0)) return standin_fault("%zu bytes to what is not the device's", bytes), ERROR_INVALID;
+    if (block_of(from, bytes, 1)) {
+        const copying c = {at, from, bytes};
+        return standin_enqueue(given, run_copy, &c, sizeof c);
+    }
+    char *payload = malloc(sizeof(copying) + bytes);
+    if (!payload) return ERROR_MEMORY;
+    const copying c = {at, NULL, bytes};
+    memcpy(payload, &c, sizeof c);
+    if (bytes) memcpy(payload + sizeof c, from, bytes);
+    const int error = standin_enqueue(given, run_copy, payload, sizeof c + bytes);
+    free(payload);
+    return error;
+}
+ENTRY(cuMemcpyDtoHAsync_v2, void *to, uint64_t from, size_t bytes, void *given) {
+    BEGIN("cuMemcpyDtoHAsync");
+    const void *at = (const void *)(uintptr_t)from;
+    if (!block_of(at, bytes, 0)) return standin_fault("%zu bytes from what is not the device's", bytes), ERROR_INVALID;
+    const copying c = {to, at, bytes};
+    return standin_enqueue(given, run_copy, &c, sizeof c);
+}
+ENTRY(cuMemsetD8Async, uint64_t to, unsigned char byte, size_t bytes, void *given) {
+    BEGIN("cuMemsetD8Async");
+    const filling f = {(void *)(uintptr_t)to, bytes, byte};
+    if (!block_of(f.to, bytes, 0)) return standin_fault("%zu bytes filled that are not the device's", bytes), ERROR_INVALID;
+    return standin_enqueue(given, run_fill, &f, sizeof f);
+}
+
+/* ---- modules ---- */
+/* Loaded objects stay, so that a session that is opened again has them: the same image is the same object. */
+typedef struct module {
+    struct module *next;
+    void *handle;
+    size_t bytes;
+    uint64_t hash;
+} module;
+static module *modules;
+typedef struct function {
+    struct function *next;
+    void *module;
+    char name[64];
+    void (*kernel)(const void *);
+    host_launch_fn *launch;
+    int bound, shared; /* shared: bytes that it may ask for */
+    size_t bytes;
+} function;
+static function *functions;
+
+enum { MOST_THREADS = 1024, STACK = 256 * 1024, GUARD = 4096 };
+static char *stacks[MOST_THREADS];
+static char *stack_of(int thread) {
+    if (!stacks[thread]) {
+        char *held = mmap(NULL, STACK + GUARD, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (held == MAP_FAILED || mprotect(held, GUARD, PROT_NONE)) return NULL;
+        stacks[thread] = held + GUARD;
+    }
+    return stacks[thread];
+}
+
+static uint64_t hash_of(const unsigned char *at, size_t n) {
+    uint64_t h = 1469598103934665603u;
+    for (size_t k = 0; k < n; k++) h = (h ^ at[k]) * 1099511628211u;
+    return h;
+}
+/* An image is its size, as the compiler's stand-in writes it, then a shared object. */
+ENTRY(cuModuleLoadData, void **out, const void *image) {
+    BEGIN("cuModuleLoadData");
+    uint64_t size;
+    if (standin_capturing()) return ERROR_CAPTURE;
+    memcpy(&size, image, sizeof size);
+    const unsigned char *object = (const unsigned char *)image + sizeof size;
+    if (size < 16 || size > (64u << 20) || memcmp(object, "\177ELF", 4) != 0) return ERROR_IMAGE;
+    const uint64_t hash = hash_of(object, size);
+    module *m = modules;
+    while (m && (m->hash != hash || m->bytes != size)) m = m->next;
+    if (!m) {
+        char path[] = "/tmp/ctl_standin_XXXXXX";
+        const int fd = mkstemp(path);
+        m = calloc(1, sizeof *m);
+        if (fd < 0 || !m || write(fd, object, size) != (ssize_t)size || close(fd)) return ERROR_IMAGE;
+        *m = (module){modules, dlopen(path, RTLD_NOW | RTLD_LOCAL), size, hash};
+        unlink(path);
+        if (!m->handle) return standin_fault("%s", dlerror()), ERROR_IMAGE;
+        char *(**hook)(int) = dlsym(m->handle, "host_stack_of");
+        if (hook) *hook = stack_of;
+        modules = m;
+    }
+    *out = m, standin.live++;
+    return 0;
+}
+ENTRY(cuModuleUnload, void *given) {
+    standin.live--;
+    BEGIN("cuModuleUnload");
+    return given ? 0 : ERROR_INVALID;
+}
+ENTRY(cuModuleGetFunction, void **out, void *given, const char *name) {
+    BEGIN("cuModuleGetFunction");
+    module *m = given;
+    function *f = functions;
+    while (f && (f->module != m || strcmp(f->name, name) != 0)) f = f->next;
+    if (!f) {
+        char of[96];
+        f = calloc(1, sizeof *f);
+        if (!f) return ERROR_MEMORY;
+        snprintf(f->name, sizeof f->name, "%s", name);
+        f->module = m, f->kernel = (void (*)(const void *))(uintptr_t)dlsym(m->handle, name);
+        f->launch = (host_launch_fn *)(uintptr_t)dlsym(m->handle, "host_launch");
+        snprintf(of, sizeof of, "%s_bound", name);
+        const int *bound = dlsym(m->handle, of);
+        snprintf(of, sizeof of, "%s_bytes", name);
+        const size_t *bytes = dlsym(m->handle, of);
+        if (!f->kernel || !f->launch || !bound || !bytes) {
+            free(f);
+            return standin_fault("no kernel %s", name), ERROR_NOT_FOUND;
+        }
+        f->bound = *bound, f->bytes = *bytes, f->next = functions;
+        functions = f;
+    }
+    f->shared = 48 * 1024;
+    *out = f;
+    return 0;
+}
+ENTRY(cuFuncSetAttribute, void *given, int attribute, int value) {
+    BEGIN("cuFuncSetAttribute");
+    if (attribute != 8 || value > STANDIN_SHARED) return ERROR_INVALID;
+    ((function *)given)->shared = value;
+    return 0;
+}
+
+/* ---- launches ---- */
+typedef struct launching {
+    const function *f;
+    int grid[3], threads;
+    size_t shared;
+} launching;
+static int run_launch(const void *payload) {
+    static int turn;
+    launching l;
+    char fault[HOST_FAULT];
+    memcpy(&l, payload, sizeof l);
+    const host_launch_of of = {.kernel = l.f->kernel, .call = (const char *)payload + sizeof l,
+                               .grid = {l.grid[0], l.grid[1], l.grid[2]}, .threads = l.threads, .bound = l.f->bound,
+                               .shared = l.shared, .most_shared = (size_t)l.f->shared,
+                               .order = (host_order)(standin.order < 0 ? turn++ % HOST_ORDERS : standin.order),
+                               .landing = (host_landing)standin.landing};
+    standin.launches++;
+    if (l.f->launch(&of, fault)) return 0;
+    return standin_fault("%s: %.200s", l.f->name, fault);
+}
+ENTRY(cuLaunchKernel, void *given, unsigned x, unsigned y, unsigned z, unsigned block_x, unsigned block_y, unsigned block_z,
+      unsigned shared, void *on, void **arguments, void **extra) {
+    BEGIN("cuLaunchKernel");
+    const launching l = {given, {(int)x, (int)y, (int)z}, (int)block_x, shared};
+    if (!given || extra || !arguments || block_y != 1 || block_z != 1 || x == 0 || y == 0 || z == 0 || x > 0x7fffffff ||
+        y > 65535 || z > 65535 || block_x == 0 || block_x > 1024 || l.f->bytes > 4096 || (int)shared > l.f->shared)
+        return standin_fault("%s is launched with %u x %u x %u blocks of %u threads and %u bytes", given ? l.f->name : "no kernel", x,
+                             y, z, block_x, shared),
+               ERROR_INVALID;
+    char payload[sizeof l + 4096];
+    memcpy(payload, &l, sizeof l);
+    memcpy(payload + sizeof l, arguments[0], l.f->bytes);
+    return standin_enqueue(on, run_launch, payload, sizeof l + l.f->bytes);
+}

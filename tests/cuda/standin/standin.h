@@ -1,0 +1,40 @@
+/* standin: stand-ins of NVIDIA's driver, of cuBLASLt and of CUDA's compiler, as one shared object that the CUDA engine opens in
+ * their place; and what a test asks of it. The device is an sm_86 of `memory` bytes, its memory the host's, poisoned when it is
+ * allocated. Kernels are the host's compiler's (host.h). */
+#ifndef CTL_TESTS_CUDA_STANDIN_H
+#define CTL_TESTS_CUDA_STANDIN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { STANDIN_FAULT = 512, STANDIN_SHARED = 99 * 1024 };
+
+typedef struct standin_control {
+    long calls;      /* of entry points so far, those of error texts and of the compiler apart */
+    long fail_at;    /* the call with this number fails, and nothing happens in it but what it frees; -1: none */
+    int fail_with;   /* its error */
+    const char *failed; /* its name */
+    long live;       /* objects that were made and not freed */
+    size_t memory, held, most; /* bytes of the device, of them allocated, and allocated at most */
+    int order;       /* of threads: of host_order; -1: another at every launch */
+    int landing;
+    long launches, products, graph_launches, captures;
+    char fault[STANDIN_FAULT]; /* what was wrong: a kernel's fault, a call that a device would not bear */
+} standin_control;
+
+/* The stand-in's own: found by dlsym as "standin". */
+extern standin_control standin;
+
+/* ---- among its files ---- */
+/* A call begins: 0, or the error that it has to return. */
+int standin_call(const char *name);
+/* Notes the first fault; returns an error. */
+int standin_fault(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Whether a stream is under capture, when nothing may be made, freed or waited for. */
+int standin_capturing(void);
+/* Work for a stream: done(payload copied) later, in order. */
+int standin_enqueue(void *stream, int (*run)(const void *payload), const void *payload, size_t bytes);
+/* Whether the bytes are the device's. */
+int standin_is_device(const void *at, size_t bytes);
+
+#endif

@@ -1,0 +1,277 @@
+/* What the CUDA engine does when something fails, on the stand-ins: every call of the driver's and of cuBLASLt's fails once, and so
+ * does every allocation of the host's: an error comes back, a diagnostic names it, nothing stays held, and what follows says the
+ * same; too little memory; ids that no table has, given or computed; libraries that are not there. */
+#include "tests/cuda_engine.h"
+
+#include "base/base.h"
+#include "tests/folder.h"
+
+static const char spec[] = "import llama, tuning\n"
+                           "model m = llama.causal_lm(; vocab = 24, dim = 16, depth = 1, heads = 2, kv_heads = 1, ffn = 24, "
+                           "theta = 10000.0)\n"
+                           "tune m with tuning.double(rank = 2) {\n    tokens 1 x 16\n    compute bf16\n}\n";
+static const cuda_wanted wanted = {.text = spec, .engine = CTLC_CUDA};
+
+typedef struct heard {
+    int n;
+    char code[16], message[512], hint[256];
+} heard;
+static void take(void *ctx, const ctl_diagnostic *d) {
+    heard *h = ctx;
+    h->n++;
+    snprintf(h->code, sizeof h->code, "%s", d->code);
+    snprintf(h->message, sizeof h->message, "%s", d->message);
+    snprintf(h->hint, sizeof h->hint, "%s", d->hint ? d->hint : "");
+}
+
+static long first_of_close; /* the number of the stand-ins' calls before it, when all went well */
+
+/* A session's life: three steps, so that graphs are made and launched, an evaluation, a parameter read. The first failure. */
+static ctl_status live(const ctl_program *program, const ctl_allocator *allocator, heard *h) {
+    const ctl_session_options so = {.seed = 5, .diagnostic = take, .diagnostic_ctx = h, .allocator = allocator};
+    const ctl_optimizer_step o = {.lr = 1e-2, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-6, .step = 1};
+    network n = {.program = (ctl_program *)(uintptr_t)program};
+    ctl_status status = ctl_session_open(program, &so, &n.session);
+    if (status != CTL_OK) return status;
+    int32_t ids[16], position[16], length[16];
+    for (int k = 0; k < 16; k++) ids[k] = k % 7, position[k] = k, length[k] = 16;
+    double loss, norm;
+    float values[16 * 24];
+    status = ctl_session_load(n.session);
+    for (int step = 0; step < 3 && status == CTL_OK; step++) {
+        ctl_session_zero_gradients(n.session);
+        ctl_session_set_step(n.session, (uint64_t)step + 1, 0, 1.0 / 15);
+        status = ctl_session_input(n.session, "ids", CTL_I32, ids, 16);
+        if (status == CTL_OK) status = ctl_session_input(n.session, "labels", CTL_I32, ids, 16);
+        if (status == CTL_OK) status = ctl_session_input(n.session, "position", CTL_I32, position, 16);
+        if (status == CTL_OK) status = ctl_session_input(n.session, "length", CTL_I32, length, 16);
+        if (status == CTL_OK) status = ctl_session_forward(n.session);
+        if (status == CTL_OK) status = ctl_session_output(n.session, "loss", false, &loss, 1);
+        if (status == CTL_OK) status = ctl_session_backward(n.session);
+        if (status == CTL_OK) status = ctl_session_optimize(n.session, &o, &norm);
+    }
+    if (status == CTL_OK) status = ctl_session_evaluate(n.session);
+    if (status == CTL_OK) status = ctl_session_param_read(n.session, 0, CTL_F32, values);
+    const bool failed = status != CTL_OK;
+    const ctl_status again = failed ? ctl_session_param_read(n.session, 0, CTL_F32, values) : CTL_OK;
+    if (!failed) first_of_close = cuda_control()->calls;
+    ctl_session_close(n.session);
+    if (failed && again == CTL_OK && h->code[0] && strcmp(h->code, "E0804") != 0) fail_msg("a session goes on after %s", h->message);
+    return status;
+}
+
+static void test_every_call_fails(void **state) {
+    (void)state;
+    standin_control *c = cuda_control();
+    ctl_program *program;
+    assert_int_equal(cuda_compile(&wanted, &program), CTL_OK);
+    heard h = {0};
+    c->calls = 0;
+    assert_int_equal(live(program, NULL, &h), CTL_OK);
+    assert_int_equal(h.n, 0);
+    const long calls = c->calls, close = first_of_close;
+    assert_int_equal(c->live, 0);
+    assert_true(calls > 200);
+    int failures = 0, memory = 0;
+    for (long k = 0; k < calls; k += k < 60 || k > calls - 60 ? 1 : 7) {
+        h = (heard){0};
+        c->calls = 0, c->fail_at = k, c->fail_with = k % 2 ? 2 : 999, c->failed = "nothing";
+        ctl_status status = live(program, NULL, &h);
+        c->fail_at = -1;
+        if (c->live) fail_msg("after call %ld, %s, failed %ld objects are held", k, c->failed, c->live);
+        if (c->held) fail_msg("after call %ld, %s, failed %zu bytes are held", k, c->failed, c->held);
+        if (status == CTL_OK) { /* what is freed may fail in silence */
+            if (k < close && !strstr(c->failed, "Destroy")) fail_msg("nobody says that call %ld, %s, failed", k, c->failed);
+            continue;
+        }
+        failures++, memory += status == CTL_ERR_MEMORY;
+        if (h.n < 1 || strncmp(h.code, "E081", 4) != 0 || !strstr(h.message, "stand-in") || !h.hint[0])
+            fail_msg("call %ld, %s: said %d times, at last %s: %s (%s)", k, c->failed, h.n, h.code, h.message, h.hint);
+    }
+    /* The first task's launch: it is named, then the device, the call, and the driver's words. */
+    c->fail_with = 999;
+    for (long k = 0; k < calls; k++) {
+        h = (heard){0};
+        c->calls = 0, c->fail_at = k, c->failed = "nothing";
+        live(program, NULL, &h);
+        c->fail_at = -1;
+        if (strcmp(c->failed, "cuLaunchKernel") != 0) continue;
+        assert_string_equal(h.code, "E0814");
+        const char *end = strstr(h.message, ", on stand-in: cuLaunchKernel: the stand-in was told to fail (CUDA_ERROR_OF_STAND_IN, 999)");
+        if (!end || end == h.message) fail_msg("said: %s", h.message);
+        assert_non_null(strstr(h.hint, "nvidia-smi tells whether the GPU is well"));
+        break;
+    }
+    assert_true(failures > 80 && memory > 30 && close < calls);
+    ctl_program_free(program);
+}
+
+typedef struct failing {
+    long left, held;
+} failing;
+static void *fail_once(void *ctx, void *p, size_t old_size, size_t new_size) {
+    failing *f = ctx;
+    if (new_size && !p && f->left-- == 0) return NULL;
+    void *q = ctl_malloc_allocator.resize(NULL, p, old_size, new_size);
+    if (q || !new_size) f->held += (long)new_size - (long)old_size;
+    return q;
+}
+static void test_no_host_memory(void **state) {
+    (void)state;
+    ctl_program *program;
+    assert_int_equal(cuda_compile(&wanted, &program), CTL_OK);
+    int refused = 0;
+    for (long k = 0; k < 100; k++) {
+        failing f = {k, 0};
+        const ctl_allocator allocator = {&f, fail_once};
+        heard h = {0};
+        const ctl_status status = live(program, &allocator, &h);
+        assert_true(status == CTL_OK || status == CTL_ERR_MEMORY);
+        assert_int_equal(f.held, 0);
+        assert_int_equal(cuda_control()->live, 0);
+        refused += status != CTL_OK;
+        if (status == CTL_OK) break;
+    }
+    assert_true(refused > 8 && refused < 100);
+    ctl_program_free(program);
+}
+
+/* The compilation's own allocations, the copy of the machine code among them. */
+static void test_no_memory_to_compile(void **state) {
+    (void)state;
+    int refused = 0, made = 0;
+    for (long k = 0; k < 4000; k += k < 20 ? 1 : 61) {
+        failing f = {k, 0};
+        const ctl_allocator allocator = {&f, fail_once};
+        cuda_wanted w = wanted;
+        ctl_program *program = NULL;
+        w.allocator = &allocator;
+        const ctl_status status = cuda_compile(&w, &program);
+        ctl_program_free(program);
+        assert_true(status == CTL_OK || status == CTL_ERR_MEMORY);
+        assert_int_equal(f.held, 0);
+        refused += status != CTL_OK, made += status == CTL_OK;
+        if (made > 2) break;
+    }
+    assert_true(refused > 20);
+}
+
+static void test_no_device_memory(void **state) {
+    (void)state;
+    standin_control *c = cuda_control();
+    ctl_program *program;
+    assert_int_equal(cuda_compile(&wanted, &program), CTL_OK);
+    const ctl_memory m = ctl_program_memory(program);
+    const size_t all = c->memory;
+    heard h = {0};
+    c->most = 0;
+    assert_int_equal(live(program, NULL, &h), CTL_OK);
+    /* As planned, but for what the engine keeps itself and for whole lines. */
+    assert_true(c->most >= m.peak && c->most < m.peak + 8192);
+    c->memory = m.peak - 1;
+    assert_int_equal(live(program, NULL, &h), CTL_ERR_MEMORY);
+    c->memory = all;
+    assert_string_equal(h.code, "E0813");
+    assert_non_null(strstr(h.message, "the GPU's memory does not suffice: stand-in has 0.03 GiB of memory"));
+    assert_string_equal(h.hint, "give less with --memory, or use fewer tokens a step (--set tokens=..)");
+    assert_int_equal(c->live, 0);
+    ctl_program_free(program);
+}
+
+/* ---- ids ---- */
+static const char bad_ids[] = "import roberta\n"
+                              "model m = roberta.classifier(; vocab = 24, dim = 8, depth = 1, heads = 2, ffn = 8, positions = 12)\n"
+                              "tune m {\n    tokens 1 x 16\n}\n";
+static void test_ids(void **state) {
+    (void)state;
+    const cuda_wanted w = {.text = bad_ids, .engine = CTLC_CUDA};
+    network n = {0};
+    heard h = {0};
+    const ctl_session_options so = {.seed = 5, .diagnostic = take, .diagnostic_ctx = &h};
+    assert_int_equal(cuda_compile(&w, &n.program), CTL_OK);
+    assert_int_equal(ctl_session_open(n.program, &so, &n.session), CTL_OK);
+    assert_int_equal(ctl_session_load(n.session), CTL_OK);
+    network_inputs(&n, 16);
+    int32_t ids[16] = {0}, position[16], length[16];
+    ids[3] = 24;
+    assert_int_equal(ctl_session_input(n.session, "ids", CTL_I32, ids, 16), CTL_OK);
+    assert_int_equal(ctl_session_evaluate(n.session), CTL_ERR_INPUT);
+    assert_string_equal(h.code, "E0804");
+    assert_non_null(strstr(h.message, "id 24 of row 3 is not one of 24 rows"));
+    ids[3] = 0;
+    assert_int_equal(ctl_session_input(n.session, "ids", CTL_I32, ids, 16), CTL_OK);
+    for (int turn = 0; turn < 3; turn++) { /* positions from 2 on are computed, and there are 12; launched, captured, replayed */
+        double loss;
+        h = (heard){0};
+        for (int k = 0; k < 16; k++) position[k] = k, length[k] = 16;
+        assert_int_equal(ctl_session_input(n.session, "position", CTL_I32, position, 16), CTL_OK);
+        assert_int_equal(ctl_session_input(n.session, "length", CTL_I32, length, 16), CTL_OK);
+        assert_int_equal(ctl_session_evaluate(n.session), CTL_OK);
+        assert_int_equal(ctl_session_output(n.session, "loss", true, &loss, 1), CTL_ERR_INPUT);
+        assert_string_equal(h.code, "E0804");
+        assert_non_null(strstr(h.message, "position_embeddings"));
+        assert_non_null(strstr(h.message, "id 12 of row 10 is not one of 12 rows"));
+        for (int k = 0; k < 16; k++) position[k] = k % 8, length[k] = 8; /* and what follows is right again */
+        assert_int_equal(ctl_session_input(n.session, "position", CTL_I32, position, 16), CTL_OK);
+        assert_int_equal(ctl_session_input(n.session, "length", CTL_I32, length, 16), CTL_OK);
+        assert_int_equal(ctl_session_evaluate(n.session), CTL_OK);
+        assert_int_equal(ctl_session_output(n.session, "loss", true, &loss, 1), CTL_OK);
+        assert_true(isfinite(loss));
+    }
+    cuda_close(&n);
+}
+
+/* ---- libraries that are not there ---- */
+static void refused(const char *files, const char *code, const char *words, const char *hint) {
+    char command[1024], place[256];
+    static int turn; /* the loader remembers a file by its name */
+    snprintf(place, sizeof place, "%s/lacking%d", folder, turn++);
+    snprintf(command, sizeof command, "mkdir '%s' && cd '%s' && %s", place, place, files);
+    assert_int_equal(system(command), 0);
+    heard h = {0};
+    const char *const folders[] = {place};
+    const ctlc_cuda cuda = {.folders = folders, .nfolders = 1};
+    const ctlc_options options = {.engine = CTLC_CUDA, .cuda = &cuda, .diagnostic = take, .diagnostic_ctx = &h};
+    ctl_program *program = NULL;
+    assert_int_equal(ctlc_compile_text("spec", spec, strlen(spec), &options, &program), CTL_ERR_UNSUPPORTED);
+    assert_null(program);
+    if (strcmp(h.code, code) != 0 || !strstr(h.message, words) || !strstr(h.hint, hint))
+        fail_msg("said %s: %s (%s)", h.code, h.message, h.hint);
+}
+static bool is_there(const char *library) {
+    void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+    if (handle) dlclose(handle);
+    return handle != NULL;
+}
+static void test_libraries(void **state) {
+    (void)state;
+    if (!is_there("libcuda.so.1"))
+        refused("true", "E0812", "NVIDIA's driver (libcuda.so.1) is not where the loader looks, nor in the folders that were named",
+                "without one use --engine cpu");
+    refused("ln -s $(ldconfig -p | sed -n 's/.*=> \\(.*libm\\.so\\.6\\)$/\\1/p' | head -1) libcuda.so.1", "E0812",
+            "NVIDIA's driver (libcuda.so.1) has no cuInit: it is older than CUDA 11.4", "--engine cpu");
+    if (!is_there("libcublasLt.so.13") && !is_there("libcublasLt.so.12") && !is_there("libcublasLt.so"))
+        refused("ln -s " STANDIN_DIR "/libcuda.so.1 libcuda.so.1", "E0812",
+                "CUDA's library of products (libcublasLt.so, of CUDA 12 or 13) is not where the loader looks", "--cuda-libraries");
+    if (!is_there("libnvrtc.so.13") && !is_there("libnvrtc.so.12") && !is_there("libnvrtc.so"))
+        refused("ln -s " STANDIN_DIR "/libcuda.so.1 libcuda.so.1; ln -s " STANDIN_DIR "/libcublasLt.so.13 libcublasLt.so.13", "E0811",
+                "CUDA's compiler (libnvrtc.so, of CUDA 12 or 13)", "--cuda-libraries");
+    standin_control *c = cuda_control();
+    for (int k = 0; k < 7; k++) { /* cuInit, and all that is asked of the device */
+        c->calls = 0, c->fail_at = k, c->fail_with = k == 1 ? 100 : 999;
+        refused("ln -s " STANDIN_DIR "/* .", "E0812", k ? "no GPU can be used: " : "NVIDIA's driver cannot begin: ", k ? "nvidia-smi" : "--engine cpu");
+        c->fail_at = -1;
+    }
+}
+
+static int begin(void **state) {
+    cuda_control(); /* loaded once, and kept */
+    return make_folder(state);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_call_fails), cmocka_unit_test(test_no_host_memory),
+                                       cmocka_unit_test(test_no_memory_to_compile), cmocka_unit_test(test_no_device_memory),
+                                       cmocka_unit_test(test_ids), cmocka_unit_test(test_libraries)};
+    return cmocka_run_group_tests(tests, begin, remove_folder);
+}

@@ -1,0 +1,139 @@
+/* The CUDA engine on the stand-ins: networks of every family against the reference executor in f64; training, with dropout and
+ * several micro-steps, beside the CPU engine; gradients in the least memory to the bits of those in the most; checkpoints. */
+#include "tests/cuda_engine.h"
+
+#include "runtime/checkpoint.h"
+#include "tests/folder.h"
+
+/* Windows and first values that are computed; computed ids, biases and classes; images. */
+static const struct {
+    const char *name, *set;
+    ctl_dtype compute;
+} families[] = {{"mistral", "tokens=1x16", CTL_BF16}, {"roberta", "tokens=2x16", CTL_BF16}, {"vit", NULL, CTL_F32}};
+
+static void compare(network *cuda, network *exact, const char *name, double tolerance) {
+    const double got = cuda_step(cuda, 1, 1, false), want = cuda_step(exact, 1, 1, false);
+    if (!(fabs(got - want) <= tolerance * (1 + fabs(want)))) fail_msg("%s: the loss is %.9g, not %.9g", name, got, want);
+    const double distance = cuda_distance(cuda, exact, CTL_FLAT_GRADIENTS);
+    if (!(distance <= 10 * tolerance)) fail_msg("%s: gradients are off by %.3g", name, distance);
+    double evaluated = NAN, wanted = NAN;
+    assert_int_equal(ctl_session_evaluate(cuda->session), CTL_OK);
+    assert_int_equal(ctl_session_output(cuda->session, "loss", true, &evaluated, 1), CTL_OK);
+    assert_int_equal(ctl_session_evaluate(exact->session), CTL_OK);
+    assert_int_equal(ctl_session_output(exact->session, "loss", true, &wanted, 1), CTL_OK);
+    if (!(fabs(evaluated - wanted) <= tolerance * (1 + fabs(wanted)))) fail_msg("%s: evaluated %.9g, not %.9g", name, evaluated, wanted);
+}
+
+static void test_families(void **state) {
+    (void)state;
+    for (size_t k = 0; k < sizeof families / sizeof *families; k++) {
+        cuda_wanted w = {.path = SOURCE_DIR "/examples/families.ctl", .tune = families[k].name, .set = families[k].set,
+                         .engine = CTLC_CUDA, .compute = families[k].compute};
+        network cuda, exact;
+        cuda_open(&cuda, &w);
+        w.engine = CTLC_REFERENCE, w.compute = CTL_F64;
+        cuda_open(&exact, &w);
+        compare(&cuda, &exact, families[k].name, families[k].compute == CTL_BF16 ? 2e-2 : 1e-5);
+        cuda_close(&cuda), cuda_close(&exact);
+    }
+}
+
+/* ---- training ---- */
+static const char spec[] = "import llama, tuning\n"
+                           "model m = llama.causal_lm(; vocab = 40, dim = 32, depth = 2, heads = 4, kv_heads = 2, ffn = 48, "
+                           "theta = 10000.0)\n"
+                           "tune lora = m with tuning.lora_qkvud(rank = 4, p = 0.2) {\n    tokens 2 x 16\n}\n"
+                           "tune double = m with tuning.double(rank = 4) {\n    tokens 2 x 16\n}\n";
+
+static void test_training(void **state) {
+    (void)state;
+    static const char *const tunes[] = {"lora", "double"};
+    for (int k = 0; k < 2; k++) {
+        cuda_wanted w = {.text = spec, .tune = tunes[k], .engine = CTLC_CUDA, .compute = k ? CTL_F32 : CTL_BF16};
+        const double tolerance = k ? 2e-4 : 4e-2;
+        network cuda, cpu;
+        cuda_open(&cuda, &w);
+        w.engine = CTLC_CPU;
+        cuda_open(&cpu, &w);
+        double first = 0, got = 0;
+        for (int64_t step = 1; step <= 3; step++) { /* from the second step on all are graphs */
+            got = cuda_step(&cuda, step, 2, true);
+            const double want = cuda_step(&cpu, step, 2, true);
+            if (step == 1) first = got;
+            if (!(fabs(got - want) <= tolerance * want))
+                fail_msg("%s, step %d: the loss is %.9g, not %.9g", w.tune, (int)step, got, want);
+        }
+        assert_true(got < first);
+        assert_true(cuda_distance(&cuda, &cpu, CTL_FLAT_PARAMS) < tolerance);
+        assert_true(cuda_distance(&cuda, &cpu, CTL_FLAT_MOMENT1) < 20 * tolerance);
+        assert_true(cuda_distance(&cuda, &cpu, CTL_FLAT_MOMENT2) < 20 * tolerance);
+        cuda_close(&cuda), cuda_close(&cpu);
+    }
+    assert_true(cuda_control()->captures > 0 && cuda_control()->graph_launches > 10);
+    assert_int_equal(cuda_control()->live, 0);
+    assert_string_equal(cuda_control()->fault, "");
+}
+
+/* ---- the same bits under every budget ---- */
+static void test_budgets(void **state) {
+    (void)state;
+    for (int split = 1; split <= 2; split++)
+        for (int bf16 = 0; bf16 < 2; bf16++) {
+            cuda_wanted w = {.text = spec, .tune = bf16 ? "lora" : "double", .engine = CTLC_CUDA,
+                             .compute = bf16 ? CTL_BF16 : CTL_F32, .memory = CTLC_MEMORY_LEAST, .split = split};
+            network least, most;
+            cuda_open(&least, &w);
+            w.memory = CTLC_MEMORY_MOST;
+            cuda_open(&most, &w);
+            assert_true(ctl_program_memory(least.program).step < ctl_program_memory(most.program).step);
+            for (int step = 1; step <= 2; step++) {
+                const double a = cuda_step(&least, step, split, step < 2), b = cuda_step(&most, step, split, step < 2);
+                size_t n, m;
+                double *g = cuda_flat(&least, CTL_FLAT_GRADIENTS, &n), *h = cuda_flat(&most, CTL_FLAT_GRADIENTS, &m);
+                assert_int_equal(n, m);
+                if (memcmp(&a, &b, sizeof a) || memcmp(g, h, n * sizeof *g))
+                    fail_msg("step %d, %d parts: loss %.9g in least memory, %.9g in most, or other gradients", step, split, a, b);
+                free(g), free(h);
+            }
+            cuda_close(&least), cuda_close(&most);
+        }
+}
+
+/* ---- a run that goes on ---- */
+static void test_resume(void **state) {
+    (void)state;
+    cuda_wanted w = {.text = spec, .tune = "lora", .engine = CTLC_CUDA, .compute = CTL_BF16};
+    network one, other;
+    bool found = false;
+    char out[256];
+    snprintf(out, sizeof out, "%s/run", folder);
+    cuda_open(&one, &w);
+    for (int step = 1; step <= 2; step++) cuda_step(&one, step, 1, true);
+    ctl_checkpoint c = {.step = 2, .loop = NULL};
+    assert_int_equal(ctl_checkpoint_save(one.session, out, &c), CTL_OK);
+    cuda_open(&other, &w);
+    ctl_checkpoint d;
+    assert_int_equal(ctl_checkpoint_load(other.session, out, &d, &found), CTL_OK);
+    assert_true(found && d.step == 2);
+    ctl_checkpoint_free(other.session, &d);
+    for (int step = 3; step <= 5; step++) {
+        const double a = cuda_step(&one, step, 1, true), b = cuda_step(&other, step, 1, true);
+        assert_true(memcmp(&a, &b, sizeof a) == 0);
+    }
+    assert_true(cuda_distance(&one, &other, CTL_FLAT_PARAMS) == 0);
+    assert_true(cuda_distance(&one, &other, CTL_FLAT_MOMENT2) == 0);
+    assert_int_equal(ctl_session_frozen_hash(one.session), ctl_session_frozen_hash(other.session));
+    cuda_close(&one), cuda_close(&other);
+    assert_int_equal(cuda_control()->live, 0);
+}
+
+static int begin(void **state) {
+    cuda_control(); /* loaded once, and kept */
+    return make_folder(state);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_training), cmocka_unit_test(test_budgets),
+                                       cmocka_unit_test(test_resume), cmocka_unit_test(test_families)};
+    return cmocka_run_group_tests(tests, begin, remove_folder);
+}
