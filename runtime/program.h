@@ -185,6 +185,7 @@ typedef struct ctl_program {
     ctl_dtype compute;
     int64_t classes;             /* of the labels, where evaluation tells of rows ("row results"); else 0 */
     int64_t tokens, sequence;    /* rows of a micro-step; fixed sequence length, 0 when documents are packed */
+    bool sees_ahead;             /* a token's row depends on those behind it: the next token is no question to ask */
     int threads;                 /* that scratch was laid out for */
     ctl_buffer *buffers;
     size_t nbuffers;

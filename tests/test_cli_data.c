@@ -240,6 +240,53 @@ static void test_tokens(void **state) {
     says("the model takes texts, and --data names an array");
 }
 
+/* ---- masked language models ---- */
+/* Documents that say one token or another all along, with one of them hidden (39), or with none: then the next is wanted. */
+static void make_masked(const char *name, bool targets) {
+    enum { DOCUMENTS = 200, LONG = 8 };
+    static uint16_t ids[DOCUMENTS * LONG];
+    static int32_t wanted[DOCUMENTS * LONG];
+    static int64_t bounds[DOCUMENTS + 1];
+    for (int d = 0; d < DOCUMENTS; d++) {
+        for (int j = 0; j < LONG; j++) {
+            const int at = d * LONG + j;
+            ids[at] = (uint16_t)(1 + d * 7 % 13);
+            wanted[at] = targets && j == 1 + d % (LONG - 2) ? ids[at] : -100;
+            if (wanted[at] >= 0) ids[at] = 39;
+        }
+        bounds[d + 1] = (d + 1) * LONG;
+    }
+    const raw_tensor t[] = {RAW("documents", "I64", bounds), RAW("ids", "U16", ids), RAW("targets", "I32", wanted)};
+    write_raw_safetensors(in_folder(name), METADATA, t, targets ? 3 : 2);
+}
+
+static void test_masked(void **state) {
+    (void)state;
+    write_file("masked.ctl", "import roberta, bert_tuning\n"
+                             "control all() on roberta.masked_lm {\n    train **\n}\n"
+                             "model m = roberta.masked_lm(; vocab = 258, dim = 16, depth = 1, heads = 2, ffn = 32, positions = 34)\n"
+                             "tune m with all() {\n    tokens 256 packed\n    adamw(; lr = 1e-2)\n}\n");
+    make_masked("masked.safetensors", true);
+    make_masked("plain.safetensors", false);
+    write_file("words.txt", "what is said here is said again and again, and so on\n");
+    static const char *const data[] = {"plain.safetensors", "words.txt"};
+    for (int k = 0; k < 4; k++) {
+        assert_int_equal(ctlc("%s masked.ctl --data %s", k % 2 ? "train" : "eval", data[k / 2]), 1);
+        says("error[E0605]: the data have the model predict the next token, and its attention sees that token\n  hint: give it labels: a "
+             "token file with `targets` (tools/tokenize --masked 0.15 makes one), or a net of classes");
+    }
+    assert_int_equal(ctlc("train masked.ctl --data masked.safetensors --steps 100 --out masked --quiet"), 0);
+    assert_true(result_of("masked", "loss_before") > 4); /* ln 258 = 5.6 */
+    assert_true(result_of("masked", "accuracy_after") > 0.9); /* of held-out documents; a constant is right once in 13 */
+    assert_int_equal(ctlc("eval masked.ctl --weights masked --data masked.safetensors --json"), 0);
+    assert_true(printed("tokens") == 200);
+    assert_int_equal(ctlc("train masked.ctl --data masked.safetensors --loss output"), 1);
+    says("--loss output: a token file of the data does not say what is output");
+    write_file("item.json", "[{\"instruction\": \"x\", \"choices\": [\"a\", \"b\"], \"answer\": \"a\"}]");
+    assert_int_equal(ctlc("eval masked.ctl --choices item.json"), 1);
+    says("error[E0605]: the data have the model predict the next token");
+}
+
 /* ---- multiple choice ---- */
 static void test_choices(void **state) {
     (void)state;
@@ -273,6 +320,7 @@ static void test_choices(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_text_classes), cmocka_unit_test(test_images), cmocka_unit_test(test_tokens),
+                                       cmocka_unit_test(test_masked),
                                        cmocka_unit_test(test_choices)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -111,7 +111,7 @@ static void test_packed(void **state) {
     const int32_t types[] = {0, 0, 1, 0, 1, 0, 0};
     assert_memory_equal(b.types, types, sizeof types);
     assert_true(ctl_loader_next_in_epoch(l, &b)); /* the rest of the third goes on, as a document of its own */
-    expect(&b, &(rows){{33, 34, 0, 0, 0, 0, 0}, {-100, -100, -100, -100, -100, -100, -100}, {0, 1, 0, 1, 2, 3, 4}, {2, 2, 5, 5, 5, 5, 5}}, 7);
+    expect(&b, &(rows){{33, 34, 0, 0, 0, 0, 0}, {-100, -100, -100, -100, -100, -100, -100}, {0, 1, 0, 0, 0, 0, 0}, {2, 2, 1, 1, 1, 1, 1}}, 7);
     ctl_batch_close(&b, NULL);
     ctl_loader_close(l);
     ctl_corpus_free(&c);
@@ -151,7 +151,7 @@ static void test_whole(void **state) {
     assert_int_equal(ctl_loader_open(&c, &packing, NULL, (ctl_voice){0}, &l), CTL_OK);
     assert_int_equal(ctl_batch_open(&b, 8, NULL), CTL_OK);
     assert_true(ctl_loader_next_in_epoch(l, &b));
-    expect(&b, &(rows){{11, 12, 13, 21, 22, 0, 0, 0}, {12, 13, -100, 22, -100, -100, -100, -100}, {0, 1, 2, 0, 1, 0, 1, 2}, {3, 3, 3, 2, 2, 3, 3, 3}}, 8);
+    expect(&b, &(rows){{11, 12, 13, 21, 22, 0, 0, 0}, {12, 13, -100, 22, -100, -100, -100, -100}, {0, 1, 2, 0, 1, 0, 0, 0}, {3, 3, 3, 2, 2, 1, 1, 1}}, 8);
     assert_true(ctl_loader_next_in_epoch(l, &b));
     assert_int_equal(b.ids[0], 31);
     assert_int_equal(b.length[0], 4);
@@ -271,10 +271,42 @@ static void refused(const char *metadata, const raw_tensor *t, size_t n, const c
     ctl_corpus_free(&c);
 }
 
+/* A label is what the file says of its own row, and no next token is wanted; in a batch of one file with targets and one
+ * without, it is. */
+static void test_targets(void **state) {
+    (void)state;
+    static const int32_t targets[] = {-100, 7, -100, 8, -100, -100, 0, -100, 49};
+    const raw_tensor t[] = {RAW("documents", "I64", DOCUMENTS), RAW("targets", "I32", targets), RAW("ids", "U16", IDS)};
+    const char *path = path_of("targets.safetensors");
+    write_raw_safetensors(path, METADATA, t, 3);
+    ctl_corpus c;
+    ctl_loader *l;
+    ctl_batch b;
+    read_ok(&c, path);
+    for (int k = 0; k < 2; k++) {
+        assert_int_equal(ctl_loader_open(&c, &(ctl_packing){.rows = 10, .sequence = k ? 5 : 0}, NULL, (ctl_voice){0}, &l), CTL_OK);
+        assert_false(ctl_loader_wants_next(l));
+        assert_int_equal(ctl_batch_open(&b, 10, NULL), CTL_OK);
+        assert_true(ctl_loader_next_in_epoch(l, &b));
+        assert_memory_equal(b.ids, ((const int32_t[]){11, 12, 13, 21, 22, 31, 32, 33, 34, 0}), 40);
+        assert_memory_equal(b.labels, ((const int32_t[]){-100, 7, -100, 8, -100, -100, 0, -100, 49, -100}), 40);
+        assert_int_equal(b.counted, 4);
+        assert_int_equal(b.bytes, 0);
+        ctl_batch_close(&b, NULL);
+        ctl_loader_close(l);
+    }
+    assert_int_equal(ctl_corpus_read(&c, toy(), (ctl_voice){0}), CTL_OK);
+    assert_int_equal(ctl_loader_open(&c, &(ctl_packing){.rows = 10}, NULL, (ctl_voice){0}, &l), CTL_OK);
+    assert_true(ctl_loader_wants_next(l));
+    ctl_loader_close(l);
+    ctl_corpus_free(&c);
+}
+
 static void test_wrong(void **state) {
     (void)state;
     const int64_t gap[] = {0, 3, 3, 9}, late[] = {1, 3, 9}, early[] = {0, 3, 8}, none[] = {0}, items[] = {0, 2, 3}, one[] = {0, 3};
     const int32_t high[] = {1, 2, 50}, answers[] = {0, 0}, answer[] = {3}, negative[] = {0, -1, 2};
+    const int32_t targets[] = {-100, 1, 49, 0, -1, 2, 2, 2, 2}, fine[] = {-100, 1, 49, 0, -100, 2, 2, 2, 2};
     const uint8_t two[] = {0, 1, 2, 0, 1, 0, 0, 1, 0};
     const raw_tensor ids = RAW("ids", "U16", IDS), docs = RAW("documents", "I64", DOCUMENTS);
 #define REFUSED(message, ...)                                                                                        \
@@ -298,6 +330,10 @@ static void test_wrong(void **state) {
     REFUSED("it has a tensor answers, but none items", ids, docs, RAW("answers", "I32", answers));
     REFUSED("item 1 has one candidate alone", ids, docs, RAW("items", "I64", items), RAW("answers", "I32", answers));
     REFUSED("the answer of item 0 is candidate 3 of 3", ids, docs, RAW("items", "I64", one), RAW("answers", "I32", answer));
+    REFUSED("target 4 is -1, neither a token of the vocabulary of 50 nor -100", ids, docs, RAW("targets", "I32", targets));
+    REFUSED("it has both targets and a loss_mask", ids, docs, RAW("targets", "I32", fine), RAW("loss_mask", "U8", MASK));
+    REFUSED("it has items, whose tokens are to be predicted, and targets", ids, docs, RAW("targets", "I32", fine), RAW("items", "I64", one),
+            RAW("answers", "I32", negative));
     const raw_tensor good[] = {ids, docs};
     refused("{\"format\": \"pt\"}", good, 2, "its metadata do not say \"format\": \"ctlc-tokens\"");
     refused("{\"format\": \"ctlc-tokens\"}", good, 2, "its metadata have no \"version\"");
@@ -396,6 +432,26 @@ static void test_tokenize(void **state) {
     assert_int_equal(c.docs[1].text_bytes, 9); /* the accent has two */
     ctl_corpus_free(&c);
 
+    /* three copies of each document of output.safetensors: a target is what stood there, and where there is none it stands still */
+    static const int32_t first[] = {BEGIN, HASHES, INSTRUCTION, ADD, HASHES, INPUT, ONE, TWO, HASHES, RESPONSE, THREE, END};
+    int masked = 0, targets = 0;
+    read_ok(&c, SOURCE_DIR "/tests/tokenize/masked.safetensors");
+    assert_int_equal(c.ndocs, 6);
+    for (size_t d = 0; d < 3; d++) {
+        int of_this = 0;
+        assert_int_equal(c.docs[d].size, sizeof first / sizeof *first);
+        for (size_t j = 0; j < c.docs[d].size; j++) {
+            const int32_t id = ctl_tokens_id(c.files[0], c.docs[d].begin + j), target = ctl_tokens_int(c.files[0]->targets, c.docs[d].begin + j);
+            assert_int_equal(target == CTL_NO_LABEL ? id : target, first[j]);
+            assert_true(target != BEGIN && target != END);
+            of_this += target != CTL_NO_LABEL, masked += target != CTL_NO_LABEL && id == UNKNOWN; /* its mask */
+        }
+        assert_true(of_this >= 1);
+        targets += of_this;
+    }
+    assert_true(masked >= targets / 2 && c.docs[0].text_bytes == -1);
+    ctl_corpus_free(&c);
+
     ctl_corpus_init(&c, NULL);
     assert_int_equal(ctl_corpus_read_items(&c, SOURCE_DIR "/tests/tokenize/items.safetensors", (ctl_voice){0}), CTL_OK);
     assert_int_equal(c.nitems, 2);
@@ -409,7 +465,7 @@ static void test_tokenize(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stream),   cmocka_unit_test(test_packed), cmocka_unit_test(test_whole), cmocka_unit_test(test_classes),
+        cmocka_unit_test(test_targets), cmocka_unit_test(test_stream),   cmocka_unit_test(test_packed), cmocka_unit_test(test_whole), cmocka_unit_test(test_classes),
         cmocka_unit_test(test_together), cmocka_unit_test(test_memory), cmocka_unit_test(test_wrong), cmocka_unit_test(test_tokenize), cmocka_unit_test(test_damaged),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

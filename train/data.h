@@ -128,6 +128,8 @@ const ctl_packing *ctl_loader_packing(const ctl_loader *l);
 int64_t ctl_loader_items(const ctl_loader *l);
 int64_t ctl_loader_tokens(const ctl_loader *l);
 int64_t ctl_loader_too_long(const ctl_loader *l);
+/* Is a label the token behind its own? Not where classes are learnt, or token files say the labels. */
+bool ctl_loader_wants_next(const ctl_loader *l);
 /* A number that tells corpora apart: of the bytes or ids, the documents' bounds and classes. */
 uint64_t ctl_corpus_fingerprint(const ctl_corpus *c);
 

@@ -55,6 +55,14 @@ ctl_status ctl_program_data(const ctl_program *p, ctl_voice voice, ctl_data_kind
     return CTL_ERR_INPUT;
 }
 
+ctl_status ctl_program_takes(const ctl_program *p, const ctl_loader *data, ctl_voice voice) {
+    if (!p->sees_ahead || !ctl_loader_wants_next(data)) return CTL_OK;
+    ctl_say(voice, CTL_ERROR, "E0605",
+            "give it labels: a token file with `targets` (tools/tokenize --masked 0.15 makes one), or a net of classes",
+            "the data have the model predict the next token, and its attention sees that token");
+    return CTL_ERR_INPUT;
+}
+
 const ctl_operand *ctl_program_row_results(const ctl_program *p) {
     static const ctl_operand none = {.buffer = UINT32_MAX};
     for (size_t i = 0; i < p->noutputs; i++)
@@ -134,7 +142,9 @@ ctl_status ctl_train_evaluate(ctl_session *s, const ctl_program *program, const 
     const ctl_allocator *allocator = ctl_allocator_or_default(o->allocator);
     const ctl_operand *rows = ctl_program_row_results(program);
     evaluator e = {.s = s, .o = o};
-    ctl_status status = ctl_batch_open_for(&e.batch, o->held_out, allocator);
+    ctl_status status = ctl_program_takes(program, o->held_out, o->voice);
+    if (status != CTL_OK) return status;
+    status = ctl_batch_open_for(&e.batch, o->held_out, allocator);
     if (status == CTL_OK && rows->buffer != UINT32_MAX) {
         e.nresults = 2 * (size_t)rows->rows;
         e.results = ctl_alloc(allocator, e.nresults * sizeof *e.results);

@@ -20,11 +20,12 @@ static int32_t token(const ctl_loader *l, size_t d, int64_t j) {
     return l->corpus->bytes[doc->begin + (size_t)j - 1];
 }
 
-/* The label of token j: the token after it, where the loss is wanted. The 256 that ends an answer is part of it, but of
+/* The label of token j: what the token file says, or the token after it, where the loss is wanted. The 256 that ends an answer is part of it, but of
  * no candidate of multiple choice. */
 static int32_t label(const ctl_loader *l, size_t d, int64_t j) {
     const ctl_document *doc = &l->corpus->docs[d];
     if (l->packing.classify) return CTL_NO_LABEL;
+    if (doc->from && doc->from->targets) return ctl_tokens_int(doc->from->targets, doc->begin + (size_t)j);
     if (doc->from) {
         const bool counts = j + 1 < (int64_t)doc->size && ctl_tokens_counts(doc->from, doc->begin + (size_t)j + 1);
         return counts ? token(l, d, j + 1) : CTL_NO_LABEL;
@@ -42,7 +43,8 @@ static void put_padding(const ctl_loader *l, ctl_batch *b, int64_t row, int64_t 
 }
 
 void ctl_fill_padding(const ctl_loader *l, ctl_batch *b, int64_t row, int64_t rows) {
-    for (int64_t t = 0; t < rows; t++) put_padding(l, b, row + t, t, rows);
+    const bool apart = !l->packing.sequence;
+    for (int64_t t = 0; t < rows; t++) put_padding(l, b, row + t, apart ? 0 : t, apart ? 1 : rows);
 }
 
 /* Token j of document d. */

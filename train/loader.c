@@ -59,6 +59,7 @@ static void measure(ctl_loader *l) {
         l->start[d] = at;
         at += size;
         l->knows_bytes &= !c->docs[d].from || c->docs[d].text_bytes >= 0;
+        l->wants_next |= !p->classify && !(c->docs[d].from && c->docs[d].from->targets);
         if (p->whole && size > room) l->too_long++;
         kept += size < room ? size : room;
     }
@@ -124,6 +125,10 @@ ctl_status ctl_loader_open_images(const ctl_images *images, const ctl_packing *p
     l->items = (int64_t)images->n;
     l->tokens = l->items * sequence;
     return finish(l, make_order(l), out);
+}
+
+bool ctl_loader_wants_next(const ctl_loader *l) {
+    return l->wants_next;
 }
 
 int64_t ctl_loader_too_long(const ctl_loader *l) {

@@ -11,6 +11,7 @@ struct ctl_loader {
     ctl_packing packing;
     int32_t pad;      /* the id that fills up */
     bool knows_bytes; /* how many bytes of text the tokens are */
+    bool wants_next;  /* of some document each label is the next token */
     int64_t *start;  /* corpus: where each document begins in the stream; [ndocs + 1] */
     uint32_t *order; /* [items] of place.epoch */
     int64_t items, tokens, too_long;
@@ -22,7 +23,7 @@ int64_t ctl_document_rows(const ctl_loader *l, size_t d);
 /* Fill rows from `row` on with what this epoch still has; return the first row that is free. */
 int64_t ctl_fill_texts(ctl_loader *l, ctl_batch *b, int64_t row);
 int64_t ctl_fill_images(ctl_loader *l, ctl_batch *b, int64_t row);
-/* A document of padding. */
+/* A document of padding; behind packed documents one a row, as what is left may be longer than a model has positions. */
 void ctl_fill_padding(const ctl_loader *l, ctl_batch *b, int64_t row, int64_t rows);
 
 #endif

@@ -95,6 +95,8 @@ typedef enum ctl_data_kind {
 } ctl_data_kind;
 /* CTL_ERR_INPUT, with a diagnostic, for a program that takes none of them. */
 ctl_status ctl_program_data(const ctl_program *program, ctl_voice voice, ctl_data_kind *kind);
+/* CTL_ERR_INPUT, with a diagnostic, where the next token is wanted of a program that sees it. */
+ctl_status ctl_program_takes(const ctl_program *program, const ctl_loader *data, ctl_voice voice);
 /* Where the program's evaluation tells each row's loss and class; absent (ctl_operand) otherwise. */
 const ctl_operand *ctl_program_row_results(const ctl_program *program);
 

@@ -1,5 +1,5 @@
 /* tokens: reads and checks token files. See tokens.h. */
-#include "train/tokens.h"
+#include "train/data.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,6 +92,12 @@ static ctl_status check_ids(const reader *r) {
         if (id < 0 || id >= t->vocab)
             return wrong(r, "id %zu is %d, and the vocabulary has %lld", i, (int)id, (long long)t->vocab);
     }
+    for (size_t i = 0; t->targets && i < t->nids; i++) {
+        const int32_t target = ctl_tokens_int(t->targets, i);
+        if ((target < 0 || target >= t->vocab) && target != CTL_NO_LABEL)
+            return wrong(r, "target %zu is %d, neither a token of the vocabulary of %lld nor %d", i, (int)target,
+                         (long long)t->vocab, (int)CTL_NO_LABEL);
+    }
     const uint8_t *mask = t->mask ? t->mask->data : NULL;
     for (size_t i = 0; mask && i < t->nids; i++)
         if (mask[i] > 1) return wrong(r, "element %zu of loss_mask is %d, neither 0 nor 1", i, mask[i]);
@@ -156,12 +162,15 @@ static ctl_status check(const reader *r) {
     if (status != CTL_OK) return status;
     t->ndocuments = (size_t)t->documents->dims[0] - 1;
     status = find(r, "loss_mask", "U8", t->nids, &t->mask);
+    if (status == CTL_OK) status = find(r, "targets", "I32", t->nids, &t->targets);
+    if (status == CTL_OK && t->targets && t->mask) return wrong(r, "it has both targets and a loss_mask");
     if (status == CTL_OK) status = find(r, "types", "U8", t->nids, &t->types);
     if (status == CTL_OK) status = find(r, "labels", "I32", t->ndocuments, &t->labels);
     if (status == CTL_OK) status = find(r, "text_bytes", "I32", t->ndocuments, &t->text_bytes);
     if (status == CTL_OK) status = find(r, "items", "I64", SIZE_MAX, &t->items);
     if (status == CTL_OK && t->items) status = check_bounds(r, t->items, t->ndocuments, "items", "documents");
     if (status != CTL_OK) return status;
+    if (t->items && t->targets) return wrong(r, "it has items, whose tokens are to be predicted, and targets");
     t->nitems = t->items ? (size_t)t->items->dims[0] - 1 : 0;
     status = find(r, "answers", "I32", t->items ? t->nitems : SIZE_MAX, &t->answers);
     if (status == CTL_OK && !t->items != !t->answers)

@@ -14,7 +14,8 @@ typedef struct ctl_tokens {
     int64_t vocab;                   /* every id is below it */
     int32_t pad;                     /* the id that fills up */
     size_t nids, ndocuments, nitems; /* nitems 0: no multiple choice */
-    const ctl_tensor *ids, *mask, *types, *documents, *labels, *text_bytes, *items, *answers; /* NULL: absent */
+    const ctl_tensor *ids, *mask, *types, *documents, *labels, *text_bytes, *items, *answers,
+        *targets;                    /* NULL: absent */
     uint64_t hash;                   /* of all of it */
 } ctl_tokens;
 
@@ -28,7 +29,7 @@ bool ctl_tokens_counts(const ctl_tokens *t, size_t i); /* whether id i is to be 
 int32_t ctl_tokens_type(const ctl_tokens *t, size_t i);
 size_t ctl_tokens_document(const ctl_tokens *t, size_t d); /* where document d begins; d <= ndocuments */
 size_t ctl_tokens_item(const ctl_tokens *t, size_t k);     /* first document of item k; k <= nitems */
-/* Element i of labels, text_bytes or answers (I32). */
+/* Element i of labels, text_bytes, answers or targets (I32). */
 int32_t ctl_tokens_int(const ctl_tensor *t, size_t i);
 
 #endif

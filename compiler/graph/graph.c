@@ -49,6 +49,13 @@ ctl_space ctl_graph_space(ctl_graph *g, int64_t extra) {
     return (ctl_space)space;
 }
 
+bool ctl_graph_sees_ahead(const ctl_graph *g) {
+    bool sees = false;
+    for (size_t k = 0; k < g->n; k++)
+        sees |= g->at[k].op == OP_MIX || (g->at[k].op == OP_ATTEND && g->at[k].i[1] == 0);
+    return sees;
+}
+
 ctl_node_id ctl_graph_add(ctl_graph *g, const ctl_node *node, const char **why) {
     *why = NULL;
     if (node->op >= OP_COUNT) {

@@ -119,6 +119,8 @@ void ctl_graph_spaces_from(ctl_graph *g, const ctl_graph *from);
 ctl_space ctl_graph_space(ctl_graph *g, int64_t extra);
 /* Rows of one sequence of a space of tokens; 0 where there are no sequences. */
 int64_t ctl_graph_sequence(const ctl_graph *g, int space);
+/* Does a token's row depend on those behind it: is there attention to the whole document, or a mix over a sequence? */
+bool ctl_graph_sees_ahead(const ctl_graph *g);
 /* Whether rows of the space are tokens of documents: TOKENS, or one with more before them. */
 static inline bool ctl_space_has_documents(int space) { return space == SPACE_TOKENS || space >= SPACE_PREPENDED; }
 

@@ -107,6 +107,7 @@ void ctl_lower_hosts(ctl_lowering *l) {
     h->trained_elements = l->trained_elements;
     h->compute = o->compute, h->settings = o->settings, h->threads = l->threads;
     h->tokens = l->g->rows_of[SPACE_TOKENS], h->sequence = l->g->sequence, h->classes = l->g->classes;
+    h->sees_ahead = ctl_graph_sees_ahead(l->g);
     h->model_name = o->model_name ? o->model_name : "",
     h->control_source = o->control_source ? o->control_source : "";
 }

@@ -186,6 +186,7 @@ static ctl_status make(reference_program *own, const ctl_graph *g, const char *m
     g = own->graph;
     if (!ctl_graph_verify(g, &own->arena, &why)) return CTL_ERR_INTERNAL;
     p->tokens = g->rows_of[SPACE_TOKENS], p->sequence = g->sequence, p->classes = g->classes;
+    p->sees_ahead = ctl_graph_sees_ahead(g);
     p->model_name = text_or_empty(&own->arena, model_name);
     p->control_source = text_or_empty(&own->arena, control_source);
     make_params(&m, g, real);

@@ -74,6 +74,7 @@ static ctl_status open_texts(const tool_data *d, const ctl_program *p, bool trai
     if (status == CTL_OK) status = ctl_corpus_fits(&s->corpus, packing.classify, p->classes, voice);
     if (status == CTL_OK) status = ctl_corpus_fits(&s->held_corpus, packing.classify, p->classes, voice);
     if (status == CTL_OK) status = ctl_loader_open(&s->corpus, &packing, NULL, voice, &s->data);
+    if (status == CTL_OK) status = ctl_program_takes(p, s->data, voice);
     packing.shuffle = false;
     if (status == CTL_OK && s->held_corpus.ndocs)
         status = ctl_loader_open(&s->held_corpus, &packing, NULL, voice, &s->held_out);
