@@ -25,7 +25,7 @@ static void tell_step(void *ctx, const bench_run *b) {
 
 /* ---- how far apart two engines are ---- */
 typedef struct apart {
-    double loss, gradients; /* the largest of any step, of any parameter: ||a - b|| / ||b|| */
+    double loss, gradients; /* the largest of any step; of any parameter: ||a - b|| / ||b||, see distance() */
     const char *where;      /* the parameter; the program's */
 } apart;
 
@@ -35,16 +35,30 @@ static const ctl_program_param *find(const ctl_program *p, const char *name) {
     return NULL;
 }
 
-/* A gradient that is all zero in both is the same; NaN is apart from everything. */
-static double distance(const float *a, const float *b, size_t n) {
+/* Some gradients are zero but for rounding (a key's bias, which softmax does not see): a parameter's is not taken for less than a
+ * thousandth of what is usual. usual: of an element, squared. NaN is apart from everything. */
+static double distance(const float *a, const float *b, size_t n, double usual) {
     double square = 0, norm = 0;
     for (size_t i = 0; i < n; i++) {
         const double d = (double)a[i] - b[i];
         square += d * d, norm += (double)b[i] * b[i];
     }
     if (square == 0) return 0;
-    const double x = norm > 0 ? sqrt(square / norm) : INFINITY;
+    if (norm < 1e-6 * usual * (double)n) norm = 1e-6 * usual * (double)n;
+    const double x = sqrt(square / norm);
     return isnan(x) ? INFINITY : x;
+}
+
+/* The mean square of a gradient's element. */
+static double usual(const bench_run *b) {
+    const ctl_program *p = b->program;
+    double square = 0, n = 0;
+    for (size_t k = 0; k < p->nparams; k++)
+        for (int64_t i = 0; p->params[k].trained && i < p->params[k].rows * p->params[k].cols; i++, n++) {
+            const double g = b->gradients[p->params[k].flat + (size_t)i];
+            square += g * g;
+        }
+    return n > 0 ? square / n : 0;
 }
 
 static apart compare(const bench_run *a, const bench_run *b) {
@@ -53,10 +67,12 @@ static apart compare(const bench_run *a, const bench_run *b) {
         const double d = fabs(a->losses[k] - b->losses[k]) / fabs(b->losses[k]);
         if (!(d <= most.loss)) most.loss = isnan(d) ? INFINITY : d;
     }
+    const double of_element = usual(b);
     for (size_t k = 0; k < a->program->nparams; k++) {
         const ctl_program_param *p = &a->program->params[k], *q = find(b->program, p->name);
         if (!p->trained) continue;
-        const double d = q ? distance(a->gradients + p->flat, b->gradients + q->flat, (size_t)p->rows * (size_t)p->cols) : INFINITY;
+        const double d = q ? distance(a->gradients + p->flat, b->gradients + q->flat, (size_t)p->rows * (size_t)p->cols, of_element)
+                           : INFINITY;
         if (d > most.gradients) most.gradients = d, most.where = p->name;
     }
     return most;

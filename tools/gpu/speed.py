@@ -1,0 +1,95 @@
+"""The stages that measure time and memory: ours (ctlc bench), peers (peer.py), rates (rates.py), and the shares between them."""
+import json
+import pathlib
+import sys
+
+import cases
+from records import OK, WRONG
+from work import Item, lines_of, run_json
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+# ---- ours ----
+def our_name(model, method, tokens, budget):
+    return f"ours {model} {method} {tokens} {budget}"
+
+
+def our_item(o, model, method, tokens, budget, stage, steps, estimate):
+    def measure(left):
+        command = [str(o.ctlc), "bench", str(cases.spec(model, method)), "--engine", o.engine, "--json", "--set", f"tokens={tokens}",
+                   "--steps", str(steps), "--warm", str(min(3, steps - 1)), *cases.memory_options(budget, o.device_name), *o.ctlc_options]
+        r = run_json(command, left, o.environment)
+        values = {k: r.get(k) for k in ("planned", "allocated", "measured", "trained", "parameters", "split", "median", "least", "losses",
+                                        "seconds", "compile_seconds", "open_seconds", "load_seconds", "flops", "extra_flops", "kernels")}
+        values["tokens_per_second"] = r["tokens"] / r["median"]
+        falls = method == "bare" or r["losses"][-1] < r["losses"][0]
+        yield our_name(model, method, tokens, budget), OK if falls else WRONG, dict(
+            values, **({} if falls else {"why": f"the loss does not fall: {r['losses'][0]:.4f} -> {r['losses'][-1]:.4f}"}))
+    return Item(our_name(model, method, tokens, budget), stage, estimate, measure)
+
+
+def our_items(o, stage, combinations):
+    """combinations: (model, method, tokens, budget). Seconds are for an H100: start, compile, weights, steps."""
+    items = []
+    for model, method, tokens, budget in combinations:
+        sequences, length = cases.tokens_of(tokens)
+        step = sequences * length / 15000 * {"time": 1, "24 GiB": 1.5, "memory": 10}[budget]
+        steps = 5 if budget == "memory" else 13
+        items.append(our_item(o, model, method, tokens, budget, stage, steps, 0 if o.engine == "cpu" else 12 + steps * step))
+    return items
+
+
+# ---- peers ----
+def peer_name(model, method, tokens, variant):
+    return f"peer {model} {method} {tokens} {variant}"
+
+
+def peer_items(o, stage, model, method, runs):
+    """runs: (tokens, variant). One process does them all, those that there are results of left out."""
+    names = {peer_name(model, method, *r): r for r in runs}
+
+    def measure(left, wanted):
+        settings = dict(model=model, method=method, device=o.peer_device, dtype="bf16" if o.peer_device == "cuda" else "f32",
+                        steps=o.peer_steps, warm=min(3, o.peer_steps - 1), lr=1e-3, runs=[list(names[n]) for n in wanted])
+        counts = None
+        for r in lines_of([o.peer_python, str(HERE / "peer.py"), json.dumps(settings)], left, o.environment):
+            if counts is None:
+                counts = r
+                continue
+            falls = not r["fits"] or r["losses"][-1] < r["losses"][0]
+            values = dict(r, trained=counts["trained"], parameters=counts["parameters"], versions=counts["versions"])
+            yield (peer_name(model, method, r["tokens"], r["variant"]), OK if falls else WRONG,
+                   dict(values, **({} if falls else {"why": "the loss does not fall"})))
+    estimate = 0 if o.peer_device == "cpu" else 30 + sum(45 if v.startswith("compile") else 20 for _, v in runs)
+    return [Item(f"peers {model} {method}", stage, estimate, measure, parts=list(names), least=min(45, estimate))]
+
+
+# ---- rates ----
+def rate_items(o, stage, model, tokens, when, seconds=4):
+    name = f"rates {model} {when}"
+
+    def measure(left):
+        settings = dict(model=model, tokens=tokens, device=o.peer_device, seconds=seconds)
+        yield name, OK, run_json([o.peer_python, str(HERE / "rates.py"), json.dumps(settings)], left, o.environment)
+    return [Item(name, stage, 0 if o.peer_device == "cpu" else 20 + seconds, measure)]
+
+
+def best_rate(records, model):
+    rates = [r["best"] for n, r in records.all.items() if n.startswith(f"rates {model} ") and r["status"] == OK]
+    return max(rates) if rates else None
+
+
+# ---- profile ----
+def profile_items(o, combinations):
+    items = []
+    for model, method, tokens in combinations:
+        name = f"profile {model} {method} {tokens}"
+
+        def measure(left, model=model, method=method, tokens=tokens, name=name):
+            command = [str(o.ctlc), "bench", str(cases.spec(model, method)), "--engine", o.engine, "--json", "--profile", "--set",
+                       f"tokens={tokens}", "--steps", "5", *cases.memory_options("time", o.device_name), *o.ctlc_options]
+            r = run_json(command, left, o.environment)
+            yield name, OK, dict(kernels=r["profile"], median=r["median"])
+        items.append(Item(name, "profile", 0 if o.engine == "cpu" else 25, measure))
+    return items
