@@ -5,7 +5,8 @@
  * and at the end tells its memory:
  *     {"resident": most bytes resident, "kept": .., "arena": .., "planned": ..}
  *
- * The file's tensors are inputs of the net, each [batches, elements]; batch n is row n % batches. */
+ * The file's tensors are inputs of the net, each [batches, elements]; batch n is row n % batches. With --split N the program
+ * takes a batch in N parts, one after the other. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,26 +45,24 @@ static void *allocated(size_t n, size_t size) {
 }
 
 typedef struct contestant {
-    const char *spec, *tune, *compute, *tokens, *depth, *weights, *adapter, *batches;
+    const char *spec, *tune, *compute, *tokens, *depth, *weights, *adapter, *batches, *split;
+    size_t parts; /* that a batch goes through in */
     ctl_program *program;
     ctl_session *session;
     ctl_tensors *inputs;
     uint64_t step; /* done */
 } contestant;
 
-/* Writes the step's batch; what the loss is multiplied by. */
-static double write_inputs(const contestant *c) {
+/* Writes a part of the step's batch. */
+static void write_inputs(const contestant *c, size_t part) {
     const size_t tokens = (size_t)c->program->tokens;
-    int64_t counted = 0;
     for (size_t k = 0; k < ctl_tensors_count(c->inputs); k++) {
         const ctl_tensor *t = ctl_tensors_at(c->inputs, k);
-        if (t->ndims != 2 || !t->known || t->dims[0] < 1) must(CTL_ERR_INPUT, t->name);
-        const size_t bytes = t->bytes / (size_t)t->dims[0], n = (size_t)t->dims[1];
+        if (t->ndims != 2 || !t->known || t->dims[0] < 1 || (size_t)t->dims[1] % c->parts) must(CTL_ERR_INPUT, t->name);
+        const size_t bytes = t->bytes / (size_t)t->dims[0] / c->parts, n = (size_t)t->dims[1] / c->parts;
         void *row = allocated(bytes, 1);
-        memcpy(row, (const char *)t->data + c->step % (uint64_t)t->dims[0] * bytes, bytes);
+        memcpy(row, (const char *)t->data + (c->step % (uint64_t)t->dims[0] * c->parts + part) * bytes, bytes);
         must(ctl_session_input(c->session, t->name, t->dtype, row, n), t->name);
-        if (strncmp(t->name, "label", 5) == 0)
-            for (size_t r = 0; r < n; r++) counted += ((const int32_t *)row)[r] != -100;
         free(row);
     }
     int32_t *position = allocated(tokens, sizeof *position), *length = allocated(tokens, sizeof *length);
@@ -74,6 +73,21 @@ static double write_inputs(const contestant *c) {
     if (ctl_session_has_input(c->session, "length", NULL, NULL))
         must(ctl_session_input(c->session, "length", CTL_I32, length, tokens), "length");
     free(position), free(length);
+}
+
+/* What the loss is multiplied by: of the whole batch, whatever its parts. */
+static double normaliser_of(const contestant *c) {
+    int64_t counted = 0;
+    for (size_t k = 0; k < ctl_tensors_count(c->inputs); k++) {
+        const ctl_tensor *t = ctl_tensors_at(c->inputs, k);
+        if (strncmp(t->name, "label", 5) != 0) continue;
+        const size_t first = c->step % (uint64_t)t->dims[0] * (size_t)t->dims[1];
+        for (size_t r = 0; r < (size_t)t->dims[1]; r++) {
+            int32_t label;
+            memcpy(&label, (const char *)t->data + (first + r) * sizeof label, sizeof label);
+            counted += label != -100;
+        }
+    }
     return counted ? 1.0 / (double)counted : 1;
 }
 
@@ -84,13 +98,17 @@ static void run_step(contestant *c) {
                                   .eps = s->eps, .weight_decay = s->weight_decay, .momentum = s->momentum,
                                   .clip = s->clip, .step = c->step + 1};
     const double begin = seconds_on(CLOCK_MONOTONIC), cpu = seconds_on(CLOCK_PROCESS_CPUTIME_ID);
-    double loss, norm;
+    double loss = 0, norm;
     ctl_session_zero_gradients(c->session);
-    const double normaliser = write_inputs(c);
-    ctl_session_set_step(c->session, c->step + 1, 0, normaliser);
-    must(ctl_session_forward(c->session), "forward");
-    must(ctl_session_output(c->session, "loss", false, &loss, 1), "loss");
-    must(ctl_session_backward(c->session), "backward");
+    for (size_t part = 0; part < c->parts; part++) {
+        double one;
+        write_inputs(c, part);
+        ctl_session_set_step(c->session, c->step + 1, (int64_t)part * c->program->tokens, normaliser_of(c));
+        must(ctl_session_forward(c->session), "forward");
+        must(ctl_session_output(c->session, "loss", false, &one, 1), "loss");
+        must(ctl_session_backward(c->session), "backward");
+        loss += one;
+    }
     must(ctl_session_optimize(c->session, &o, &norm), "optimizer");
     c->step++;
     printf("{\"loss\": %.9g, \"seconds\": %.6f, \"cpu\": %.6f", loss, seconds_on(CLOCK_MONOTONIC) - begin,
@@ -103,8 +121,9 @@ static void open_contestant(contestant *c) {
     snprintf(depth, sizeof depth, "model.depth=%s", c->depth);
     const char *set[] = {tokens, depth};
     const ctlc_options options = {.diagnostic = hear, .engine = CTLC_CPU, .tune = c->tune,
-                                  .set = set, .nset = CTL_COUNT(set), .compute = strcmp(c->compute, "bf16") == 0 ? CTL_BF16 : CTL_F32};
+                                  .may_split = c->split != NULL, .split = c->split ? atoll(c->split) : 0, .set = set, .nset = CTL_COUNT(set), .compute = strcmp(c->compute, "bf16") == 0 ? CTL_BF16 : CTL_F32};
     must(ctlc_compile_file(c->spec, &options, &c->program), c->spec);
+    c->parts = c->split ? (size_t)atoll(c->split) : 1;
 }
 
 static void load(contestant *c) {
@@ -141,7 +160,8 @@ int main(int argc, char **argv) {
     const struct {
         const char *name, **at;
     } options[] = {{"--tune", &c.tune},       {"--compute", &c.compute}, {"--tokens", &c.tokens}, {"--depth", &c.depth},
-                   {"--weights", &c.weights}, {"--adapter", &c.adapter}, {"--batches", &c.batches}};
+                   {"--weights", &c.weights}, {"--adapter", &c.adapter}, {"--batches", &c.batches},
+                   {"--split", &c.split}};
     for (int k = 1; k < argc; k++) {
         size_t o = 0;
         while (o < CTL_COUNT(options) && strcmp(argv[k], options[o].name) != 0) o++;
@@ -151,7 +171,7 @@ int main(int argc, char **argv) {
     }
     if (!c.spec || !c.tune || !c.compute || !c.tokens || !c.depth || !c.weights || !c.adapter || !c.batches) {
         fputs("usage: bench_beside SPEC.ctl --tune NAME --compute f32|bf16 --tokens SxL --depth N --weights DIR --adapter DIR\n"
-              "                    --batches FILE.safetensors     (tools/bench/side_by_side runs it)\n",
+              "                    --batches FILE.safetensors [--split PARTS]     (tools/bench/side_by_side runs it)\n",
               stderr);
         return 2;
     }
