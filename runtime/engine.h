@@ -17,6 +17,7 @@ struct ctl_session {
     ctl_diagnostic_fn diagnostic;
     void *diagnostic_ctx;
     uint64_t seed, step;
+    size_t device_bytes; /* held in a GPU's memory */
     int64_t first_row;
     double normaliser;
     int threads;
@@ -42,6 +43,8 @@ struct ctl_engine {
     ctl_status (*read)(ctl_session *s, const ctl_operand *operand, size_t at, void *to, size_t bytes);
     ctl_status (*write)(ctl_session *s, const ctl_operand *operand, size_t at, const void *from, size_t bytes);
     ctl_status (*clear)(ctl_session *s, const ctl_operand *operand, size_t bytes); /* zeros from the begin */
+    void (*memory)(ctl_session *s, ctl_device_memory *m); /* fills what is used, and all */
+    ctl_status (*initialise)(ctl_session *s, size_t param); /* ctl_session_param_initialise; NULL: the host makes the numbers */
     /* ctl_session_optimize without UPDATE, on checked arguments; CTL_ERR_NUMERIC: nothing changed. */
     ctl_status (*optimize)(ctl_session *s, const ctl_optimizer_step *o, double *gradient_norm);
 };

@@ -19,6 +19,9 @@ static double symmetric(uint32_t word) {
     return (word >> 8) / 8388608.0 - 1.0;
 }
 
+uint64_t ctl_init_key(uint64_t seed) { return seed ^ INIT_STREAM; }
+uint64_t ctl_init_name(const ctl_program_param *p) { return ctl_hash(p->name, strlen(p->name), 0); }
+
 static void make_block(const ctl_program_param *p, uint64_t seed, size_t first, size_t n, double *out) {
     if (p->init == PROGRAM_INIT_CONST || p->init == PROGRAM_INIT_EYE) {
         size_t cols = (size_t)p->cols;
@@ -28,13 +31,13 @@ static void make_block(const ctl_program_param *p, uint64_t seed, size_t first, 
         }
         return;
     }
-    uint64_t name = ctl_hash(p->name, strlen(p->name), 0);
+    const uint64_t name = ctl_init_name(p), key = ctl_init_key(seed);
     for (size_t i = 0; i < n; i += 4) {
         uint64_t number = (first + i) / 4;
         uint32_t word[4];
         uint32_t counter[4] = {(uint32_t)number, (uint32_t)(number >> 32), (uint32_t)name,
                                (uint32_t)(name >> 32)};
-        ctl_philox(counter, seed ^ INIT_STREAM, word);
+        ctl_philox(counter, key, word);
         double four[4];
         for (int j = 0; j < 4; j += 2) {
             if (p->init == PROGRAM_INIT_UNIFORM) {
@@ -54,6 +57,7 @@ ctl_status ctl_session_param_initialise(ctl_session *s, size_t param) {
     const ctl_program_param *p = &s->program->params[param];
     size_t n = ctl_param_elements(p);
     int64_t blocks = (int64_t)((n + BLOCK - 1) / BLOCK);
+    if (s->engine->initialise) return s->engine->initialise(s, param);
     void *base = s->engine->address(s, &p->value);
     uint64_t seed = s->seed;
     ctl_status status = CTL_OK;

@@ -80,6 +80,12 @@ ctl_status ctl_session_open(const ctl_program *program, const ctl_session_option
     return CTL_OK;
 }
 
+ctl_device_memory ctl_session_device_memory(ctl_session *session) {
+    ctl_device_memory m = {.held = session->device_bytes};
+    if (session->engine->memory) session->engine->memory(session, &m);
+    return m;
+}
+
 void ctl_session_close(ctl_session *session) {
     if (session) session->engine->close(session);
 }

@@ -42,6 +42,10 @@ void ctl_session_number_rows(ctl_session *s);
 /* Fills a parameter as its init says; not for PROGRAM_INIT_VALUE (initialise.c). */
 ctl_status ctl_session_param_initialise(ctl_session *s, size_t param);
 
+/* The key of Philox's, and the number that a parameter's name adds to its counters. */
+uint64_t ctl_init_key(uint64_t seed);
+uint64_t ctl_init_name(const ctl_program_param *p);
+
 /* One update of the flat arrays, without the program's UPDATE entry (optimizer.c). threads >= 1. */
 ctl_status ctl_optimizer_apply(const ctl_flat *flat, const ctl_optimizer_step *o, int threads,
                                double *gradient_norm);

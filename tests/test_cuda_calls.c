@@ -88,7 +88,7 @@ static void test_every_call_fails(void **state) {
         if (h.n < 1 || strncmp(h.code, "E081", 4) != 0 || !strstr(h.message, "stand-in") || !h.hint[0])
             fail_msg("call %ld, %s: said %d times, at last %s: %s (%s)", k, c->failed, h.n, h.code, h.message, h.hint);
     }
-    /* The first task's launch: it is named, then the device, the call, and the driver's words. */
+    /* The first launch: what it works on is named, then the device, the call, and the driver's words. */
     c->fail_with = 999;
     for (long k = 0; k < calls; k++) {
         h = (heard){0};

@@ -38,6 +38,38 @@ static void test_families(void **state) {
     }
 }
 
+/* ---- first values ---- */
+/* Made on the device, they are the host's: a constant, an identity matrix, uniform and normal numbers, in rows with gaps. */
+static void test_first_values(void **state) {
+    (void)state;
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        cuda_wanted w = {.path = SOURCE_DIR "/examples/families.ctl", .tune = "vit", .engine = CTLC_CUDA,
+                         .compute = bf16 ? CTL_BF16 : CTL_F32};
+        ctl_program *programs[2];
+        ctl_session *sessions[2];
+        const ctl_session_options so = {.seed = 77, .diagnostic = hear};
+        for (int k = 0; k < 2; k++) {
+            w.engine = k ? CTLC_CPU : CTLC_CUDA;
+            assert_int_equal(cuda_compile(&w, &programs[k]), CTL_OK);
+            assert_int_equal(ctl_session_open(programs[k], &so, &sessions[k]), CTL_OK);
+            assert_int_equal(ctl_session_load(sessions[k]), CTL_OK);
+        }
+        size_t drawn = 0;
+        for (size_t p = 0; p < ctl_program_param_count(programs[0]); p++) {
+            const ctl_tensor_info t = ctl_program_param_at(programs[0], p);
+            const size_t n = (size_t)(t.rows * t.cols);
+            float *got = calloc(n, sizeof *got), *want = calloc(n, sizeof *want);
+            assert_int_equal(ctl_session_param_read(sessions[0], p, CTL_F32, got), CTL_OK);
+            assert_int_equal(ctl_session_param_read(sessions[1], p, CTL_F32, want), CTL_OK);
+            if (memcmp(got, want, n * sizeof *got)) fail_msg("%s has other first values", t.name);
+            drawn += n > 2 && got[0] != got[1];
+            free(got), free(want);
+        }
+        assert_true(drawn > 5);
+        for (int k = 0; k < 2; k++) ctl_session_close(sessions[k]), ctl_program_free(programs[k]);
+    }
+}
+
 /* ---- training ---- */
 static const char spec[] = "import llama, tuning\n"
                            "model m = llama.causal_lm(; vocab = 40, dim = 32, depth = 2, heads = 4, kv_heads = 2, ffn = 48, "
@@ -134,6 +166,7 @@ static int begin(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_training), cmocka_unit_test(test_budgets),
-                                       cmocka_unit_test(test_resume), cmocka_unit_test(test_families)};
+                                       cmocka_unit_test(test_resume), cmocka_unit_test(test_families),
+                                       cmocka_unit_test(test_first_values)};
     return cmocka_run_group_tests(tests, begin, remove_folder);
 }

@@ -44,6 +44,13 @@ typedef struct ctl_session_options {
     void *diagnostic_ctx;
 } ctl_session_options;
 
+/* What a session holds in a GPU's memory; and of all of it what is in use, by whomever: contexts and libraries too. 0: it runs on
+ * no GPU. */
+typedef struct ctl_device_memory {
+    size_t held, used, all;
+} ctl_device_memory;
+ctl_device_memory ctl_session_device_memory(ctl_session *session);
+
 ctl_status ctl_session_open(const ctl_program *program, const ctl_session_options *options, ctl_session **out);
 void ctl_session_close(ctl_session *session);
 

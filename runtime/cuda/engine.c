@@ -7,8 +7,7 @@
 /* ---- errors ---- */
 static ctl_status fail(ctl_cuda_session *s, ctl_status status, const char *code, const char *hint, const char *call,
                        const char *why) {
-    const char *task = s->task ? s->task->name : NULL;
-    ctl_session_say(&s->common, code, hint, "%s%son %s: %s: %s", task ? task : "", task ? ", " : "", s->code->device.name, call, why);
+    ctl_session_say(&s->common, code, hint, "%s%son %s: %s: %s", s->at ? s->at : "", s->at ? ", " : "", s->code->device.name, call, why);
     return s->failed = status;
 }
 
@@ -64,13 +63,14 @@ static ctl_status prepare_list(ctl_cuda_session *s, ctl_program_entry entry) {
     if (!s->prepared[entry]) return s->failed = CTL_ERR_MEMORY;
     ctl_status status = CTL_OK;
     for (size_t i = 0; i < list->n && status == CTL_OK; i++) {
-        const ctl_task *t = s->task = &list->at[i];
+        const ctl_task *t = &list->at[i];
+        s->at = t->name;
         status = check_task(s, t);
         if (status == CTL_OK) status = check_scratch(s, t);
         if (status == CTL_OK && (t->kind == TASK_MATMUL || t->kind == TASK_HEAD))
             status = ctl_cuda_product_prepare(s, t, &s->prepared[entry][i]);
     }
-    s->task = NULL;
+    s->at = NULL;
     return status;
 }
 
@@ -131,13 +131,13 @@ static ctl_status launch_list(ctl_cuda_session *s, ctl_program_entry entry, bool
     const ctl_task_list *list = &s->common.program->run[entry];
     ctl_status status = CTL_OK;
     for (size_t i = 0; i < list->n && status == CTL_OK; i++) {
-        s->task = &list->at[i];
-        status = ctl_cuda_run_task(s, s->task, &s->prepared[entry][i]);
+        s->at = list->at[i].name;
+        status = ctl_cuda_run_task(s, &list->at[i], &s->prepared[entry][i]);
         if (status == CTL_OK && one_by_one) status = ctl_cuda_wait(s);
         if (status == CTL_ERR_INTERNAL && !s->failed)
-            ctl_session_say(&s->common, "E0901", "report it, with the specification", "task '%s' failed", s->task->name);
+            ctl_session_say(&s->common, "E0901", "report it, with the specification", "task '%s' failed", s->at);
     }
-    s->task = NULL;
+    s->at = NULL;
     if (status != CTL_OK) s->failed = status;
     return status;
 }
@@ -172,4 +172,5 @@ static ctl_status run(ctl_session *session, ctl_program_entry entry) {
 
 const ctl_engine ctl_cuda_engine = {.name = "cuda", .open = open_session, .close = close_session, .address = ctl_cuda_address,
                                     .run = run, .read = ctl_cuda_read, .write = ctl_cuda_write, .clear = ctl_cuda_clear,
-                                    .optimize = ctl_cuda_optimize};
+                                    .memory = ctl_cuda_memory, .optimize = ctl_cuda_optimize,
+                                    .initialise = ctl_cuda_initialise_param};

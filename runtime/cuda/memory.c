@@ -51,6 +51,7 @@ ctl_status ctl_cuda_memory_open(ctl_cuda_session *s) {
         const size_t bytes = aligned(size) + own;
         const int error = s->driver->allocate(&s->region[r], bytes);
         if (error) return no_room(s, error, bytes);
+        s->common.device_bytes += bytes;
         if (own) s->own = s->region[r] + aligned(size);
     }
     if (!mirror_layout(s)) return s->failed = CTL_ERR_MEMORY;
@@ -140,4 +141,11 @@ ctl_status ctl_cuda_clear(ctl_session *session, const ctl_operand *o, size_t byt
     if (status == CTL_OK && bytes)
         status = ctl_cuda_check(s, s->driver->fill(ctl_cuda_at(s, o), 0, bytes, s->stream), "cuMemsetD8Async");
     return status;
+}
+
+void ctl_cuda_memory(ctl_session *session, ctl_device_memory *m) {
+    ctl_cuda_session *s = ctl_cuda_own_session(session);
+    size_t unused = 0, all = 0;
+    if (s->failed || s->driver->context_set(s->context) || s->driver->memory_info(&unused, &all)) return;
+    m->used = all - unused, m->all = all;
 }

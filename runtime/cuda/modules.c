@@ -30,7 +30,8 @@ static ctl_status look_up_attend(ctl_cuda_session *s, void *module, int64_t head
 ctl_status ctl_cuda_modules_open(ctl_cuda_session *s) {
     static const char *const names[CUDA_FUNCTIONS] = {"task_losses",    "task_total",   "task_scatter", "task_fold",
                                                       "task_zero",      "task_transpose", "task_squares", "task_norm",
-                                                      "task_adamw",     "task_sgd",     "task_finish",  "task_ids"};
+                                                      "task_adamw",     "task_sgd",     "task_finish",  "task_ids",
+                                                      "task_initialise"};
     const ctl_cuda_code *c = s->code;
     const ctl_allocator *a = s->common.allocator;
     const size_t n = ctl_cuda_code_images(c);

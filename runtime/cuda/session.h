@@ -39,7 +39,7 @@ typedef struct ctl_cuda_host {
 
 typedef enum ctl_cuda_function {
     CUDA_LOSSES, CUDA_TOTAL, CUDA_SCATTER, CUDA_FOLD, CUDA_ZERO, CUDA_TRANSPOSE, CUDA_SQUARES, CUDA_NORM, CUDA_ADAMW, CUDA_SGD,
-    CUDA_FINISH, CUDA_IDS, CUDA_FUNCTIONS
+    CUDA_FINISH, CUDA_IDS, CUDA_INITIALISE, CUDA_FUNCTIONS
 } ctl_cuda_function;
 typedef enum ctl_cuda_attend_function {
     ATTEND_FORWARD, ATTEND_QUERIES, ATTEND_KEYS, ATTEND_PLAIN_FORWARD, ATTEND_PLAIN_QUERIES, ATTEND_PLAIN_KEYS, ATTEND_DOTS,
@@ -76,7 +76,7 @@ typedef struct ctl_cuda_session {
     ctl_cuda_prepared *prepared[RUN_COUNT];
     void *graph[RUN_COUNT]; /* executables */
     int64_t runs[RUN_COUNT];
-    const ctl_task *task;   /* being launched, for messages; NULL: none */
+    const char *at;         /* the task, or the parameter, that is worked on, for messages; NULL: none */
 } ctl_cuda_session;
 
 static inline ctl_cuda_session *ctl_cuda_own_session(ctl_session *s) {
@@ -97,6 +97,7 @@ void *ctl_cuda_address(ctl_session *s, const ctl_operand *o);
 ctl_status ctl_cuda_read(ctl_session *s, const ctl_operand *o, size_t at, void *to, size_t bytes);
 ctl_status ctl_cuda_write(ctl_session *s, const ctl_operand *o, size_t at, const void *from, size_t bytes);
 ctl_status ctl_cuda_clear(ctl_session *s, const ctl_operand *o, size_t bytes);
+void ctl_cuda_memory(ctl_session *s, ctl_device_memory *m);
 ctl_status ctl_cuda_wait(ctl_cuda_session *s);   /* until everything has run */
 ctl_status ctl_cuda_upload(ctl_cuda_session *s); /* inputs and the step's numbers, where they changed */
 
@@ -119,6 +120,9 @@ ctl_status ctl_cuda_product_prepare(ctl_cuda_session *s, const ctl_task *task, c
 void ctl_cuda_product_drop(ctl_cuda_session *s, ctl_cuda_prepared *p);
 ctl_status ctl_cuda_product_run(ctl_cuda_session *s, const ctl_task *task, const ctl_cuda_prepared *p);
 ctl_status ctl_cuda_head_run(ctl_cuda_session *s, const ctl_task *task, const ctl_cuda_prepared *p);
+
+/* initialise.c */
+ctl_status ctl_cuda_initialise_param(ctl_session *s, size_t param);
 
 /* update.c */
 ctl_status ctl_cuda_optimize(ctl_session *s, const ctl_optimizer_step *o, double *gradient_norm);

@@ -82,6 +82,14 @@ typedef struct ctl_cuda_ids {
     int32_t rows, below, task;
 } ctl_cuda_ids;
 
+typedef struct ctl_cuda_initialise {
+    void *out;
+    int64_t stride, count;
+    uint64_t key, name;
+    double arg;
+    int32_t cols, kind, bf16_out;
+} ctl_cuda_initialise;
+
 /* Bytes of shared memory of a block. */
 enum {
     CTL_CUDA_IDS_SHARED = 256 * 4,

@@ -91,13 +91,25 @@ static ctl_status forward_and_backward(bench_run *b, const bench_options *o, dou
     return status;
 }
 
+static ctl_status take_gradients(ctl_session *s, const ctl_flat *flat, float *out) {
+    double piece[512];
+    ctl_status status = CTL_OK;
+    if (flat->dtype != CTL_F64) return ctl_session_flat_read(s, CTL_FLAT_GRADIENTS, 0, flat->count, out);
+    for (size_t first = 0, n; first < flat->count && status == CTL_OK; first += n) {
+        n = flat->count - first < CTL_COUNT(piece) ? flat->count - first : CTL_COUNT(piece);
+        status = ctl_session_flat_read(s, CTL_FLAT_GRADIENTS, first, n, piece);
+        for (size_t i = 0; i < n; i++) out[first + i] = (float)piece[i];
+    }
+    return status;
+}
+
 static ctl_status keep_gradients(bench_run *b) {
     const ctl_flat flat = ctl_session_flat(b->session);
     ctl_sha256 hash;
     unsigned char digest[CTL_SHA256_BYTES];
     if (flat.count && !(b->gradients = malloc(flat.count * sizeof *b->gradients))) return CTL_ERR_MEMORY;
-    for (size_t i = 0; i < flat.count; i++)
-        b->gradients[i] = flat.dtype == CTL_F64 ? (float)((const double *)flat.gradients)[i] : ((const float *)flat.gradients)[i];
+    const ctl_status status = take_gradients(b->session, &flat, b->gradients);
+    if (status != CTL_OK) return status;
     ctl_sha256_begin(&hash);
     for (size_t k = 0; k < b->program->nparams; k++) {
         const ctl_program_param *p = &b->program->params[k];

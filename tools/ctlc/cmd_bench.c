@@ -97,7 +97,11 @@ static int64_t tokens_of(const bench_run *b) { return b->program->tokens * b->pr
 static void print_json(const bench_command *c, const bench_run *b, const apart *d) {
     printf("{\"parameters\": %lld, \"trained\": %lld, \"tokens\": %lld, \"split\": %lld, ", (long long)b->memory.parameters,
            (long long)b->memory.trained, (long long)tokens_of(b), (long long)b->plan.split);
-    printf("\"planned\": %zu, \"allocated\": %zu, \"kernels\": %zu, ", b->memory.total, b->meter.peak, b->program->nkernels);
+    const ctl_device_memory device = ctl_session_device_memory(b->session);
+    printf("\"planned\": %zu, \"allocated\": %zu, \"kernels\": %zu, ", b->memory.total, b->meter.peak + device.held,
+           b->program->nkernels);
+    if (device.held) /* used: by all, contexts and libraries too */
+        printf("\"device_held\": %zu, \"device_used\": %zu, \"device_all\": %zu, ", device.held, device.used, device.all);
     print_number("compile_seconds", b->compile_seconds);
     print_number("open_seconds", b->open_seconds);
     print_number("load_seconds", b->load_seconds);
@@ -123,7 +127,7 @@ static void print_text(const bench_command *c, const char *spec, const bench_run
            tool_count(b->memory.trained, t[1]), tool_count(tokens_of(b), t[2]), b->plan.split > 1 ? ", in parts" : "");
     printf("  compiled in %s, %zu kernels; opened in %s; weights in %s\n", tool_seconds(b->compile_seconds, t[0]),
            b->program->nkernels, tool_seconds(b->open_seconds, t[1]), tool_seconds(b->load_seconds, t[2]));
-    printf("  %s planned, %s allocated\n", tool_bytes((double)b->memory.total, t[0]), tool_bytes((double)b->meter.peak, t[1]));
+    printf("  %s planned, %s allocated\n", tool_bytes((double)b->memory.total, t[0]), tool_bytes((double)(b->meter.peak + ctl_session_device_memory(b->session).held), t[1]));
     printf("  a step takes %s (median of %lld), %s at the least: %s tokens/s\n", tool_seconds(median, t[0]),
            (long long)(b->steps - c->o.warm), tool_seconds(least, t[1]), tool_count((int64_t)((double)tokens_of(b) / median), t[2]));
     printf("  loss %.4f -> %.4f on one batch\n", b->losses[0], b->losses[b->steps - 1]);

@@ -68,7 +68,8 @@ static bool stop(void *ctx) {
 }
 static void stepped(void *ctx, const ctl_progress *p) {
     run *r = ctx;
-    if (r->meter.peak > r->allocated) r->allocated = r->meter.peak;
+    const size_t held = r->meter.peak + ctl_session_device_memory(r->session).held;
+    if (held > r->allocated) r->allocated = held;
     r->step_seconds[r->nsteps++ % MOST_TIMES] = p->seconds;
     progress_step(&r->progress, p);
 }
