@@ -75,12 +75,13 @@ static const char spec[] = "import llama, tuning\n"
                            "model m = llama.causal_lm(; vocab = 40, dim = 32, depth = 2, heads = 4, kv_heads = 2, ffn = 48, "
                            "theta = 10000.0)\n"
                            "tune lora = m with tuning.lora_qkvud(rank = 4, p = 0.2) {\n    tokens 2 x 16\n}\n"
-                           "tune double = m with tuning.double(rank = 4) {\n    tokens 2 x 16\n}\n";
+                           "tune double = m with tuning.double(rank = 4) {\n    tokens 2 x 16\n}\n"
+                           "tune full = m with tuning.full() {\n    tokens 2 x 16\n}\n";
 
 static void test_training(void **state) {
     (void)state;
-    static const char *const tunes[] = {"lora", "double"};
-    for (int k = 0; k < 2; k++) {
+    static const char *const tunes[] = {"lora", "double", "full"};
+    for (int k = 0; k < 3; k++) {
         cuda_wanted w = {.text = spec, .tune = tunes[k], .engine = CTLC_CUDA, .compute = k ? CTL_F32 : CTL_BF16};
         const double tolerance = k ? 2e-4 : 4e-2;
         network cuda, cpu;

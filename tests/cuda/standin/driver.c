@@ -96,6 +96,27 @@ typedef struct block {
 } block;
 static block *blocks;
 
+/* The last large block that was freed is kept for the next of its size: touching pages anew takes longer than a test's steps. A
+ * sanitizer had better see it freed. */
+static struct {
+    char *at;
+    size_t bytes;
+} spare;
+static char *take_block(size_t bytes) {
+    char *at = spare.bytes == bytes ? spare.at : aligned_alloc(256, (bytes + 255) / 256 * 256);
+    if (spare.at == at) spare.at = NULL, spare.bytes = 0;
+    return at;
+}
+static void give_block(char *at, size_t bytes) {
+#ifndef __SANITIZE_ADDRESS__
+    if (bytes >= 1 << 20) {
+        char *before = spare.at;
+        spare.at = at, spare.bytes = bytes, at = before;
+    }
+#endif
+    free(at);
+}
+
 static block *block_of(const void *at, size_t bytes, int is_host) {
     for (block *b = blocks; b; b = b->next)
         if (b->is_host == is_host && (const char *)at >= b->at && bytes <= b->bytes &&
@@ -110,7 +131,7 @@ static int allocate(void **out, size_t bytes, int is_host) {
     if (bytes == 0) return ERROR_INVALID;
     if (!is_host && bytes > standin.memory - standin.held) return ERROR_MEMORY;
     block *b = malloc(sizeof *b);
-    char *at = aligned_alloc(256, (bytes + 255) / 256 * 256);
+    char *at = take_block(bytes);
     if (!b || !at) return ERROR_MEMORY;
     memset(at, 0xff, bytes); /* NaN, and ids that no table has */
     *b = (block){blocks, at, bytes, is_host};
@@ -125,7 +146,7 @@ static int release(void *at, int is_host) {
         if (found->at != at || found->is_host != is_host) continue;
         *b = found->next;
         if (!is_host) standin.held -= found->bytes;
-        free(found->at);
+        give_block(found->at, found->bytes);
         free(found);
         standin.live--;
         return 0;

@@ -1,0 +1,80 @@
+/* probe: a few steps of a small network on the CUDA engine and the stand-ins, and a line of what came out: for test_cuda_faults,
+ * which links it to an engine with a fault planted. Nothing is read within a step, so that copies may be under way. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/base.h"
+#include "ctl/ctlc.h"
+#include "runtime/program.h"
+
+static const char spec[] = "import llama, tuning\n"
+                           "model m = llama.causal_lm(; vocab = 24, dim = 16, depth = 1, heads = 2, kv_heads = 1, ffn = 24, "
+                           "theta = 10000.0)\n"
+                           "tune m with tuning.full(), tuning.lora_qkvud(rank = 2, p = 0.3) {\n    tokens 2 x 16\n}\n";
+
+static void say(void *ctx, const ctl_diagnostic *d) {
+    (void)ctx;
+    fprintf(stderr, "%s: %s\n", d->code, d->message);
+}
+static void check(ctl_status status) {
+    if (status != CTL_OK) exit(1);
+}
+
+static void give(ctl_session *s, int seed) {
+    int32_t ids[32], labels[32], position[32], length[32];
+    for (int k = 0; k < 32; k++)
+        ids[k] = (k * 7 + seed) % 24, labels[k] = k % 5 == 2 ? -100 : (k * 5 + seed) % 24, position[k] = k % 16, length[k] = 16;
+    check(ctl_session_input(s, "ids", CTL_I32, ids, 32));
+    check(ctl_session_input(s, "labels", CTL_I32, labels, 32));
+    check(ctl_session_input(s, "position", CTL_I32, position, 32));
+    if (ctl_session_has_input(s, "length", NULL, NULL)) check(ctl_session_input(s, "length", CTL_I32, length, 32));
+}
+
+int main(int argc, char **argv) {
+    const char *const folders[] = {argc > 1 ? argv[1] : "."};
+    const ctlc_cuda cuda = {.folders = folders, .nfolders = 1, .cache = argc > 2 ? argv[2] : NULL};
+    const ctlc_options options = {.engine = CTLC_CUDA, .cuda = &cuda, .diagnostic = say};
+    const ctl_session_options so = {.seed = 5, .diagnostic = say};
+    ctl_program *program;
+    ctl_session *s;
+    check(ctlc_compile_text("spec", spec, strlen(spec), &options, &program));
+    for (int e = 0; e < RUN_COUNT; e++) /* logits in chunks of 12, 12 and 8 rows */
+        for (size_t i = 0; i < program->run[e].n; i++)
+            if (program->run[e].at[i].kind == TASK_HEAD) program->run[e].at[i].chunk = 12;
+    check(ctl_session_open(program, &so, &s));
+    check(ctl_session_load(s));
+    const size_t n = ctl_session_flat(s).count;
+    float *values = malloc(n * sizeof *values);
+    if (!values) return 1;
+    for (size_t k = 0; k < n; k++) values[k] = (float)((k * 37 % 101) / 250.0 - 0.2); /* nothing at rest */
+    check(ctl_session_flat_write(s, CTL_FLAT_PARAMS, 0, n, values));
+    check(ctl_session_update(s));
+    for (int step = 1; step <= 3; step++) {
+        double loss, norm;
+        ctl_session_zero_gradients(s);
+        for (int micro = 0; micro < 2; micro++) {
+            ctl_session_set_step(s, (uint64_t)step, micro * 32, 1.0 / 50);
+            give(s, 2 * step + micro);
+            check(ctl_session_forward(s));
+            check(ctl_session_backward(s));
+        }
+        check(ctl_session_flat_read(s, CTL_FLAT_GRADIENTS, 0, n, values));
+        printf("%016llx ", (unsigned long long)ctl_hash(values, n * sizeof *values, 1));
+        check(ctl_session_output(s, "loss", false, &loss, 1));
+        const ctl_optimizer_step o = {.lr = 1e-2 / step, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-6, .clip = 0.01,
+                                      .step = (uint64_t)step};
+        check(ctl_session_optimize(s, &o, &norm));
+        printf("%a %a ", loss, norm);
+    }
+    check(ctl_session_flat_read(s, CTL_FLAT_PARAMS, 0, n, values));
+    double loss;
+    give(s, 9); /* in the same step */
+    check(ctl_session_evaluate(s));
+    check(ctl_session_output(s, "loss", true, &loss, 1));
+    printf("%016llx %a\n", (unsigned long long)ctl_hash(values, n * sizeof *values, 1), loss);
+    free(values);
+    ctl_session_close(s);
+    ctl_program_free(program);
+    return 0;
+}
