@@ -45,6 +45,8 @@ struct ctl_engine {
     ctl_status (*clear)(ctl_session *s, const ctl_operand *operand, size_t bytes); /* zeros from the begin */
     void (*memory)(ctl_session *s, ctl_device_memory *m); /* fills what is used, and all */
     ctl_status (*initialise)(ctl_session *s, size_t param); /* ctl_session_param_initialise; NULL: the host makes the numbers */
+    /* From here on a run of an entry adds each task's time to seconds[entry][task]; seconds NULL ends it. NULL: it cannot. */
+    void (*profile)(ctl_session *s, double *const seconds[RUN_COUNT]);
     /* ctl_session_optimize without UPDATE, on checked arguments; CTL_ERR_NUMERIC: nothing changed. */
     ctl_status (*optimize)(ctl_session *s, const ctl_optimizer_step *o, double *gradient_norm);
 };

@@ -86,6 +86,15 @@ ctl_device_memory ctl_session_device_memory(ctl_session *session) {
     return m;
 }
 
+ctl_status ctl_session_profile(ctl_session *s, double *const seconds[RUN_COUNT]) {
+    if (s->engine->profile) {
+        s->engine->profile(s, seconds);
+        return CTL_OK;
+    }
+    ctl_session_say(s, "E0801", "use --engine cpu or cuda", "the engine %s runs no tasks that could be timed", s->engine->name);
+    return CTL_ERR_UNSUPPORTED;
+}
+
 void ctl_session_close(ctl_session *session) {
     if (session) session->engine->close(session);
 }

@@ -29,6 +29,11 @@ ctl_status ctl_session_param_put(ctl_session *s, size_t param, size_t first, siz
 ctl_status ctl_session_param_get(ctl_session *s, size_t param, size_t first, size_t count, ctl_dtype dtype,
                                  void *data);
 
+/* From here on each run of an entry adds every task's time to seconds[entry][task]; seconds[entry] has room for
+ * program->run[entry].n numbers, or is NULL. seconds NULL: no more. The arrays stay the caller's. CTL_ERR_UNSUPPORTED, with the
+ * reason said, where the engine runs no tasks. */
+ctl_status ctl_session_profile(ctl_session *s, double *const seconds[RUN_COUNT]);
+
 /* The flat array, as the program has it. */
 const ctl_operand *ctl_session_flat_operand(const ctl_session *s, ctl_flat_array which);
 

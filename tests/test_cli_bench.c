@@ -98,12 +98,35 @@ static void test_beside(void **state) {
     says("beside reference: losses differ by ");
 }
 
+/* Every product is told of, and nothing twice: their operations are the plan's. */
+static void test_profile(void **state) {
+    (void)state;
+    json_t *b = bench("--tune lora --steps 3 --profile --split 2 --memory max");
+    const json_t *profile = json_object_get(b, "profile"), *group;
+    double flops = 0, seconds = 0;
+    size_t k;
+    json_array_foreach(profile, k, group) {
+        flops += number(group, "flops"), seconds += number(group, "seconds");
+        assert_true(number(group, "seconds") > 0 && number(group, "times") > 0);
+        if (k > 0 && k + 1 < json_array_size(profile)) assert_true(number(group, "seconds") <= number(json_array_get(profile, k - 1), "seconds"));
+    }
+    assert_true(json_array_size(profile) > 10 && seconds > 0);
+    assert_float_equal(2 * flops / number(b, "flops"), 1, 1e-6); /* a part's: there are two */
+    json_decref(b);
+    assert_int_equal(ctlc("bench small.ctl --tune double --steps 3 --profile"), 0);
+    says("1 x head\n");
+    says("1 x optimizer, and what is computed once an update\n");
+    assert_int_equal(ctlc("bench small.ctl --tune double --steps 3 --profile --engine reference"), 7);
+    says("the engine reference runs no tasks that could be timed");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_falls),
         cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_beside),
+        cmocka_unit_test(test_profile),
     };
     return cmocka_run_group_tests(tests, make_inputs, remove_folder);
 }

@@ -4,6 +4,7 @@
 #include "tests/cuda_engine.h"
 
 #include "base/base.h"
+#include "runtime/session.h"
 #include "tests/folder.h"
 
 static const char spec[] = "import llama, tuning\n"
@@ -26,7 +27,16 @@ static void take(void *ctx, const ctl_diagnostic *d) {
 
 static long first_of_close; /* the number of the stand-ins' calls before it, when all went well */
 
-/* A session's life: three steps, so that graphs are made and launched, an evaluation, a parameter read. The first failure. */
+enum { MOST_TASKS = 256 };
+/* Every task was timed. */
+static void check_profile(const ctl_program *p, double *const seconds[RUN_COUNT]) {
+    for (int e = RUN_FORWARD; e <= RUN_BACKWARD; e++)
+        for (size_t k = 0; k < p->run[e].n; k++)
+            if (!(seconds[e][k] > 0)) fail_msg("%s was not timed", p->run[e].at[k].name);
+}
+
+/* A session's life: three steps, so that graphs are made and launched, one whose tasks are timed, an evaluation, a parameter
+ * read. The first failure. */
 static ctl_status live(const ctl_program *program, const ctl_allocator *allocator, heard *h) {
     const ctl_session_options so = {.seed = 5, .diagnostic = take, .diagnostic_ctx = h, .allocator = allocator};
     const ctl_optimizer_step o = {.lr = 1e-2, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-6, .step = 1};
@@ -37,8 +47,12 @@ static ctl_status live(const ctl_program *program, const ctl_allocator *allocato
     for (int k = 0; k < 16; k++) ids[k] = k % 7, position[k] = k, length[k] = 16;
     double loss, norm;
     float values[16 * 24];
+    double forward[MOST_TASKS] = {0}, backward[MOST_TASKS] = {0};
+    double *const seconds[RUN_COUNT] = {[RUN_FORWARD] = forward, [RUN_BACKWARD] = backward};
+    assert_true(program->run[RUN_FORWARD].n <= MOST_TASKS && program->run[RUN_BACKWARD].n <= MOST_TASKS);
     status = ctl_session_load(n.session);
-    for (int step = 0; step < 3 && status == CTL_OK; step++) {
+    for (int step = 0; step < 4 && status == CTL_OK; step++) {
+        if (step == 3) status = ctl_session_profile(n.session, seconds);
         ctl_session_zero_gradients(n.session);
         ctl_session_set_step(n.session, (uint64_t)step + 1, 0, 1.0 / 15);
         status = ctl_session_input(n.session, "ids", CTL_I32, ids, 16);
@@ -50,6 +64,8 @@ static ctl_status live(const ctl_program *program, const ctl_allocator *allocato
         if (status == CTL_OK) status = ctl_session_backward(n.session);
         if (status == CTL_OK) status = ctl_session_optimize(n.session, &o, &norm);
     }
+    if (status == CTL_OK) check_profile(program, seconds);
+    if (status == CTL_OK) status = ctl_session_profile(n.session, NULL);
     if (status == CTL_OK) status = ctl_session_evaluate(n.session);
     if (status == CTL_OK) status = ctl_session_param_read(n.session, 0, CTL_F32, values);
     const bool failed = status != CTL_OK;

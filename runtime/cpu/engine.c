@@ -207,9 +207,12 @@ void ctl_cpu_profile(ctl_session *s, clockid_t clock, double *const seconds[RUN_
     for (int e = 0; e < RUN_COUNT; e++) own(s)->seconds[e] = seconds ? seconds[e] : NULL;
 }
 
+static void profile(ctl_session *s, double *const seconds[RUN_COUNT]) { ctl_cpu_profile(s, CLOCK_MONOTONIC, seconds); }
+
 ctl_status ctl_cpu_run_task(ctl_session *s, ctl_program_entry entry, size_t task) {
     const ctl_task_list *list = &s->program->run[entry];
     return task < list->n ? run_task(own(s), &list->at[task], &own(s)->prepared[entry][task]) : CTL_ERR_INPUT;
 }
 
-const ctl_engine ctl_cpu_engine = {"cpu", open_session, close_session, address, run};
+const ctl_engine ctl_cpu_engine = {.name = "cpu", .open = open_session, .close = close_session, .address = address, .run = run,
+                                   .profile = profile};

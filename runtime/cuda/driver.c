@@ -50,6 +50,10 @@ ctl_status ctl_cuda_driver_open(ctl_cuda_driver *d, const ctl_cuda_folders *fold
         {"cuGraphLaunch", &d->graph_launch},
         {"cuGraphDestroy", &d->graph_destroy},
         {"cuGraphExecDestroy", &d->executable_destroy},
+        {"cuEventCreate", &d->event_create},
+        {"cuEventRecord", &d->event_record},
+        {"cuEventElapsedTime", &d->event_milliseconds},
+        {"cuEventDestroy_v2", &d->event_destroy},
     };
     d->library = ctl_cuda_library_open(&library, folders, entries, CTL_COUNT(entries), why);
     if (!d->library) return CTL_ERR_UNSUPPORTED;

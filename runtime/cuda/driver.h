@@ -59,6 +59,10 @@ typedef struct ctl_cuda_driver {
     int (*graph_launch)(void *executable, void *stream);
     int (*graph_destroy)(void *graph);
     int (*executable_destroy)(void *executable);
+    int (*event_create)(void **event, unsigned flags);
+    int (*event_record)(void *event, void *stream);
+    int (*event_milliseconds)(float *milliseconds, void *first, void *last);
+    int (*event_destroy)(void *event);
 } ctl_cuda_driver;
 
 /* CTL_ERR_UNSUPPORTED with what is missing in why: the library, or, after it was found, a device. */

@@ -76,6 +76,7 @@ typedef struct ctl_cuda_session {
     ctl_cuda_prepared *prepared[RUN_COUNT];
     void *graph[RUN_COUNT]; /* executables */
     int64_t runs[RUN_COUNT];
+    double *seconds[RUN_COUNT]; /* of tasks, for whoever asked; NULL: nobody */
     const char *at;         /* the task, or the parameter, that is worked on, for messages; NULL: none */
 } ctl_cuda_session;
 
@@ -123,6 +124,10 @@ ctl_status ctl_cuda_head_run(ctl_cuda_session *s, const ctl_task *task, const ct
 
 /* initialise.c */
 ctl_status ctl_cuda_initialise_param(ctl_session *s, size_t param);
+
+/* profile.c */
+void ctl_cuda_profile(ctl_session *s, double *const seconds[RUN_COUNT]);
+ctl_status ctl_cuda_run_profiled(ctl_cuda_session *s, ctl_program_entry entry);
 
 /* update.c */
 ctl_status ctl_cuda_optimize(ctl_session *s, const ctl_optimizer_step *o, double *gradient_norm);

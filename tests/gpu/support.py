@@ -12,6 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools/gpu"))
 sys.dont_write_bytecode = True
 CTLC = pathlib.Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else ROOT / "build/ctlc"
+STAND_INS = pathlib.Path(sys.argv[2]).resolve() if len(sys.argv) > 2 else None
 
 
 class Checked(unittest.TestCase):
@@ -27,9 +28,9 @@ class Checked(unittest.TestCase):
         self.said = done.stdout + done.stderr
         return done.returncode
 
-    def records(self):
+    def records(self, device="the-host"):
         """The last of each item."""
-        path = self.folder / "the-host.jsonl"
+        path = self.folder / f"{device}.jsonl"
         return {r["item"]: r for r in map(json.loads, path.read_text().splitlines())}
 
     def liar(self, script):

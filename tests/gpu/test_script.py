@@ -159,6 +159,27 @@ class Stages(support.Checked):
                 self.assertEqual(sanitize.under(o, "memcheck", ["true"], 10), want and "Invalid read of size 4")
 
 
+@unittest.skipUnless(support.STAND_INS, "no stand-ins of CUDA's libraries were given")
+class StandIns(support.Checked):
+    """The same stages through CUDA's driver, compiler and cuBLASLt, as ctypes and ctlc meet them: stand-ins of the three."""
+
+    def test_stages(self):
+        libraries = ("--libraries", str(support.STAND_INS))
+        self.assertEqual(self.check("conform", *libraries), 0)
+        self.assertEqual(self.check("correct", "--only", "correct llama bf16", *libraries), 0)
+        self.assertEqual(self.check("correct", "--only", "budgets double f32", *libraries), 0)
+        self.assertEqual(self.check("ours", "--only", "memory of the context", *libraries), 0)
+        self.assertEqual(self.check("ours", "--only", "tiny double 4x16 time", *libraries), 0)
+        self.assertEqual(self.check("profile", "--only", "tiny double", *libraries), 0)
+        got = self.records("stand-in")
+        self.assertEqual({r["status"] for r in got.values()}, {"ok"})
+        self.assertEqual(got["memory of the context"]["bytes"], 0)  # the stand-in's device has nothing else in it
+        ours = got["ours tiny double 4x16 time"]
+        self.assertEqual(ours["device_used"], ours["device_held"])
+        self.assertLess(ours["device_held"] - ours["planned"], 8192)  # beside the plan, the engine's own few numbers
+        self.assertIn("attention", [k["name"] for k in got["profile tiny double 4x16"]["kernels"]])
+
+
 if __name__ == "__main__":
     assert sys.version_info >= (3, 9), "Python 3.9 or later"
     assert unittest

@@ -16,8 +16,9 @@
 #include "base/random.h"
 #include "ctl/ctlc.h"
 #include "runtime/cpu/cpu.h"
+#include "runtime/task_groups.h"
 
-enum { AGAIN = 2, MOST_GROUPS = 256, NAME = 96 };
+enum { AGAIN = 2, MOST_GROUPS = 256 };
 
 typedef struct bench_options {
     const char *spec, *tokens, *tune, *compute;
@@ -62,11 +63,6 @@ static void *zeroed(size_t n, size_t size) {
     void *p = calloc(n ? n : 1, size);
     if (!p) must(CTL_ERR_MEMORY, "times");
     return p;
-}
-
-static bool is_product(const ctl_task *t) {
-    return t->kind == TASK_MATMUL || t->kind == TASK_ATTEND || t->kind == TASK_ATTEND_GRAD || t->kind == TASK_MIX ||
-           t->kind == TASK_MIX_GRAD || t->kind == TASK_HEAD;
 }
 
 static void keep_least(double *least, double x) {
@@ -156,7 +152,7 @@ static void run_alone(bench *b) {
     for (size_t e = 0; e < CTL_COUNT(entries); e++)
         for (size_t k = 0; k < b->program->run[entries[e]].n; k++) {
             const ctl_task *t = &b->program->run[entries[e]].at[k];
-            for (int again = 0; again < (is_product(t) ? AGAIN : 1); again++) {
+            for (int again = 0; again < (ctl_task_is_product(t) ? AGAIN : 1); again++) {
                 const double begin = seconds_on(b->clock);
                 must(ctl_cpu_run_task(b->session, entries[e], k), t->name);
                 keep_least(&b->alone[entries[e]][k], seconds_on(b->clock) - begin);
@@ -175,45 +171,17 @@ static sums sum_tasks(const bench *b) {
         for (size_t k = 0; k < b->program->run[entries[e]].n; k++) {
             const ctl_task *t = &b->program->run[entries[e]].at[k];
             s.in_step += b->in_step[entries[e]][k];
-            if (is_product(t)) s.alone += b->alone[entries[e]][k], s.flops += t->flops;
+            if (ctl_task_is_product(t)) s.alone += b->alone[entries[e]][k], s.flops += t->flops;
         }
     return s;
 }
 
 typedef struct group {
-    char name[NAME];
+    char name[CTL_GROUP_NAME];
     int n;
     double in_step, alone, flops;
     bool product;
 } group;
-
-/* Tasks of one name are alike: products by their shapes, row tasks by the path without numbers. */
-static void name_of(const ctl_program *p, const ctl_task *t, char *out) {
-    const ctl_operand *o = t->operands;
-    switch (t->kind) {
-    case TASK_MATMUL:
-        snprintf(out, NAME, "product %s%s %lld x %lld x %lld%s%s%s -> %s", t->transpose_a ? "a'" : "a",
-                 t->transpose_b ? " b'" : " b",
-                 (long long)o[2].rows, (long long)o[2].cols, (long long)(t->transpose_a ? o[0].rows : o[0].cols),
-                 t->accumulate ? " +=" : "", o[3].buffer != UINT32_MAX ? " + bias" : "",
-                 o[4].buffer != UINT32_MAX ? " + addend" : "", ctl_dtype_name(o[2].dtype));
-        break;
-    case TASK_ATTEND: snprintf(out, NAME, "attention"); break;
-    case TASK_ATTEND_GRAD: snprintf(out, NAME, "attention's gradient"); break;
-    case TASK_MIX: snprintf(out, NAME, "mix"); break;
-    case TASK_MIX_GRAD: snprintf(out, NAME, "mix's gradient"); break;
-    case TASK_HEAD: snprintf(out, NAME, "head"); break;
-    case TASK_ROWS: snprintf(out, NAME, "%s, first %.70s", p->kernels[t->kernel].name, t->name); break;
-    case TASK_SCATTER: snprintf(out, NAME, "scatter"); break;
-    case TASK_FOLD: snprintf(out, NAME, "fold"); break;
-    case TASK_TRANSPOSE: snprintf(out, NAME, "transpose"); break;
-    }
-}
-
-static bool same_group(const char *a, const char *b) { /* up to the comma, behind which the first one's path is */
-    size_t n = strcspn(a, ",");
-    return n == strcspn(b, ",") && strncmp(a, b, n) == 0;
-}
 
 static int by_time(const void *a, const void *b) {
     double x = ((const group *)a)->in_step, y = ((const group *)b)->in_step;
@@ -226,13 +194,13 @@ static void print_profile(const bench *b, double step) {
     for (size_t e = 0; e < CTL_COUNT(entries); e++)
         for (size_t k = 0; k < b->program->run[entries[e]].n; k++) {
             const ctl_task *t = &b->program->run[entries[e]].at[k];
-            char name[NAME];
-            name_of(b->program, t, name);
+            char name[CTL_GROUP_NAME];
+            ctl_task_group_name(b->program, t, name);
             size_t g = 0;
-            while (g < n && !same_group(groups[g].name, name)) g++;
+            while (g < n && !ctl_task_group_same(groups[g].name, name)) g++;
             if (g == n && n == MOST_GROUPS) continue;
             if (g == n) memcpy(groups[n++].name, name, sizeof name);
-            groups[g].n++, groups[g].in_step += b->in_step[entries[e]][k], groups[g].product = is_product(t);
+            groups[g].n++, groups[g].in_step += b->in_step[entries[e]][k], groups[g].product = ctl_task_is_product(t);
             groups[g].alone += b->alone[entries[e]][k], groups[g].flops += t->flops;
         }
     memcpy(groups[n].name, "zeroing, optimizer, update", sizeof "zeroing, optimizer, update");

@@ -6,6 +6,7 @@
 
 #include "base/base.h"
 #include "base/sha256.h"
+#include "runtime/session.h"
 #include "tools/ctlc/made_batch.h"
 #include "train/feed.h"
 
@@ -64,6 +65,7 @@ int bench_run_open(bench_run *b, const bench_options *o, const char *spec, const
 void bench_run_close(bench_run *b) {
     if (b->session) ctl_session_close(b->session);
     ctl_program_free(b->program);
+    for (int e = 0; e < RUN_COUNT; e++) free(b->profile[e]);
     free(b->seconds), free(b->losses), free(b->norms), free(b->gradients);
     *b = (bench_run){0};
 }
@@ -82,12 +84,12 @@ static ctl_status micro_step(bench_run *b, const bench_options *o, int64_t micro
     return status;
 }
 
-static ctl_status forward_and_backward(bench_run *b, const bench_options *o, double *began) {
+static ctl_status forward_and_backward(bench_run *b, const bench_options *o, double *loss, double *began) {
     ctl_status status = CTL_OK;
     ctl_session_zero_gradients(b->session);
     *began = ctl_clock();
     for (int64_t micro = 0; micro < b->program->settings.accumulate && status == CTL_OK; micro++)
-        status = micro_step(b, o, micro, &b->losses[b->steps]);
+        status = micro_step(b, o, micro, loss);
     return status;
 }
 
@@ -120,21 +122,50 @@ static ctl_status keep_gradients(bench_run *b) {
     return CTL_OK;
 }
 
-static ctl_status one_step(bench_run *b, const bench_options *o) {
+static ctl_status update(bench_run *b, int64_t step, double *norm) {
     const ctl_settings *set = &b->program->settings;
-    const ctl_optimizer_step update = {.sgd = strcmp(set->optimizer, "sgd") == 0, .lr = set->lr, .beta1 = set->beta1,
-                                       .beta2 = set->beta2, .eps = set->eps, .weight_decay = set->weight_decay,
-                                       .momentum = set->momentum, .clip = set->clip, .step = (uint64_t)b->steps + 1};
+    const ctl_optimizer_step o = {.sgd = strcmp(set->optimizer, "sgd") == 0, .lr = set->lr, .beta1 = set->beta1,
+                                  .beta2 = set->beta2, .eps = set->eps, .weight_decay = set->weight_decay,
+                                  .momentum = set->momentum, .clip = set->clip, .step = (uint64_t)step};
+    return ctl_session_optimize(b->session, &o, norm);
+}
+
+static ctl_status one_step(bench_run *b, const bench_options *o) {
     double began, away = 0;
-    ctl_status status = forward_and_backward(b, o, &began);
+    ctl_status status = forward_and_backward(b, o, &b->losses[b->steps], &began);
     if (status == CTL_OK && b->steps == 0) {
         const double before = ctl_clock();
         status = keep_gradients(b);
         away = ctl_clock() - before;
     }
-    if (status == CTL_OK) status = ctl_session_optimize(b->session, &update, &b->norms[b->steps]);
+    if (status == CTL_OK) status = update(b, b->steps + 1, &b->norms[b->steps]);
     b->seconds[b->steps] = ctl_clock() - began - away;
     return status;
+}
+
+/* Steps behind those that are timed as wholes: what times tasks slows them. */
+static ctl_status profiled_steps(bench_run *b, const bench_options *o) {
+    enum { STEPS = 3 };
+    double began, loss = 0, norm;
+    ctl_status status = ctl_session_profile(b->session, b->profile);
+    for (int k = 0; k < STEPS && status == CTL_OK; k++) {
+        status = forward_and_backward(b, o, &loss, &began);
+        const double before = ctl_clock();
+        if (status == CTL_OK) status = update(b, b->steps + 1 + k, &norm);
+        b->update_seconds += (ctl_clock() - before) / STEPS;
+    }
+    for (int e = 0; e < RUN_COUNT; e++)
+        for (size_t k = 0; b->profile[e] && k < b->program->run[e].n; k++) b->profile[e][k] /= STEPS;
+    return status;
+}
+
+int bench_run_profile(bench_run *b, const bench_options *o) {
+    ctl_status status = CTL_OK;
+    for (int e = RUN_FORWARD; e <= RUN_BACKWARD && status == CTL_OK; e++)
+        if (!(b->profile[e] = numbers((int64_t)b->program->run[e].n + 1))) status = CTL_ERR_MEMORY;
+    if (status == CTL_OK) status = profiled_steps(b, o);
+    if (status != CTL_OK) tool_explain(&b->speaker, status);
+    return tool_exit_code(status);
 }
 
 int bench_run_steps(bench_run *b, const bench_options *o, void (*stepped)(void *ctx, const bench_run *b), void *ctx) {

@@ -11,6 +11,7 @@ typedef struct bench_options {
     text_list weights;
     const char *adapter;
     int64_t steps, warm; /* of steps, the first that do not count */
+    bool profile;        /* three more steps, of which each task is timed */
     uint64_t seed;
     const ctl_program *tables; /* of another engine's run of the spec, which tells what ids there are; NULL: its own */
 } bench_options;
@@ -26,6 +27,8 @@ typedef struct bench_run {
     double *seconds, *losses, *norms;                   /* of each step */
     int64_t steps;                                      /* done */
     int64_t counted;                                    /* labels of a micro-step */
+    double *profile[RUN_COUNT];                         /* of each task: seconds a step; NULL unless asked for */
+    double update_seconds;                              /* with it: of the optimizer */
     float *gradients;                                   /* of the first step, before the optimizer; of the flat arrays */
     char gradients_hash[65];                            /* SHA-256 of them, a parameter after the other */
 } bench_run;
@@ -33,6 +36,7 @@ typedef struct bench_run {
 /* An exit code; what was wrong has been said. Close it in any case. */
 int bench_run_open(bench_run *b, const bench_options *o, const char *spec, const char *engine);
 int bench_run_steps(bench_run *b, const bench_options *o, void (*stepped)(void *ctx, const bench_run *b), void *ctx);
+int bench_run_profile(bench_run *b, const bench_options *o);
 void bench_run_close(bench_run *b);
 
 /* Of the steps that count: the median, the least. */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "runtime/task_groups.h"
 #include "tools/ctlc/bench_run.h"
 
 typedef struct bench_command {
@@ -92,11 +93,32 @@ static void print_numbers(const char *key, const double *x, int64_t n) {
     printf("], ");
 }
 
+static void print_profile(const bench_run *b, bool json) {
+    ctl_task_group g[CTL_MOST_GROUPS + 1];
+    const size_t n = ctl_task_groups(b->program, b->profile, g);
+    double all = b->update_seconds;
+    for (size_t k = 0; k < n; k++) all += g[k].seconds;
+    g[n] = (ctl_task_group){.name = "optimizer, and what is computed once an update", .times = 1, .seconds = b->update_seconds};
+    printf(json ? "\"profile\": [" : "  ms a step  share  TFLOP/s  tasks\n");
+    for (size_t k = 0; k <= n; k++) {
+        if (json) {
+            printf("%s{\"name\": \"%s\", \"times\": %lld, \"seconds\": %.9g, \"flops\": %.9g}", k ? ", " : "", g[k].name,
+                   (long long)g[k].times, g[k].seconds, g[k].flops);
+            continue;
+        }
+        char rate[32] = "";
+        if (g[k].product) snprintf(rate, sizeof rate, "%.3g", 1e-12 * g[k].flops / g[k].seconds);
+        printf("%11.3f %5.1f%% %8s  %lld x %s\n", 1e3 * g[k].seconds, 100 * g[k].seconds / all, rate, (long long)g[k].times, g[k].name);
+    }
+    if (json) printf("], ");
+}
+
 static int64_t tokens_of(const bench_run *b) { return b->program->tokens * b->program->settings.accumulate; }
 
 static void print_json(const bench_command *c, const bench_run *b, const apart *d) {
-    printf("{\"parameters\": %lld, \"trained\": %lld, \"tokens\": %lld, \"split\": %lld, ", (long long)b->memory.parameters,
-           (long long)b->memory.trained, (long long)tokens_of(b), (long long)b->plan.split);
+    printf("{\"parameters\": %lld, \"trained\": %lld, \"tokens\": %lld, \"split\": %lld, \"withheld\": %lld, ",
+           (long long)b->memory.parameters, (long long)b->memory.trained, (long long)tokens_of(b), (long long)b->plan.split,
+           (long long)b->plan.withheld);
     const ctl_device_memory device = ctl_session_device_memory(b->session);
     printf("\"planned\": %zu, \"allocated\": %zu, \"kernels\": %zu, ", b->memory.total, b->meter.peak + device.held,
            b->program->nkernels);
@@ -117,6 +139,7 @@ static void print_json(const bench_command *c, const bench_run *b, const apart *
         print_number("gradients_apart", d->gradients);
         printf("\"apart_at\": \"%s\", ", d->where);
     }
+    if (c->o.profile) print_profile(b, true);
     printf("\"gradients\": \"%s\"}\n", b->gradients_hash);
 }
 
@@ -131,6 +154,7 @@ static void print_text(const bench_command *c, const char *spec, const bench_run
     printf("  a step takes %s (median of %lld), %s at the least: %s tokens/s\n", tool_seconds(median, t[0]),
            (long long)(b->steps - c->o.warm), tool_seconds(least, t[1]), tool_count((int64_t)((double)tokens_of(b) / median), t[2]));
     printf("  loss %.4f -> %.4f on one batch\n", b->losses[0], b->losses[b->steps - 1]);
+    if (c->o.profile) print_profile(b, false);
     if (d)
         printf("  beside %s: losses differ by %.2g of their size at most, gradients of the first step by %.2g%s%s\n", c->beside,
                d->loss, d->gradients, d->where[0] ? ", at " : "", d->where);
@@ -140,6 +164,7 @@ static int run(bench_command *c, const char *spec) {
     bench_run mine = {0}, other = {0};
     int code = bench_run_open(&mine, &c->o, spec, c->o.compile.engine);
     if (!code) code = bench_run_steps(&mine, &c->o, tell_step, c);
+    if (!code && c->o.profile) code = bench_run_profile(&mine, &c->o);
     if (!code && c->beside) {
         bench_options o = c->o;
         o.tables = mine.program;
@@ -163,6 +188,7 @@ int cmd_bench(int argc, char **argv) {
         {"warm", "N", OPT_COUNT, &c.o.warm, "the first of them, whose times do not count; 2 unless told"},
         {"beside", "ENGINE", OPT_TEXT, &c.beside,
          "the same steps by another engine too, and how far apart losses\nand gradients are"},
+        {"profile", NULL, OPT_FLAG, &c.o.profile, "three more steps, and the time of their products and kernels"},
         {"json", NULL, OPT_FLAG, &c.json, "one JSON object on standard output"},
         {"seed", "N", OPT_COUNT, &c.seed, "of weights and batch; 1 unless told"},
         {"weights", "PATH", OPT_LIST, &c.o.weights, "the model's safetensors, or their folder, instead of made-up weights"},
@@ -176,6 +202,7 @@ int cmd_bench(int argc, char **argv) {
                  "the SHA-256 of the first step's gradients: it is the same under every budget of one number of parts.\n",
         .examples = "  ctlc bench examples/tiny.ctl\n"
                     "  ctlc bench examples/tiny.ctl --memory min --json\n"
+                    "  ctlc bench examples/tiny.ctl --engine cuda --profile\n"
                     "  ctlc bench examples/tiny.ctl --steps 3 --beside reference      # does this machine compute right?\n",
         .options = options,
         .noptions = CTL_COUNT(options),

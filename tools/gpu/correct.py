@@ -57,9 +57,9 @@ def budget_item(o, name, spec, more, stage):
     def run(left):
         sizes, hashes = {}, {}
         for memory in ("max", "min", "between"):
-            budget = str((sizes["max"] + sizes["min"]) // 2) if memory == "between" else memory
+            budget = str((sizes["max"] + sizes["min"]) // 2 + withheld) if memory == "between" else memory
             r = run_json(bench(o, spec, "--steps", "2", "--warm", "1", "--split", "2", "--memory", budget, *more), left, o.environment)
-            sizes[memory], hashes[memory] = r["planned"], r["gradients"]
+            sizes[memory], hashes[memory], withheld = r["planned"], r["gradients"], r["withheld"]
         right = len(set(hashes.values())) == 1
         yield name, OK if right else WRONG, dict(bytes=list(sizes.values()), gradients=list(hashes.values()),
                                                  **({} if right else {"why": "gradients differ between budgets"}))

@@ -49,7 +49,7 @@ def ours(records):
         rate, bare = speed.best_rate(records, model), found(records, speed.our_name(model, "bare", tokens, budget))
         peer, _, _ = best_peer(records, model, method, tokens)
         speed_of = r["tokens_per_second"]
-        rows.append([f"{model} {method}", tokens, budget, gib(r["planned"]), gib(r.get("measured")),
+        rows.append([f"{model} {method}", tokens, budget, gib(r["planned"]), gib(speed.measured(records, r)),
                      f"{1e3 * r['median']:.1f}", f"{1e3 * r['least']:.1f}", f"{speed_of:.0f}",
                      f"{100 * cases.share_of_ceiling(model, speed_of, rate):.1f}%" if rate else "-",
                      f"{100 * (1 - bare['median'] / r['median']):.1f}%" if bare else "-",
@@ -100,6 +100,6 @@ def text(records):
             f".jsonl. Builds of ctlc: {', '.join(builds) or 'none'}.", ""]
     notes = ["A step: forward, backward, optimizer; median and least of those behind the first three. Of ceiling: 4 operations a",
              "parameter of a product and token, at the best rate of a product on the model's shapes. Controls': what a step takes",
-             "more than one of the frozen model alone. Measured: device memory beyond the context.", ""]
+             "more than one of the frozen model alone. Measured: the device's memory in use, less a context's.", ""]
     body = counts(records) + ours(records) + peers(records) + rates(records) + profiles(records)
     return "\n".join(head + body + (notes if ours(records) else []) + troubles(records))

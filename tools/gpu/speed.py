@@ -11,6 +11,28 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 
 # ---- ours ----
+CONTEXT = "memory of the context"
+
+
+def context_items(o, stage):
+    """What a process takes of the device for nothing: driver's context, libraries. The whole device's use is read, so nobody else
+    should be using it."""
+    def measure(left):
+        r = run_json([str(o.ctlc), "bench", str(cases.spec("tiny", "double")), "--engine", o.engine, "--json", "--steps", "2", "--warm", "1",
+                      *o.ctlc_options], left, o.environment)
+        held = r.get("device_held", 0)
+        yield CONTEXT, OK, dict(device_held=held, device_used=r.get("device_used", 0), bytes=r.get("device_used", 0) - held)
+    return [Item(CONTEXT, stage, 0 if o.host else 4, measure)]
+
+
+def measured(records, r):
+    """Bytes that a run takes of the device beyond a context, as the driver counts them; None: not known."""
+    context = records.all.get(CONTEXT)
+    if not r.get("device_used") or not context or context["status"] != OK:
+        return None
+    return r["device_used"] - context["bytes"]
+
+
 def our_name(model, method, tokens, budget):
     return f"ours {model} {method} {tokens} {budget}"
 
@@ -20,7 +42,7 @@ def our_item(o, model, method, tokens, budget, stage, steps, estimate):
         command = [str(o.ctlc), "bench", str(cases.spec(model, method)), "--engine", o.engine, "--json", "--set", f"tokens={tokens}",
                    "--steps", str(steps), "--warm", str(min(3, steps - 1)), *cases.memory_options(budget, o.device_name), *o.ctlc_options]
         r = run_json(command, left, o.environment)
-        values = {k: r.get(k) for k in ("planned", "allocated", "measured", "trained", "parameters", "split", "median", "least", "losses",
+        values = {k: r.get(k) for k in ("planned", "allocated", "device_held", "device_used", "trained", "parameters", "split", "median", "least", "losses",
                                         "seconds", "compile_seconds", "open_seconds", "load_seconds", "flops", "extra_flops", "kernels")}
         values["tokens_per_second"] = r["tokens"] / r["median"]
         falls = method == "bare" or r["losses"][-1] < r["losses"][0]
@@ -36,7 +58,7 @@ def our_items(o, stage, combinations):
         sequences, length = cases.tokens_of(tokens)
         step = sequences * length / 15000 * {"time": 1, "24 GiB": 1.5, "memory": 10}[budget]
         steps = 5 if budget == "memory" else 13
-        items.append(our_item(o, model, method, tokens, budget, stage, steps, 0 if o.engine == "cpu" else 12 + steps * step))
+        items.append(our_item(o, model, method, tokens, budget, stage, steps, 0 if o.host else 12 + steps * step))
     return items
 
 
@@ -91,5 +113,5 @@ def profile_items(o, combinations):
                        f"tokens={tokens}", "--steps", "5", *cases.memory_options("time", o.device_name), *o.ctlc_options]
             r = run_json(command, left, o.environment)
             yield name, OK, dict(kernels=r["profile"], median=r["median"])
-        items.append(Item(name, "profile", 0 if o.engine == "cpu" else 25, measure))
+        items.append(Item(name, "profile", 0 if o.host else 25, measure))
     return items

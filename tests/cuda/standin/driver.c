@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/cuda/launch.h"
@@ -301,6 +302,52 @@ ENTRY(cuGraphDestroy, void *graph) {
 ENTRY(cuGraphExecDestroy, void *executable) {
     destroy(executable);
     BEGIN("cuGraphExecDestroy");
+    return 0;
+}
+
+/* ---- events: a stream's work notes the time when it comes to one ---- */
+typedef struct event {
+    struct event *next;
+    double at; /* milliseconds; 0: not come to */
+    int destroyed;
+} event;
+static event *events; /* one that is destroyed may yet be come to, so all stay */
+static int run_event(const void *payload) {
+    event *e;
+    struct timespec now;
+    memcpy(&e, payload, sizeof e);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    e->at = 1e3 * (double)now.tv_sec + 1e-6 * (double)now.tv_nsec;
+    return 0;
+}
+ENTRY(cuEventCreate, void **out, unsigned flags) {
+    BEGIN("cuEventCreate");
+    event *e = flags ? NULL : calloc(1, sizeof *e);
+    if (!e) return ERROR_INVALID;
+    e->next = events, events = e;
+    *out = e, standin.live++;
+    return 0;
+}
+ENTRY(cuEventRecord, void *given, void *stream_of) {
+    event *e = given;
+    BEGIN("cuEventRecord");
+    if (e->destroyed) return standin_fault("an event that is destroyed"), ERROR_INVALID;
+    e->at = 0;
+    return standin_enqueue(stream_of, run_event, &e, sizeof e);
+}
+ENTRY(cuEventElapsedTime, float *milliseconds, void *first, void *last) {
+    const event *a = first, *b = last;
+    BEGIN("cuEventElapsedTime");
+    if (a->at == 0 || b->at == 0) return standin_fault("the time between events that were not come to"), ERROR_INVALID;
+    *milliseconds = (float)(b->at - a->at);
+    return 0;
+}
+ENTRY(cuEventDestroy_v2, void *given) {
+    event *e = given;
+    if (e->destroyed) standin_fault("an event is destroyed twice");
+    e->destroyed = 1;
+    standin.live--;
+    BEGIN("cuEventDestroy");
     return 0;
 }
 

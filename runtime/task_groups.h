@@ -1,0 +1,24 @@
+/* task_groups: a program's tasks told together where they are alike - products by their shapes, row programs by their kernel - so
+ * that a table of times has a page and not a thousand lines. */
+#ifndef CTL_TASK_GROUPS_H
+#define CTL_TASK_GROUPS_H
+
+#include "runtime/program.h"
+
+enum { CTL_GROUP_NAME = 96, CTL_MOST_GROUPS = 256 };
+
+typedef struct ctl_task_group {
+    char name[CTL_GROUP_NAME];
+    int64_t times;         /* tasks of it in a step */
+    double seconds, flops; /* of all of them */
+    bool product;          /* products and attention */
+} ctl_task_group;
+
+void ctl_task_group_name(const ctl_program *p, const ctl_task *t, char out[CTL_GROUP_NAME]);
+bool ctl_task_group_same(const char *a, const char *b); /* their names */
+bool ctl_task_is_product(const ctl_task *t);
+
+/* The groups of forward's and backward's tasks, by time, the longest first; how many there are. */
+size_t ctl_task_groups(const ctl_program *p, double *const seconds[RUN_COUNT], ctl_task_group out[CTL_MOST_GROUPS]);
+
+#endif
