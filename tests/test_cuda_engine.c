@@ -3,6 +3,7 @@
 #include "tests/cuda_engine.h"
 
 #include "runtime/checkpoint.h"
+#include "runtime/cuda/cuda.h"
 #include "tests/folder.h"
 
 /* Windows and first values that are computed; computed ids, biases and classes; images. */
@@ -81,11 +82,15 @@ static const char spec[] = "import llama, tuning\n"
 static void test_training(void **state) {
     (void)state;
     static const char *const tunes[] = {"lora", "double", "full"};
+    int ways[3] = {0};
     for (int k = 0; k < 3; k++) {
         cuda_wanted w = {.text = spec, .tune = tunes[k], .engine = CTLC_CUDA, .compute = k ? CTL_F32 : CTL_BF16};
         const double tolerance = k ? 2e-4 : 4e-2;
         network cuda, cpu;
         cuda_open(&cuda, &w);
+        for (int e = 0; e < RUN_COUNT; e++)
+            for (size_t i = 0; i < cuda.program->run[e].n; i++)
+                if (cuda.program->run[e].at[i].kind == TASK_MATMUL) ways[ctl_cuda_product_way_of(&cuda.program->run[e].at[i])]++;
         w.engine = CTLC_CPU;
         cuda_open(&cpu, &w);
         double first = 0, got = 0;
@@ -102,6 +107,7 @@ static void test_training(void **state) {
         assert_true(cuda_distance(&cuda, &cpu, CTL_FLAT_MOMENT2) < 20 * tolerance);
         cuda_close(&cuda), cuda_close(&cpu);
     }
+    assert_true(ways[PRODUCT_DIRECT] > 20 && ways[PRODUCT_SPREAD] > 0 && ways[PRODUCT_FINISH] > 0);
     assert_true(cuda_control()->captures > 0 && cuda_control()->graph_launches > 10);
     assert_int_equal(cuda_control()->live, 0);
     assert_string_equal(cuda_control()->fault, "");

@@ -57,6 +57,7 @@ static const struct {
     {"products.c", "const int k = first + shape.chunk >= shape.rows;", "const int k = first > 0;"},
     {"launch.c", "if (status == CTL_OK && !t->accumulate)", "if (status == CTL_OK)"},
     {"products.c", "scratch = ctl_cuda_at(s, &t->scratch)", "scratch = ctl_cuda_at(s, &t->scratch) + 4096"},
+    {"products.c", "(scratch + 255) / 256 * 256", "scratch"},
     {"launch.c", ".group = (int32_t)(heads / kv_heads)", ".group = 1"},
     {"launch.c", "blocks, kv_heads, CTL", "blocks, heads, CTL"},
     {"launch.c", ".tokens = t->weights ? 0 : s->common.program->tokens", ".tokens = 0"},

@@ -12,14 +12,17 @@ extern const ctl_engine ctl_cuda_engine;
 /* Most blocks of a launch whose groups keep rows in device memory. */
 enum { CTL_CUDA_SCRATCH_BLOCKS = 264 };
 
-/* cuBLASLt's workspace, in the scratch of every product: fixed, so that its choice of an algorithm is. */
-enum { CTL_CUDA_WORKSPACE = 32 << 20 };
+/* cuBLASLt's workspace, in the scratch of every product: fixed, so that its choice of an algorithm is; and the bytes that it
+ * takes there, since it begins at a multiple of 256, as cuBLASLt wants it, and scratch at one of 64. */
+enum { CTL_CUDA_WORKSPACE = 32 << 20, CTL_CUDA_WORKSPACE_ROOM = CTL_CUDA_WORKSPACE + 256 };
 
 size_t ctl_cuda_rows_scratch(const ctl_cuda_kernel *k, int64_t rows);
 /* Bytes of scratch of a task that is no row program. `threads` has no meaning here. */
 ctl_status ctl_cuda_task_scratch(const ctl_task *task, int threads, size_t *bytes);
-/* Of a product: whether its end is a kernel's, behind sums in f32 in its scratch. */
-bool ctl_cuda_needs_finish(const ctl_task *task);
+/* How a product comes by what is added to it: by cuBLASLt's own means; by a kernel that writes an addend of another type into
+ * the result before; or by a kernel that ends it, behind sums in f32 in its scratch. */
+typedef enum ctl_cuda_product_way { PRODUCT_DIRECT, PRODUCT_SPREAD, PRODUCT_FINISH } ctl_cuda_product_way;
+ctl_cuda_product_way ctl_cuda_product_way_of(const ctl_task *task);
 /* Rows of logits at a time: 128 MiB of them. */
 int64_t ctl_cuda_head_chunk(int64_t rows, int64_t vocab);
 

@@ -1,5 +1,6 @@
 /* products: tasks that multiply, by cuBLASLt. A sum with what is there, or with an addend or a bias of the result's type, is
- * cuBLASLt's (beta = 1, an epilogue); any other is made in f32 in the task's scratch and ended by a kernel. The head goes
+ * cuBLASLt's (beta = 1, an epilogue). An addend in bf16 to a result in f32 is first written to where the result goes. Any other
+ * product is made in f32 in the task's scratch and ended by a kernel. The head goes
  * through its rows in chunks: logits, their losses and gradients in place, then what the gradients multiply. */
 #include "runtime/cuda/session.h"
 
@@ -9,10 +10,12 @@ static ctl_blaslt_matrix matrix(const ctl_operand *o) {
     return (ctl_blaslt_matrix){o->dtype, o->rows, o->cols, o->stride, (size_t)o->offset % CTL_BLASLT_ALIGN};
 }
 
-bool ctl_cuda_needs_finish(const ctl_task *t) {
+ctl_cuda_product_way ctl_cuda_product_way_of(const ctl_task *t) {
     const ctl_operand *c = &t->operands[2], *bias = &t->operands[3], *addend = &t->operands[4];
-    if (!ctl_cuda_is_absent(bias) && bias->dtype != c->dtype) return true;
-    return !ctl_cuda_is_absent(addend) && (addend->dtype != c->dtype || t->accumulate);
+    const bool biased = !ctl_cuda_is_absent(bias), adds = !ctl_cuda_is_absent(addend);
+    if (adds && !biased && !t->accumulate && c->dtype == CTL_F32 && addend->dtype == CTL_BF16) return PRODUCT_SPREAD;
+    if (biased && bias->dtype != c->dtype) return PRODUCT_FINISH;
+    return adds && (addend->dtype != c->dtype || t->accumulate) ? PRODUCT_FINISH : PRODUCT_DIRECT;
 }
 
 /* ---- preparing ---- */
@@ -25,12 +28,13 @@ static ctl_status prepare_matmul(ctl_cuda_session *s, const ctl_task *t, ctl_cud
     const ctl_operand *o = t->operands, *bias = &o[3], *addend = &o[4];
     ctl_blaslt_form f = {.a = matrix(&o[0]), .b = matrix(&o[1]), .d = matrix(&o[2]), .transpose_a = t->transpose_a,
                          .transpose_b = t->transpose_b};
-    if (ctl_cuda_needs_finish(t)) {
+    const ctl_cuda_product_way way = ctl_cuda_product_way_of(t);
+    if (way == PRODUCT_FINISH) {
         f.d = (ctl_blaslt_matrix){CTL_F32, o[2].rows, o[2].cols, o[2].cols, 0};
         return make(s, &f, 0, &p->product);
     }
     f.has_add = t->accumulate || !ctl_cuda_is_absent(addend);
-    f.add = t->accumulate ? f.d : matrix(addend);
+    f.add = t->accumulate || way == PRODUCT_SPREAD ? f.d : matrix(addend);
     f.has_bias = !ctl_cuda_is_absent(bias);
     f.bias_slack = (size_t)bias->offset % CTL_BLASLT_ALIGN;
     return make(s, &f, ctl_cuda_at(s, bias), &p->product);
@@ -104,7 +108,8 @@ void ctl_cuda_product_drop(ctl_cuda_session *s, ctl_cuda_prepared *p) {
 
 /* ---- running ---- */
 static ctl_status multiply(ctl_cuda_session *s, const ctl_blaslt_product *product, ctl_cu_pointer a, ctl_cu_pointer b,
-                           ctl_cu_pointer add, ctl_cu_pointer d, ctl_cu_pointer workspace) {
+                           ctl_cu_pointer add, ctl_cu_pointer d, ctl_cu_pointer scratch) {
+    const ctl_cu_pointer workspace = (scratch + 255) / 256 * 256;
     return ctl_cuda_check_blaslt(s, ctl_blaslt_run(&s->code->blaslt, s->blaslt, product, a, b, add, d, workspace,
                                                    CTL_CUDA_WORKSPACE, s->stream),
                                  "cublasLtMatmul");
@@ -116,16 +121,20 @@ ctl_status ctl_cuda_product_run(ctl_cuda_session *s, const ctl_task *t, const ct
     const ctl_operand *o = t->operands, *c = &o[2];
     const ctl_cu_pointer a = ctl_cuda_at(s, &o[0]), b = ctl_cuda_at(s, &o[1]), to = ctl_cuda_at(s, c);
     const ctl_cu_pointer scratch = ctl_cuda_at(s, &t->scratch);
-    if (!ctl_cuda_needs_finish(t)) return multiply(s, &p->product, a, b, t->accumulate ? to : ctl_cuda_at(s, &o[4]), to, scratch);
-    const size_t sums = aligned((size_t)c->rows * (size_t)c->cols * sizeof(float));
-    ctl_status status = multiply(s, &p->product, a, b, 0, scratch, scratch + sums);
-    const ctl_cuda_finish call = {.sums = pointer(scratch), .c = pointer(to), .bias = pointer(ctl_cuda_at(s, &o[3])),
+    const ctl_cuda_product_way way = ctl_cuda_product_way_of(t);
+    ctl_status status = CTL_OK;
+    if (way == PRODUCT_DIRECT) return multiply(s, &p->product, a, b, t->accumulate ? to : ctl_cuda_at(s, &o[4]), to, scratch);
+    if (way == PRODUCT_FINISH)
+        status = multiply(s, &p->product, a, b, 0, scratch, scratch + aligned((size_t)c->rows * (size_t)c->cols * sizeof(float)));
+    const ctl_cuda_finish call = {.sums = way == PRODUCT_FINISH ? pointer(scratch) : NULL, .c = pointer(to), .bias = pointer(ctl_cuda_at(s, &o[3])),
                                   .addend = pointer(ctl_cuda_at(s, &o[4])), .c_stride = c->stride, .addend_stride = o[4].stride,
                                   .rows = (int32_t)c->rows, .cols = (int32_t)c->cols, .accumulate = t->accumulate,
                                   .bf16_c = c->dtype == CTL_BF16, .bf16_bias = o[3].dtype == CTL_BF16,
                                   .bf16_addend = o[4].dtype == CTL_BF16};
-    return status == CTL_OK ? ctl_cuda_launch(s, s->functions[CUDA_FINISH], c->rows < 65536 ? c->rows : 65536, 1, 256, 0, &call)
-                            : status;
+    if (status == CTL_OK)
+        status = ctl_cuda_launch(s, s->functions[CUDA_FINISH], c->rows < 65536 ? c->rows : 65536, 1, 256, 0, &call);
+    if (status == CTL_OK && way == PRODUCT_SPREAD) status = multiply(s, &p->product, a, b, to, to, scratch);
+    return status;
 }
 
 ctl_status ctl_cuda_head_run(ctl_cuda_session *s, const ctl_task *t, const ctl_cuda_prepared *p) {

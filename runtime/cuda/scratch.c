@@ -23,13 +23,13 @@ ctl_status ctl_cuda_task_scratch(const ctl_task *t, int threads, size_t *bytes) 
     switch (t->kind) {
     case TASK_MATMUL: /* sums in f32, where cuBLASLt cannot end the product; its workspace */
         if (t->noperands < 5) return CTL_ERR_INTERNAL;
-        if (ctl_cuda_needs_finish(t)) {
+        if (ctl_cuda_product_way_of(t) == PRODUCT_FINISH) {
             if (!ctl_mul_size((size_t)t->operands[2].rows, (size_t)t->operands[2].cols * sizeof(float), &size) ||
                 size > SIZE_MAX / 4)
                 return CTL_ERR_INTERNAL;
             *bytes = aligned(size);
         }
-        *bytes += CTL_CUDA_WORKSPACE;
+        *bytes += CTL_CUDA_WORKSPACE_ROOM;
         return CTL_OK;
     case TASK_ATTEND_GRAD: /* the sums of o * do, a number for each row and head */
         if (t->noperands < 11 || t->head < 1) return CTL_ERR_INTERNAL;
@@ -41,7 +41,7 @@ ctl_status ctl_cuda_task_scratch(const ctl_task *t, int threads, size_t *bytes) 
         if (t->noperands < 7 || t->chunk < 1) return CTL_ERR_INTERNAL;
         if (!ctl_mul_size((size_t)t->chunk, (size_t)t->operands[1].rows * sizeof(float), &size) || size > SIZE_MAX / 4)
             return CTL_ERR_INTERNAL;
-        *bytes = aligned(size) + aligned((size_t)t->operands[0].rows * sizeof(float)) + CTL_CUDA_WORKSPACE;
+        *bytes = aligned(size) + aligned((size_t)t->operands[0].rows * sizeof(float)) + CTL_CUDA_WORKSPACE_ROOM;
         return CTL_OK;
     default:
         return CTL_OK;

@@ -1,9 +1,9 @@
 /* What the engine adds to the tasks' kernels: the end of a product that cuBLASLt has no form for; a check of computed indices,
  * which nobody else sees before a kernel reads a table by them; and parameters' first values. */
 
-/* c = sums (+ c) (+ bias) (+ addend), added in f32 in this order, rounded once. */
+/* c = sums (+ c) (+ bias) (+ addend), added in f32 in this order, rounded once. Without sums: what a product is added to. */
 typedef struct finish_call {
-    const float *sums; /* [rows, cols], dense */
+    const float *sums; /* [rows, cols], dense; NULL: none */
     void *c;
     const void *bias, *addend; /* NULL: none */
     i64 c_stride, addend_stride;
@@ -18,7 +18,7 @@ KERNEL(task_finish, finish_call, 256) {
     for (int r = BLOCK; r < call.rows; r += BLOCKS)
         for (int col = THREAD; col < call.cols; col += THREADS) {
             const i64 at = r * call.c_stride + col;
-            float x = call.sums[(i64)r * call.cols + col];
+            float x = call.sums ? call.sums[(i64)r * call.cols + col] : 0.0f;
             if (call.accumulate) x = x + element_of(call.c, call.bf16_c, at);
             if (call.bias) x = x + element_of(call.bias, call.bf16_bias, col);
             if (call.addend) x = x + element_of(call.addend, call.bf16_addend, r * call.addend_stride + col);

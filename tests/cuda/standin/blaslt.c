@@ -220,7 +220,7 @@ ENTRY(cublasLtMatmul, void *handle, void *given, const void *alpha, const void *
     memcpy(&p.beta, beta, sizeof p.beta);
     if (!handle || *(const float *)alpha != 1 || (p.beta != 0 && p.beta != 1)) return BAD;
     if (chosen->form != form_of(of, l)) return standin_fault("a product with the algorithm of another"), BAD;
-    if (bytes < chosen->workspace || (uintptr_t)workspace % 16 || !standin_is_device(workspace, bytes))
+    if (bytes < chosen->workspace || (uintptr_t)workspace % 256 || !standin_is_device(workspace, bytes))
         return standin_fault("a product without the workspace that it was chosen for"), BAD;
     for (int k = 0; k < 4; k++) {
         if (!standin_is_device(at[k], extent(l[k]))) return standin_fault("operand %d of a product is not the device's", k), BAD;
