@@ -72,7 +72,7 @@ typedef struct ctl_adaptation {
     size_t nchanges;
     ctl_form *forms;
     size_t nforms;
-    const char *apart; /* why a control is in no form: a sentence's end; NULL: all are */
+    const char *apart; /* why a control is in no form: a clause about it; NULL: all are */
     /* of the copy: */
     ctl_allocator allocator;
     ctl_arena arena;

@@ -53,7 +53,7 @@ static ctl_status refuse(const merger *m, const char *fmt, ...) {
 static ctl_status check_forms(const merger *m) {
     const ctl_adaptation *a = m->program->adaptation;
     if (!a) return refuse(m, "the program does not say what its controls do");
-    if (a->apart) return refuse(m, "no weights do alone what the control does: %s", a->apart);
+    if (a->apart) return refuse(m, "no weight can take the control's place: %s", a->apart);
     for (size_t k = 0; k < a->nforms; k++)
         if (a->forms[k].shared)
             return refuse(m, "'%s' is read in another place too, which a merged control would change as well",

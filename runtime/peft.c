@@ -122,7 +122,7 @@ ctl_status ctl_peft_open(ctl_peft *p, const ctl_program *program, ctl_place plac
         p->methods && p->names && p->paths && p->bias_alone ? find_paths(p, of_code) : CTL_ERR_MEMORY;
     if (status == CTL_OK && !a) status = refuse(p, NULL, "the program does not say what its controls do");
     if (status == CTL_OK && a->apart)
-        status = refuse(p, ANY_CONTROL, "PEFT's adapters change products with a weight; not %s", a->apart);
+        status = refuse(p, ANY_CONTROL, "PEFT has no form for the control: %s", a->apart);
     for (size_t k = 0; k < p->nforms && status == CTL_OK; k++) status = name_form(p, k);
     for (size_t k = 0; k < program->nparams && status == CTL_OK; k++) {
         const ctl_program_param *q = &program->params[k];

@@ -212,7 +212,8 @@ static void test_train_adapter(void **state) {
         json_decref(r);
     }
     assert_int_equal(ctlc("runs base low packed"), 0);
-    says("low ");
+    says("run                         before     after      trained     planned   allocated    resident      step\nall ");
+    says("\nlow ");
     assert_int_equal(ctlc("train small.ctl --tune low --weights base --data text.txt --out low"), 1);
     says("low holds a run already");
 }
@@ -252,6 +253,9 @@ static void test_finished(void **state) {
     says("low  ");
     assert_int_equal(ctlc("runs nowhere low"), 4);
     says("low  ");
+    assert_int_equal(ctlc("runs nowhere"), 4); /* no head above nothing */
+    assert_int_equal(strncmp(output, "error[", 6), 0);
+    assert_null(strstr(output, "before"));
 }
 
 static void test_train_errors(void **state) {

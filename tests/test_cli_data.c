@@ -228,6 +228,13 @@ static void test_tokens(void **state) {
         assert_int_equal(ctlc("eval tokens.ctl --tune %s --weights %s --data all.safetensors --json", tunes[i], outs[i]), 0);
         assert_true(printed("tokens") == 60 * 11);
     }
+    assert_int_equal(ctlc("runs fixed_run"), 0); /* the columns are the file's numbers */
+    char row[300];
+    snprintf(row, sizeof row,
+             "run                         before     after  accuracy      trained     planned   allocated    resident      step\n"
+             "%-24s %9.4f %9.4f %8.1f%% ", "whole", result_of("fixed_run", "loss_before"), result_of("fixed_run", "loss_after"),
+             100 * result_of("fixed_run", "accuracy_after"));
+    says(row);
     goes_on("train tokens.ctl --tune whole --data all.safetensors");
     assert_int_equal(ctlc("eval tokens.ctl --tune whole --data all.safetensors --loss output"), 1);
     says("--loss output: a token file of the data does not say what is output");

@@ -170,13 +170,12 @@ static void refuses_what_no_weights_do(void **state) {
         const char *model, *controls, *with, *says;
     } cases[] = {
         {"", "", "tuning.ud(rank = 2)",
-         "E0713 no weights do alone what the control does: the edge into `model.layers.0.y`, beside what is "
-         "more than one product with a "
-         "weight | keep the model and the adapter apart: `--weights` and `--adapter` take both\n"},
+         "E0713 no weight can take the control's place: its edge into `model.layers.0.y` stands beside more than one "
+         "product with a weight | keep the model and the adapter apart: `--weights` and `--adapter` take both\n"},
         {"", "", "tuning.houlsby(rank = 2)",
-         "E0713 no weights do alone what the control does: what stands in series behind "
+         "E0713 no weight can take the control's place: it stands in series behind "
          "`model.layers.0.self_attn.y`: it uses `erf`, which is not linear | "},
-        {"", "", "tuning.lora_qkv(rank = 2), tuning.double(rank = 2)", "the edge into `model.layers.0.h`"},
+        {"", "", "tuning.lora_qkv(rank = 2), tuning.double(rank = 2)", "its edge into `model.layers.0.h`"},
         {"", "", "tuning.biases()",
          "E0713 `model.layers.0.self_attn.q_proj.y` would need a bias, which the model does not have | "},
         {", tied = true",

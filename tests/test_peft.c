@@ -184,16 +184,16 @@ static void tells_what_stands_apart(void **state) {
         const char *controls, *with, *apart;
     } cases[] = {
         {"", "tuning.ud(rank = 2)",
-         "the edge into `model.layers.0.y`, beside what is more than one product with a weight"},
+         "its edge into `model.layers.0.y` stands beside more than one product with a weight"},
         {"", "tuning.double(rank = 2)",
-         "the edge into `model.layers.0.h`, beside what is more than one product with a weight"},
+         "its edge into `model.layers.0.h` stands beside more than one product with a weight"},
         {"", "tuning.houlsby(rank = 2)",
-         "what stands in series behind `model.layers.0.self_attn.y`: it uses `erf`, which is not linear"},
+         "it stands in series behind `model.layers.0.self_attn.y`: it uses `erf`, which is not linear"},
         {"net bent(x, W; rank) -> y {\n weight A : [rank, cols(x)] init normal(1)\n weight B : [cols(W), "
          "rank]\n"
          " y <- x @ W\n y <- tanh(x @ A.T) @ B.T\n}\n" ON_Q("self_attn.q_proj.weight ~ bent(; rank = 2)"),
          "c()",
-         "what stands in the place of the product with `model.layers.0.self_attn.q_proj.weight`: it is not "
+         "it stands in the place of the product with `model.layers.0.self_attn.q_proj.weight`: it is not "
          "linear in what it reads"},
     };
     for (size_t k = 0; k < CTL_COUNT(cases); k++) {
@@ -507,9 +507,8 @@ static void refuses_what_peft_has_not(void **state) {
     clean();
     run_spec(SPEC("", "tuning.ud(rank = 2)"), "");
     assert_int_equal(ctlc("export run --peft peft"), 1);
-    says("error[E0711]: PEFT's adapters change products with a weight; not the edge into `model.layers.0.y`, "
-         "beside what is more than one "
-         "product with a weight\n  hint: the adapter as `ctlc train` leaves it (peft_type STATE_CONTROL) "
+    says("error[E0711]: PEFT has no form for the control: its edge into `model.layers.0.y` stands beside more than one product "
+         "with a weight\n  hint: the adapter as `ctlc train` leaves it (peft_type STATE_CONTROL) "
          "holds any control, and ctlc reads it");
     clean();
     run_spec(SPEC("", "tuning.lora_qkv(rank = 2), tuning.full()"), "");
@@ -709,7 +708,7 @@ static void names_what_differs(void **state) {
     assert_int_equal(load_peft(p), CTL_ERR_INPUT);
     assert_non_null(
         strstr(said.all,
-               "E0711 PEFT's adapters change products with a weight; not the edge into `model.layers.0.y`"));
+               "E0711 PEFT has no form for the control: its edge into `model.layers.0.y` stands beside more than one"));
     ctl_program_free(p);
 }
 

@@ -259,13 +259,13 @@ static void visit(walk *w, ctl_node_id id, const char *why) {
     if (replaced_by(e, id) != CTL_NONE) {
         ctl_node_id right = n->in[1];
         if (e->draft->at[right].op == OP_TRANSPOSE) right = e->draft->at[right].in[0];
-        apart(w, id, "what stands in the place of the product with `%s`%s", e->draft->at[right].path, why);
+        apart(w, id, "it stands in the place of the product with `%s`%s", e->draft->at[right].path, why);
         return;
     }
     const ctl_state *s = state_at(e, id);
-    if (s && s->series.n) apart(w, id, "what stands in series behind `%s`%s", s->path, why);
+    if (s && s->series.n) apart(w, id, "it stands in series behind `%s`%s", s->path, why);
     for (size_t k = 0; s && k < s->edges.n; k++) {
-        if (s->edges.at[k].control) apart(w, id, "the edge into `%s`, beside what is more than one product with a weight%s", s->path, NULL);
+        if (s->edges.at[k].control) apart(w, id, "its edge into `%s` stands beside more than one product with a weight%s", s->path, NULL);
         CTL_PUSH(arena, &w->stack, s->edges.at[k].node);
     }
     for (uint32_t k = 0; !s && k < n->nin; k++) CTL_PUSH(arena, &w->stack, n->in[k]);
@@ -273,7 +273,7 @@ static void visit(walk *w, ctl_node_id id, const char *why) {
         for (size_t k = 0; k < a->sites.n; k++)
             if (a->sites.at[k].weight == id) a->forms.at[k].shared = true;
         if (e->draft->params.at[n->i[0]].made_by_control)
-            apart(w, id, "the weight `%s`%s", e->draft->params.at[n->i[0]].name, NULL);
+            apart(w, id, "its weight `%s` is in no product of its own%s", e->draft->params.at[n->i[0]].name, NULL);
     }
 }
 

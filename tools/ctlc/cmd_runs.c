@@ -1,4 +1,5 @@
 /* ctlc runs: a table of finished runs, side by side. */
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -13,38 +14,72 @@ static const char *loss(double value, char *buf) {
     return buf;
 }
 
+static const char *share(double value, char *buf) {
+    if (value < 0)
+        snprintf(buf, 32, "%9s", "-");
+    else
+        snprintf(buf, 32, "%8.1f%%", 100 * value);
+    return buf;
+}
+
+/* Where data are no bytes - classes, images, tokens - accuracy says more than the loss: then it has a column.
+ */
+static bool wants_accuracy(const run_result *r) {
+    return r->accuracy_after >= 0 && r->bits_after == 0;
+}
+
+static void print_table(const run_result *runs, size_t n) {
+    bool accuracy = false;
+    char t[8][32];
+    for (size_t i = 0; i < n; i++) accuracy |= wants_accuracy(&runs[i]);
+    if (n)
+        printf("%-24s %9s %9s%s %12s %11s %11s %11s %9s\n", "run", "before", "after",
+               accuracy ? "  accuracy" : "", "trained", "planned", "allocated", "resident", "step");
+    for (size_t i = 0; i < n; i++) {
+        const run_result *r = &runs[i];
+        snprintf(t[7], sizeof t[7], "%.0f ms", 1e3 * r->step_seconds);
+        printf("%-24s %9s %9s%s%s %12s %11s %11s %11s %9s\n", r->name, loss(r->loss_before, t[0]),
+               loss(r->loss_after, t[1]), accuracy ? " " : "", accuracy ? share(r->accuracy_after, t[2]) : "",
+               tool_count(r->trained, t[3]), tool_bytes((double)r->planned, t[4]),
+               tool_bytes((double)r->allocated, t[5]), tool_bytes((double)r->resident, t[6]), t[7]);
+    }
+}
+
 int cmd_runs(int argc, char **argv) {
     tool_speaker speaker = {0};
     command_line line = {
         .command = "runs",
-        .about = "Prints one row for each run: held-out loss before and after (nats a token), trained "
-                 "parameters, bytes\n"
-                 "planned, allocated by the session and resident at most in the process, time of a step.\n",
+        .about =
+            "Prints one row for each run: held-out loss before and after (nats a token, or a document where "
+            "classes are\n"
+            "learnt), accuracy after where the data are no bytes, trained parameters, bytes planned, "
+            "allocated by the session and resident "
+            "at most in\n"
+            "the process, time of a step.\n",
         .examples = "  ctlc runs build/demo/*\n",
         .operand_name = "DIR...",
         .most_operands = MOST_LIST,
     };
     int code = options_parse(&line, argc, argv);
     if (code) return code < 0 ? EXIT_DONE : code;
-    printf("%-24s %9s %9s %12s %11s %11s %11s %9s\n", "run", "before", "after", "trained", "planned",
-           "allocated", "resident", "step");
+    run_result *runs = calloc(line.operands.n, sizeof *runs);
+    size_t n = 0;
+    if (!runs) return EXIT_MEMORY;
     for (size_t i = 0; i < line.operands.n; i++) {
-        run_result r;
-        char t[7][32];
         if (access(line.operands.at[i], F_OK) == 0 && !run_result_exists(line.operands.at[i])) {
             fprintf(stderr, "note: no finished run is in %s\n", line.operands.at[i]);
             continue;
         }
-        ctl_status status = run_result_read(line.operands.at[i], &r, (ctl_voice){tool_diagnostic, &speaker});
+        ctl_status status =
+            run_result_read(line.operands.at[i], &runs[n], (ctl_voice){tool_diagnostic, &speaker});
         if (status != CTL_OK) {
             tool_explain(&speaker, status);
             code = tool_exit_code(status);
-            continue;
+        } else {
+            n++;
         }
-        snprintf(t[6], sizeof t[6], "%.0f ms", 1e3 * r.step_seconds);
-        printf("%-24s %9s %9s %12s %11s %11s %11s %9s\n", r.name, loss(r.loss_before, t[0]),
-               loss(r.loss_after, t[1]), tool_count(r.trained, t[2]), tool_bytes((double)r.planned, t[3]),
-               tool_bytes((double)r.allocated, t[4]), tool_bytes((double)r.resident, t[5]), t[6]);
     }
+    print_table(runs, n);
+    free(runs);
     return code;
 }
