@@ -3,9 +3,36 @@ training run is PyTorch's, and a run that teaches nothing is called wrong."""
 import json
 import subprocess
 import sys
+import types
 
 import support
 import cases
+import peer
+import speed
+
+
+class Failures(support.Checked):
+    """Of a peer that is a script: a way that fails, one that teaches nothing, one that does not fit, one that is right."""
+
+    def test_statuses(self):
+        lines = [dict(parameters=2, trained=1, making=0, versions="v"), dict(tokens="4x16", variant="a", fits=False, failed="E: no"),
+                 dict(tokens="4x16", variant="b", fits=True, losses=[2, 2], tokens_per_second=1),
+                 dict(tokens="4x16", variant="c", fits=False, why="out of memory"),
+                 dict(tokens="4x16", variant="d", fits=True, losses=[2, 1], tokens_per_second=1)]
+        fake = self.folder / "python"
+        fake.write_text("#!/bin/sh\ncat <<'END'\n" + "\n".join(map(json.dumps, lines)) + "\nEND\n")
+        fake.chmod(0o755)
+        o = types.SimpleNamespace(peer_device="cpu", peer_steps=4, peer_python=str(fake), environment=None)
+        item, = speed.peer_items(o, "peers", "tiny", "lora", [("4x16", v) for v in "abcd"])
+        got = {n.split()[-1]: (status, values.get("why")) for n, status, values in item.run(20, item.names())}
+        self.assertEqual(got["a"], ("failed", "E: no"))
+        self.assertEqual(got["b"][0], "wrong")
+        self.assertEqual(got["c"], ("ok", "out of memory"))
+        self.assertEqual(got["d"], ("ok", None))
+
+    def test_failure(self):
+        self.assertEqual(peer.failure(RuntimeError("backend: CUDA out of memory. Tried to")), dict(fits=False, why="backend: CUDA out of memory"))
+        self.assertEqual(peer.failure(ValueError("no\nmore"))["failed"], "ValueError: no")
 
 
 class Peers(support.Checked):

@@ -5,7 +5,7 @@ PEFT's LoRA or with a double control in plain PyTorch, in several ways after one
               "runs": [["16x256", "eager, whole"], ..]}'
 
 prints a line of JSON with the counts of parameters, then one for each run as soon as it has it. A way whose memory the device
-does not have says {"fits": false}. Weights are stored in bf16, what is trained in f32, products under autocast: as ctlc has it."""
+does not have says {"fits": false}, one that fails also why. Weights are stored in bf16, what is trained in f32, products under autocast: as ctlc has it."""
 import gc
 import json
 import os
@@ -119,6 +119,14 @@ def run(o, made, tokens, variant, clock):
                 tokens_per_second=sequences * length / median, memory=clock.memory(), first=seconds[0])
 
 
+def failure(why):
+    """A compiler may wrap what it met in an error of its own."""
+    text = str(why).strip() or type(why).__name__
+    if isinstance(why, torch.cuda.OutOfMemoryError) or "out of memory" in text.lower():
+        return dict(fits=False, why=text.split(". ")[0][:300])
+    return dict(fits=False, failed=f"{type(why).__name__}: {text.splitlines()[0][:300]}")
+
+
 def main():
     o = json.loads(sys.argv[1])
     begin, clock = time.monotonic(), Clock(o["device"])
@@ -132,8 +140,8 @@ def main():
             p.data.copy_(first[n])
         try:
             result = run(o, made, tokens, variant, clock)
-        except torch.cuda.OutOfMemoryError as why:
-            result = dict(fits=False, why=str(why).split(". ")[0])
+        except Exception as why:  # the other ways are still wanted
+            result = failure(why)
         for p in made[2]:
             p.grad = None
         print(json.dumps(dict(tokens=tokens, variant=variant, **result)), flush=True)

@@ -4,7 +4,7 @@ import pathlib
 import sys
 
 import cases
-from records import OK, WRONG
+from records import FAILED, OK, WRONG
 from work import Item, lines_of, run_json
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -63,6 +63,9 @@ def our_items(o, stage, combinations):
 
 
 # ---- peers ----
+COUNTS = ("trained", "parameters", "versions")
+
+
 def peer_name(model, method, tokens, variant):
     return f"peer {model} {method} {tokens} {variant}"
 
@@ -79,11 +82,14 @@ def peer_items(o, stage, model, method, runs):
             if counts is None:
                 counts = r
                 continue
-            falls = not r["fits"] or r["losses"][-1] < r["losses"][0]
-            values = dict(r, trained=counts["trained"], parameters=counts["parameters"], versions=counts["versions"])
-            yield (peer_name(model, method, r["tokens"], r["variant"]), OK if falls else WRONG,
-                   dict(values, **({} if falls else {"why": "the loss does not fall"})))
-    estimate = 0 if o.peer_device == "cpu" else 30 + sum(45 if v.startswith("compile") else 20 for _, v in runs)
+            name, values = peer_name(model, method, r["tokens"], r["variant"]), dict(r, **{k: counts[k] for k in COUNTS})
+            if r.get("failed"):
+                yield name, FAILED, dict(values, why=r["failed"])
+            elif r["fits"] and not r["losses"][-1] < r["losses"][0]:
+                yield name, WRONG, dict(values, why=f"the loss does not fall: {r['losses'][0]:.4f} -> {r['losses'][-1]:.4f}")
+            else:
+                yield name, OK, values
+    estimate = 0 if o.peer_device == "cpu" else 30 + sum(100 if v.startswith("compile") else 20 for _, v in runs)
     return [Item(f"peers {model} {method}", stage, estimate, measure, parts=list(names), least=min(45, estimate))]
 
 
@@ -103,7 +109,7 @@ def best_rate(records, model):
 
 
 # ---- profile ----
-def profile_items(o, combinations):
+def profile_items(o, combinations, stage="profile"):
     items = []
     for model, method, tokens in combinations:
         name = f"profile {model} {method} {tokens}"
@@ -113,5 +119,5 @@ def profile_items(o, combinations):
                        f"tokens={tokens}", "--steps", "5", *cases.memory_options("time", o.device_name), *o.ctlc_options]
             r = run_json(command, left, o.environment)
             yield name, OK, dict(kernels=r["profile"], median=r["median"])
-        items.append(Item(name, "profile", 0 if o.host else 25, measure))
+        items.append(Item(name, stage, 0 if o.host else 25, measure))
     return items
