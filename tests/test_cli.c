@@ -248,6 +248,10 @@ static void test_finished(void **state) {
     says("frozen weights");
     assert_int_equal(ctlc("%s --weights base --steps 12", train), 0);
     says("going on after step 10 of 12");
+    /* the reference executor has no plan to keep: its run is saved and goes on all the same */
+    assert_int_equal(ctlc("train small.ctl --tune low --data text.txt --engine reference --out slow --steps 1 --eval-batches 1"), 0);
+    assert_int_equal(ctlc("train small.ctl --tune low --data text.txt --engine reference --out slow --steps 2 --eval-batches 1 --resume"), 0);
+    says("going on after step 1 of 2");
     assert_int_equal(ctlc("runs low/checkpoint-12 low"), 0);
     says("no finished run");
     says("low  ");

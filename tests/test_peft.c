@@ -234,6 +234,7 @@ static void names_the_edges(void **state) {
     "model m = llama.causal_lm(; vocab = 258, dim = 16, depth = 2, heads = 2, kv_heads = 1, ffn = 20, "      \
     "theta = 10000.0)\n" controls "tune a = m with " with " {\n tokens 2 x 16\n adamw(; lr = 1e-2)\n}\n"
 
+/* On the reference executor: what is exchanged is the same, and nothing is to be compiled. */
 static void run_spec(const char *spec, const char *more) {
     write_file("spec.ctl", spec);
     FILE *f;
@@ -242,10 +243,10 @@ static void run_spec(const char *spec, const char *more) {
     assert_non_null(f = fopen(path, "w"));
     for (int i = 0; i < 30; i++) fprintf(f, "line %d: what is said here is said again.\n", i);
     fclose(f);
-    assert_int_equal(
-        ctlc("train spec.ctl --tune a --data text.txt --steps 4 --eval-fraction 0 --quiet --out run %s",
-             more),
-        0);
+    assert_int_equal(ctlc("train spec.ctl --engine reference --tune a --data text.txt --steps 4 "
+                          "--eval-fraction 0 --quiet --out run %s",
+                          more),
+                     0);
 }
 
 static ctl_tensors *open_tensors(const char *name) {
@@ -260,7 +261,9 @@ static ctl_tensors *open_tensors(const char *name) {
 
 static double loss_of(const char *adapter, const char *more) {
     assert_int_equal(
-        ctlc("eval spec.ctl --tune a --data text.txt --adapter %s --json %s 2>/dev/null", adapter, more), 0);
+        ctlc("eval spec.ctl --engine reference --tune a --data text.txt --adapter %s --json %s 2>/dev/null",
+             adapter, more),
+        0);
     json_error_t error;
     json_t *object = json_loads(output, 0, &error);
     assert_non_null(object);
@@ -507,7 +510,8 @@ static void refuses_what_peft_has_not(void **state) {
     clean();
     run_spec(SPEC("", "tuning.ud(rank = 2)"), "");
     assert_int_equal(ctlc("export run --peft peft"), 1);
-    says("error[E0711]: PEFT has no form for the control: its edge into `model.layers.0.y` stands beside more than one product "
+    says("error[E0711]: PEFT has no form for the control: its edge into `model.layers.0.y` stands beside "
+         "more than one product "
          "with a weight\n  hint: the adapter as `ctlc train` leaves it (peft_type STATE_CONTROL) "
          "holds any control, and ctlc reads it");
     clean();
@@ -706,9 +710,8 @@ static void names_what_differs(void **state) {
     /* a spec whose control PEFT does not know */
     p = compile("", "tuning.ud(rank = 2)");
     assert_int_equal(load_peft(p), CTL_ERR_INPUT);
-    assert_non_null(
-        strstr(said.all,
-               "E0711 PEFT has no form for the control: its edge into `model.layers.0.y` stands beside more than one"));
+    assert_non_null(strstr(said.all, "E0711 PEFT has no form for the control: its edge into "
+                                     "`model.layers.0.y` stands beside more than one"));
     ctl_program_free(p);
 }
 

@@ -82,7 +82,8 @@ static void said(void *ctx, const ctl_diagnostic *d) {
 static void saved(void *ctx, int64_t step) {
     (void)step;
     run *r = ctx;
-    if (run_plan_write(r->o->out, &r->plan, (ctl_voice){said, r}) != CTL_OK) asked_to_stop = 1;
+    const bool planned = r->plan.split > 0; /* the reference executor has no plan */
+    if (planned && run_plan_write(r->o->out, &r->plan, (ctl_voice){said, r}) != CTL_OK) asked_to_stop = 1;
     r->meter.peak = r->meter.held;
 }
 static void evaluating(void *ctx, int64_t items, int64_t of) {
