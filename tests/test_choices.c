@@ -14,21 +14,11 @@
 #include "ctl/ctlc.h"
 #include "runtime/program.h"
 #include "tests/folder.h"
+#include "tests/heard.h"
 #include "tests/meter.h"
 #include "tests/token_file.h"
 #include "train/choices.h"
 #include "train/images.h"
-
-typedef struct heard {
-    int n;
-    char code[8], message[512];
-} heard;
-static void hear(void *ctx, const ctl_diagnostic *d) {
-    heard *h = ctx;
-    h->n++;
-    snprintf(h->code, sizeof h->code, "%s", d->code);
-    snprintf(h->message, sizeof h->message, "%s", d->message);
-}
 
 static const char *write_file(const char *name, const char *text) {
     static char path[4][128];

@@ -14,6 +14,7 @@
 #include "tests/meter.h"
 #include "train/data.h"
 #include "tests/folder.h"
+#include "tests/heard.h"
 
 /* ---- helpers ---- */
 static uint32_t rnd(uint64_t *state) {
@@ -21,17 +22,6 @@ static uint32_t rnd(uint64_t *state) {
     ++*state;
     ctl_philox(counter, 99, out);
     return out[0];
-}
-
-typedef struct heard {
-    int n;
-    char code[8], message[512];
-} heard;
-static void hear(void *ctx, const ctl_diagnostic *d) {
-    heard *h = ctx;
-    h->n++;
-    snprintf(h->code, sizeof h->code, "%s", d->code);
-    snprintf(h->message, sizeof h->message, "%s", d->message);
 }
 
 static const ctl_voice SILENT = {0};

@@ -15,6 +15,7 @@
 #include "compiler/syntax/stdlib.h"
 #include "ctl/ctlc.h"
 #include "tests/format_fixture.h"
+#include "tests/meter.h"
 
 typedef struct bench {
     ctl_arena arena;
@@ -293,24 +294,6 @@ static void promises(void **state) {
 }
 
 /* ---- failing allocations ---- */
-typedef struct limited {
-    size_t left;
-    long blocks;
-} limited;
-
-static void *limited_resize(void *ctx, void *ptr, size_t old_size, size_t new_size) {
-    limited *l = ctx;
-    (void)old_size;
-    if (new_size == 0) {
-        l->blocks--;
-        free(ptr);
-        return NULL;
-    }
-    if (l->left == 0) return NULL;
-    l->left--, l->blocks++;
-    return realloc(ptr, new_size);
-}
-
 static void count_text(void *ctx, const char *pass, const char *text, size_t size) {
     assert_string_equal(pass, "format");
     assert_int_equal(strlen(text), size);
@@ -322,11 +305,11 @@ static void failing_allocations(void **state) {
     ctl_status status = CTL_ERR_MEMORY;
     size_t size = 0;
     for (size_t n = 0; status != CTL_OK; n++) {
-        limited l = {n, 0};
-        ctl_allocator allocator = {&l, limited_resize};
+        meter m = {.left = n};
+        ctl_allocator allocator = {&m, meter_resize};
         ctlc_options options = {.allocator = &allocator, .dump = count_text, .dump_ctx = &size};
         status = ctlc_format_text("a.ctl", ctl_stdlib[0].text, ctl_stdlib[0].size, &options);
-        assert_int_equal(l.blocks, 0);
+        assert_int_equal(m.held, 0);
         assert_true(status == CTL_OK || (status == CTL_ERR_MEMORY && size == 0));
         assert_true(n < 1000);
     }

@@ -12,22 +12,12 @@
 
 #include "base/random.h"
 #include "tests/folder.h"
+#include "tests/heard.h"
 #include "tests/meter.h"
 #include "tests/npy_file.h"
 #include "train/images.h"
 
 enum { N = 5, C = 3, H = 4, W = 6, P = 2, ROWS = (H / P) * (W / P), COLUMNS = C * P * P };
-
-typedef struct heard {
-    int n;
-    char code[8], message[512];
-} heard;
-static void hear(void *ctx, const ctl_diagnostic *d) {
-    heard *h = ctx;
-    h->n++;
-    snprintf(h->code, sizeof h->code, "%s", d->code);
-    snprintf(h->message, sizeof h->message, "%s", d->message);
-}
 
 static const char *path_of(const char *name) {
     static char path[4][128];

@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "compiler/syntax/print.h"
 #include "compiler/syntax/stdlib.h"
+#include "tests/meter.h"
 
 typedef struct bench {
     ctl_arena arena;
@@ -540,24 +541,6 @@ static void documentation(void **state) {
 }
 
 /* ---- failing allocations ---- */
-typedef struct limited {
-    size_t left;
-    long blocks;
-} limited;
-
-static void *limited_resize(void *ctx, void *ptr, size_t old_size, size_t new_size) {
-    limited *l = ctx;
-    (void)old_size;
-    if (new_size == 0) {
-        l->blocks--;
-        free(ptr);
-        return NULL;
-    }
-    if (l->left == 0) return NULL;
-    l->left--, l->blocks++;
-    return realloc(ptr, new_size);
-}
-
 static bool parses_within(ctl_allocator *allocator) {
     ctl_arena arena;
     jmp_buf out;
@@ -575,9 +558,9 @@ static void failing_allocations(void **state) {
     (void)state;
     bool done = false;
     for (size_t n = 0; !done; n++) {
-        limited l = {n, 0};
-        done = parses_within(&(ctl_allocator){&l, limited_resize});
-        assert_int_equal(l.blocks, 0);
+        meter m = {.left = n};
+        done = parses_within(&(ctl_allocator){&m, meter_resize});
+        assert_int_equal(m.held, 0);
         assert_true(n < 1000);
     }
 }

@@ -11,20 +11,10 @@
 
 #include "base/random.h"
 #include "tests/folder.h"
+#include "tests/heard.h"
 #include "tests/meter.h"
 #include "tests/token_file.h"
 #include "train/data.h"
-
-typedef struct heard {
-    int n;
-    char code[8], message[512];
-} heard;
-static void hear(void *ctx, const ctl_diagnostic *d) {
-    heard *h = ctx;
-    h->n++;
-    snprintf(h->code, sizeof h->code, "%s", d->code);
-    snprintf(h->message, sizeof h->message, "%s", d->message);
-}
 
 static const char METADATA[] = "{\"format\": \"ctlc-tokens\", \"version\": \"1\", \"tokenizer\": \"toy\", \"vocab\": \"50\", \"pad\": \"0\"}";
 /* Three documents: 11 12 13 | 21 22 | 31 32 33 34, of which the first and the last token of the last do not count. */
