@@ -1,0 +1,81 @@
+/* backend_cuda: what backend_harness.h asks of a back end, for the CUDA engine on the stand-ins: all row programs of all graphs in
+ * one source, which is compiled once; each program gets it as the module of each of its kernels. */
+#ifndef CTL_TESTS_BACKEND_CUDA_H
+#define CTL_TESTS_BACKEND_CUDA_H
+
+#include "compiler/emit/cuda/compile.h"
+#include "compiler/emit/cuda/cuda.h"
+#include "runtime/cuda/code.h"
+#include "runtime/cuda/cuda.h"
+
+/* Where the engine has no kernel for a task, a graph is left out. */
+static inline bool cuda_runs(const ctl_program *p) {
+    for (int e = 0; e < RUN_COUNT; e++)
+        for (size_t i = 0; i < p->run[e].n; i++)
+            if (p->run[e].at[i].kind == TASK_MIX || p->run[e].at[i].kind == TASK_MIX_GRAD) return false;
+    return true;
+}
+
+typedef CTL_VEC(int64_t) cuda_heads;
+static inline void cuda_note_heads(ctl_arena *arena, const ctl_program *p, cuda_heads *heads) {
+    for (int e = 0; e < RUN_COUNT; e++)
+        for (size_t i = 0; i < p->run[e].n; i++) {
+            const ctl_task *t = &p->run[e].at[i];
+            bool seen = t->kind != TASK_ATTEND && t->kind != TASK_ATTEND_GRAD;
+            for (size_t k = 0; k < heads->n; k++) seen |= heads->at[k] == t->head;
+            if (!seen) CTL_PUSH(arena, heads, t->head);
+        }
+}
+
+typedef struct cuda_bench {
+    cuda_heads heads;
+    ctl_cuda_kernel *kernels; /* of the row programs */
+    ctl_cuda_unit *units;     /* the row programs' source, then one a head size, then the tasks' */
+} cuda_bench;
+
+/* text: the source of the row programs, whose kernels are planned. */
+static inline void cuda_bench_compile(ctl_arena *arena, cuda_bench *c, const char *text) {
+    ctl_nvrtc nvrtc;
+    char why[CTL_NVRTC_WHY], *said = NULL;
+    if (ctl_nvrtc_open(&nvrtc, STANDIN_DIR "/libnvrtc.so.13", why) != CTL_OK) fail_msg("%s", why);
+    const size_t n = c->heads.n + 2;
+    c->units = CTL_NEW_ARRAY(arena, ctl_cuda_unit, n);
+    c->units[0] = (ctl_cuda_unit){.name = "rows", .source = text};
+    for (size_t k = 0; k <= c->heads.n; k++) {
+        ctl_text source = {.arena = arena};
+        if (k < c->heads.n) ctl_cuda_attend_source(c->heads.at[k], &source);
+        else ctl_cuda_tasks_source(&source);
+        c->units[k + 1] = (ctl_cuda_unit){.name = "beside", .source = source.at};
+    }
+    const ctl_cuda_compile_options options = {.nvrtc = &nvrtc, .architecture = "sm_86", .cache = STANDIN_DIR "/cache", .threads = 2};
+    if (ctl_cuda_compile(&ctl_malloc_allocator, &options, c->units, n, &said) != CTL_OK) fail_msg("%s", said ? said : "?");
+    ctl_nvrtc_close(&nvrtc);
+}
+static inline void cuda_bench_drop(cuda_bench *c) {
+    if (c->units) ctl_cuda_units_drop(&ctl_malloc_allocator, c->units, c->heads.n + 2);
+}
+
+/* number[i]: of the program's kernel i among the row programs. */
+static inline void cuda_bench_attach(ctl_arena *arena, cuda_bench *c, ctl_program *p, const size_t *number) {
+    static const char *const folders[] = {STANDIN_DIR};
+    const ctl_cuda_folders where = {folders, 1};
+    ctl_cuda_code draft = {.nrows = p->nkernels, .heads = c->heads.at, .nheads = c->heads.n}, *code = NULL;
+    char why[CTL_CUDA_WHY];
+    if (ctl_cuda_driver_open(&draft.driver, &where, why) != CTL_OK || ctl_cuda_device_find(&draft.driver, &draft.device, why) != CTL_OK ||
+        ctl_blaslt_open(&draft.blaslt, &where, why) != CTL_OK)
+        fail_msg("%s", why);
+    const size_t n = ctl_cuda_code_images(&draft);
+    ctl_cuda_image *images = CTL_NEW_ARRAY(arena, ctl_cuda_image, n);
+    ctl_cuda_kernel *rows = CTL_NEW_ARRAY(arena, ctl_cuda_kernel, p->nkernels);
+    for (size_t k = 0; k < n; k++) {
+        const ctl_nvrtc_output *made = &c->units[k < p->nkernels ? 0 : k - p->nkernels + 1].made;
+        images[k] = (ctl_cuda_image){k < p->nkernels ? c->kernels[number[k]].name : "beside", made->cubin, made->ncubin};
+        if (k < p->nkernels) rows[k] = c->kernels[number[k]];
+    }
+    draft.images = images, draft.rows = rows;
+    assert_int_equal(ctl_cuda_code_make(&ctl_malloc_allocator, &draft, &code), CTL_OK);
+    assert_true(ctl_lowered_defer(p, ctl_cuda_code_free, code));
+    p->engine = &ctl_cuda_engine, p->engine_data = code;
+}
+
+#endif
