@@ -8,26 +8,8 @@
 #include "compiler/kernel/lower.h"
 #include "compiler/passes/passes.h"
 #include "compiler/remat/remat.h"
+#include "tests/arena_fixture.h"
 #include "tests/llama_graph.h"
-
-typedef struct fixture {
-    ctl_arena arena;
-    jmp_buf failure;
-} fixture;
-
-static int setup(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    ctl_arena_init(&f->arena, NULL, &f->failure);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state) {
-    fixture *f = *state;
-    ctl_arena_free(&f->arena);
-    free(f);
-    return 0;
-}
 
 /* A machine that wants odd strides and scratch for everything. */
 static ctl_status odd_scratch(const ctl_task *task, int threads, size_t *bytes) {

@@ -15,27 +15,9 @@
 
 #include "base/random.h"
 #include "compiler/plan/lifetimes.h"
+#include "tests/arena_fixture.h"
 #include "tests/block_lives.h"
 #include "tests/command.h"
-
-typedef struct fixture {
-    ctl_arena arena;
-    jmp_buf failure;
-} fixture;
-
-static int setup(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    ctl_arena_init(&f->arena, NULL, &f->failure);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state) {
-    fixture *f = *state;
-    ctl_arena_free(&f->arena);
-    free(f);
-    return 0;
-}
 
 static uint32_t random_word(uint32_t seed, uint32_t k) {
     uint32_t counter[4] = {k, 0, 0, 0}, out[4];

@@ -11,25 +11,7 @@
 
 #include "base/random.h"
 #include "compiler/plan/layout.h"
-
-typedef struct fixture {
-    ctl_arena arena;
-    jmp_buf failure;
-} fixture;
-
-static int setup(void **state) {
-    fixture *f = calloc(1, sizeof *f);
-    ctl_arena_init(&f->arena, NULL, &f->failure);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state) {
-    fixture *f = *state;
-    ctl_arena_free(&f->arena);
-    free(f);
-    return 0;
-}
+#include "tests/arena_fixture.h"
 
 static uint32_t random_word(uint32_t seed, uint32_t k) {
     uint32_t counter[4] = {k, 0, 0, 0}, out[4];

@@ -18,11 +18,8 @@
 #include "runtime/program.h"
 #include "runtime/safetensors.h"
 
-static double seconds_on(clockid_t clock) {
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
+#define BENCH "bench_beside"
+#include "tools/bench/bench.h"
 
 static void hear(void *ctx, const ctl_diagnostic *d) {
     (void)ctx;
@@ -30,18 +27,6 @@ static void hear(void *ctx, const ctl_diagnostic *d) {
     char text[4096];
     ctl_diagnostic_text(d, text, sizeof text);
     fprintf(stderr, "%s\n", text);
-}
-
-static void must(ctl_status status, const char *what) {
-    if (status == CTL_OK) return;
-    fprintf(stderr, "bench_beside: %s: %s\n", what, ctl_status_name(status));
-    exit(1);
-}
-
-static void *allocated(size_t n, size_t size) {
-    void *p = calloc(n ? n : 1, size);
-    if (!p) must(CTL_ERR_MEMORY, "a batch");
-    return p;
 }
 
 typedef struct contestant {
@@ -60,12 +45,12 @@ static void write_inputs(const contestant *c, size_t part) {
         const ctl_tensor *t = ctl_tensors_at(c->inputs, k);
         if (t->ndims != 2 || !t->known || t->dims[0] < 1 || (size_t)t->dims[1] % c->parts) must(CTL_ERR_INPUT, t->name);
         const size_t bytes = t->bytes / (size_t)t->dims[0] / c->parts, n = (size_t)t->dims[1] / c->parts;
-        void *row = allocated(bytes, 1);
+        void *row = zeroed(bytes, 1);
         memcpy(row, (const char *)t->data + (c->step % (uint64_t)t->dims[0] * c->parts + part) * bytes, bytes);
         must(ctl_session_input(c->session, t->name, t->dtype, row, n), t->name);
         free(row);
     }
-    int32_t *position = allocated(tokens, sizeof *position), *length = allocated(tokens, sizeof *length);
+    int32_t *position = zeroed(tokens, sizeof *position), *length = zeroed(tokens, sizeof *length);
     const int64_t sequence = c->program->sequence ? c->program->sequence : c->program->tokens;
     for (size_t k = 0; k < tokens; k++) position[k] = (int32_t)((int64_t)k % sequence), length[k] = (int32_t)sequence;
     if (ctl_session_has_input(c->session, "position", NULL, NULL))

@@ -18,6 +18,9 @@
 #include "runtime/cpu/cpu.h"
 #include "runtime/task_groups.h"
 
+#define BENCH "bench_step"
+#include "tools/bench/bench.h"
+
 enum { AGAIN = 2, MOST_GROUPS = 256 };
 
 typedef struct bench_options {
@@ -40,29 +43,11 @@ typedef struct bench {
 
 static const ctl_program_entry entries[] = {RUN_FORWARD, RUN_BACKWARD};
 
-static double seconds_on(clockid_t clock) {
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void hear(void *ctx, const ctl_diagnostic *d) {
     (void)ctx;
     char text[4096];
     ctl_diagnostic_text(d, text, sizeof text);
     fprintf(stderr, "%s\n", text);
-}
-
-static void must(ctl_status status, const char *what) {
-    if (status == CTL_OK) return;
-    fprintf(stderr, "bench_step: %s: %s\n", what, ctl_status_name(status));
-    exit(1);
-}
-
-static void *zeroed(size_t n, size_t size) {
-    void *p = calloc(n ? n : 1, size);
-    if (!p) must(CTL_ERR_MEMORY, "times");
-    return p;
 }
 
 static void keep_least(double *least, double x) {
