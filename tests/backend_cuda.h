@@ -3,6 +3,8 @@
 #ifndef CTL_TESTS_BACKEND_CUDA_H
 #define CTL_TESTS_BACKEND_CUDA_H
 
+#include <dlfcn.h>
+
 #include "compiler/emit/cuda/compile.h"
 #include "compiler/emit/cuda/cuda.h"
 #include "runtime/cuda/code.h"
@@ -35,8 +37,10 @@ typedef struct cuda_bench {
 
 /* text: the source of the row programs, whose kernels are planned. */
 static inline void cuda_bench_compile(ctl_arena *arena, cuda_bench *c, const char *text) {
+    static void *kept; /* loaded as long as the test runs, so that what it holds for later has a name */
     ctl_nvrtc nvrtc;
     char why[CTL_NVRTC_WHY], *said = NULL;
+    if (!kept) kept = dlopen(STANDIN_DIR "/libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
     if (ctl_nvrtc_open(&nvrtc, STANDIN_DIR "/libnvrtc.so.13", why) != CTL_OK) fail_msg("%s", why);
     const size_t n = c->heads.n + 2;
     c->units = CTL_NEW_ARRAY(arena, ctl_cuda_unit, n);

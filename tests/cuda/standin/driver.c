@@ -114,6 +114,8 @@ static void give_block(char *at, size_t bytes) {
         char *before = spare.at;
         spare.at = at, spare.bytes = bytes, at = before;
     }
+#else
+    (void)bytes;
 #endif
     free(at);
 }
