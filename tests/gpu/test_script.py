@@ -169,11 +169,14 @@ class StandIns(support.Checked):
         self.assertEqual(self.check("correct", "--only", "correct llama bf16", *libraries), 0)
         self.assertEqual(self.check("correct", "--only", "budgets double f32", *libraries), 0)
         self.assertEqual(self.check("ours", "--only", "memory of the context", *libraries), 0)
+        self.assertEqual(self.check("ours", "--only", "start tiny", *libraries), 0)
+        self.assertIn("| from a spec to a step, s | empty cache |", self.said)
         self.assertEqual(self.check("ours", "--only", "tiny double 4x16 time", *libraries), 0)
         self.assertEqual(self.check("profile", "--only", "tiny double", *libraries), 0)
         got = self.records("stand-in")
         self.assertEqual({r["status"] for r in got.values()}, {"ok"})
         self.assertEqual(got["memory of the context"]["bytes"], 0)  # the stand-in's device has nothing else in it
+        self.assertGreater(got["start tiny"]["cold"], 2 * got["start tiny"]["warm"])
         ours = got["ours tiny double 4x16 time"]
         self.assertEqual(ours["device_used"], ours["device_held"])
         self.assertLess(ours["device_held"] - ours["planned"], 8192)  # beside the plan, the engine's own few numbers

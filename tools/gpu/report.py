@@ -78,6 +78,12 @@ def rates(records):
     return table(["products on the shapes of", "best TFLOP/s", "slowest"], rows) + [""] if rows else []
 
 
+def starts(records):
+    rows = [[n[6:], f"{r['cold']:.2f}", f"{r['warm']:.2f}", f"{r['context']:.2f}", f"{r['cold'] - r['context']:.2f}", f"{r['warm'] - r['context']:.2f}"]
+            for n, r in records.all.items() if n.startswith("start ") and r["status"] == OK]
+    return table(["from a spec to a step, s", "empty cache", "full", "context", "empty less it", "full less it"], rows) + [""] if rows else []
+
+
 def profiles(records):
     out = []
     for name, r in records.all.items():
@@ -101,5 +107,5 @@ def text(records):
     notes = ["A step: forward, backward, optimizer; median and least of those behind the first three. Of ceiling: 4 operations a",
              "parameter of a product and token, at the best rate of a product on the model's shapes. Controls': what a step takes",
              "more than one of the frozen model alone. Measured: the device's memory in use, less a context's.", ""]
-    body = counts(records) + ours(records) + peers(records) + rates(records) + profiles(records)
+    body = counts(records) + ours(records) + peers(records) + rates(records) + starts(records) + profiles(records)
     return "\n".join(head + body + (notes if ours(records) else []) + troubles(records))

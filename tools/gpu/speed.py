@@ -1,7 +1,8 @@
 """The stages that measure time and memory: ours (ctlc bench), peers (peer.py), rates (rates.py), and the shares between them."""
 import json
 import pathlib
-import sys
+import tempfile
+import time
 
 import cases
 from records import FAILED, OK, WRONG
@@ -60,6 +61,27 @@ def our_items(o, stage, combinations):
         steps = 5 if budget == "memory" else 13
         items.append(our_item(o, model, method, tokens, budget, stage, steps, 0 if o.host else 12 + steps * step))
     return items
+
+
+# ---- from a spec to a step that can run ----
+def start_items(o, stage, model, method="double"):
+    """With an empty cache of machine code, then with a full one; and of a small network with a full one, whose time is the
+    context's and the libraries'."""
+    name = f"start {model}"
+
+    def seconds(spec, cache, left):
+        r = run_json([str(o.ctlc), "bench", str(spec), "--engine", o.engine, "--json", "--steps", "1", "--warm", "0", *o.ctlc_options], left,
+                     dict(o.environment, XDG_CACHE_HOME=cache))
+        return r["compile_seconds"] + r["open_seconds"]
+
+    def measure(left):
+        with tempfile.TemporaryDirectory(prefix="gpu_check_") as cache:
+            begin = time.monotonic()
+            times = [seconds(s, cache, left - (time.monotonic() - begin))
+                     for s in [cases.spec(model, method)] * 2 + [cases.spec("tiny", method)] * 2]
+        cold, warm, _, context = times
+        yield name, OK, dict(cold=cold, warm=warm, context=context)
+    return [Item(name, stage, 0 if o.host else 30, measure)]
 
 
 # ---- peers ----
