@@ -135,6 +135,16 @@ static double alpha_of(const ctl_recognised *r, bool rs) {
     return is_whole(alpha) ? nearbyint(alpha) : alpha;
 }
 
+/* As few digits as give the number back: 0.05, not 0.050000000000000003. */
+static void add_number(writer *w, double x) {
+    char text[32];
+    for (int digits = 6; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, x);
+        if (strtod(text, NULL) == x) break;
+    }
+    ctl_string_add(&w->text, "%s", text);
+}
+
 static void write_patterns(writer *w, bool alphas, bool rs) {
     const ctl_peft *p = w->p;
     const char *comma = "";
@@ -146,7 +156,8 @@ static void write_patterns(writer *w, bool alphas, bool rs) {
         const char *name = weight_name(p, k);
         ctl_string_add(&w->text, "%s\n    ", comma);
         add_quoted(&w->text, name, (size_t)(module_end(name) - name));
-        ctl_string_add(&w->text, ": %.17g", own);
+        ctl_string_add(&w->text, ": ");
+        add_number(w, own);
         comma = ",";
     }
     ctl_string_add(&w->text, "%s},\n", *comma ? "\n  " : "");
@@ -204,9 +215,11 @@ static void write_config(writer *w, const ctl_peft_options *o) {
     ctl_string_add(&w->text,
                    ",\n  \"bias\": \"%s\",\n  \"fan_in_fan_out\": %s,\n  \"inference_mode\": true,\n",
                    biases(p), turned ? "false" : "true");
-    ctl_string_add(&w->text, "  \"init_lora_weights\": true,\n  \"lora_alpha\": %.17g,\n",
-                   alpha_of(&p->methods[0], rs));
-    ctl_string_add(&w->text, "  \"lora_dropout\": %.17g,\n", dropout);
+    ctl_string_add(&w->text, "  \"init_lora_weights\": true,\n  \"lora_alpha\": ");
+    add_number(w, alpha_of(&p->methods[0], rs));
+    ctl_string_add(&w->text, ",\n  \"lora_dropout\": ");
+    add_number(w, dropout);
+    ctl_string_add(&w->text, ",\n");
     write_saved(w);
     ctl_string_add(&w->text, "  \"peft_type\": \"LORA\",\n  \"r\": %lld,\n", (long long)p->methods[0].rank);
     write_patterns(w, false, rs);

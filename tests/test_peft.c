@@ -281,7 +281,7 @@ static void clean(void) {
 static void writes_what_peft_loads(void **state) {
     (void)state;
     clean();
-    run_spec(SPEC("", "tuning.lora_qkv(rank = 2, alpha = 8, p = 0.125)"), "");
+    run_spec(SPEC("", "tuning.lora_qkv(rank = 2, alpha = 8, p = 0.05)"), "");
     assert_int_equal(ctlc("export run --peft peft --base models/llama --task-type CAUSAL_LM"), 0);
     assert_string_equal(output, "peft: LoRA of rank 2 on 6 modules\n");
     assert_string_equal(
@@ -289,7 +289,7 @@ static void writes_what_peft_loads(void **state) {
         "{\n  \"alpha_pattern\": {},\n  \"base_model_name_or_path\": \"models/llama\",\n  \"bias\": "
         "\"none\",\n"
         "  \"fan_in_fan_out\": false,\n  \"inference_mode\": true,\n  \"init_lora_weights\": true,\n"
-        "  \"lora_alpha\": 8,\n  \"lora_dropout\": 0.125,\n  \"modules_to_save\": null,\n  \"peft_type\": "
+        "  \"lora_alpha\": 8,\n  \"lora_dropout\": 0.05,\n  \"modules_to_save\": null,\n  \"peft_type\": "
         "\"LORA\",\n"
         "  \"r\": 2,\n  \"rank_pattern\": {},\n"
         "  \"target_modules\": [\n    \"q_proj\",\n    \"k_proj\",\n    \"v_proj\"\n  ],\n"
