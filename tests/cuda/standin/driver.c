@@ -427,6 +427,21 @@ typedef struct function {
 } function;
 static function *functions;
 
+/* When the library is closed nobody has these any more. */
+__attribute__((destructor)) static void drop_all(void) {
+    while (functions) {
+        function *f = functions;
+        functions = f->next;
+        free(f);
+    }
+    while (modules) {
+        module *m = modules;
+        modules = m->next;
+        free(m);
+    }
+    free(spare.at);
+}
+
 enum { MOST_THREADS = 1024, STACK = 256 * 1024, GUARD = 4096 };
 static char *stacks[MOST_THREADS];
 static char *stack_of(int thread) {
