@@ -10,14 +10,6 @@
 #include "runtime/cuda/code.h"
 #include "runtime/cuda/cuda.h"
 
-/* Where the engine has no kernel for a task, a graph is left out. */
-static inline bool cuda_runs(const ctl_program *p) {
-    for (int e = 0; e < RUN_COUNT; e++)
-        for (size_t i = 0; i < p->run[e].n; i++)
-            if (p->run[e].at[i].kind == TASK_MIX || p->run[e].at[i].kind == TASK_MIX_GRAD) return false;
-    return true;
-}
-
 typedef CTL_VEC(int64_t) cuda_heads;
 static inline void cuda_note_heads(ctl_arena *arena, const ctl_program *p, cuda_heads *heads) {
     for (int e = 0; e < RUN_COUNT; e++)

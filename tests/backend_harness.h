@@ -197,13 +197,6 @@ static inline void bench_add_planned(bench *b, const char *name, ctl_dtype compu
         }
         t.program[k] = out.program, t.rows[k] = out.rows;
     }
-#ifdef CTL_BACKEND_ON_CUDA
-    if (!cuda_runs(t.program[0])) {
-        b->skipped++;
-        for (int k = 0; k < 2; k++) t.program[k]->release(t.program[k]);
-        return;
-    }
-#endif
     CTL_PUSH(&b->f.arena, &b->trials, t);
 }
 

@@ -29,12 +29,13 @@ typedef struct cuda_wanted {
     ctl_dtype compute;
     int64_t memory, split;
     const ctl_allocator *allocator;
+    bool rows; /* evaluation tells of them */
 } cuda_wanted;
 
 static inline ctl_status cuda_compile(const cuda_wanted *w, ctl_program **out) {
     const ctlc_options options = {.engine = w->engine, .compute = w->compute, .diagnostic = hear, .verify = true, .threads = 2,
                                   .tune = w->tune, .set = &w->set, .nset = w->set != NULL, .memory = w->memory, .may_split = w->split > 0, .split = w->split,
-                                  .allocator = w->allocator, .cuda = w->engine == CTLC_CUDA ? &cuda_here : NULL};
+                                  .allocator = w->allocator, .row_results = w->rows, .cuda = w->engine == CTLC_CUDA ? &cuda_here : NULL};
     return w->path ? ctlc_compile_file(w->path, &options, out) : ctlc_compile_text("spec", w->text, strlen(w->text), &options, out);
 }
 

@@ -6,11 +6,12 @@
 #include "runtime/cuda/cuda.h"
 #include "tests/folder.h"
 
-/* Windows and first values that are computed; computed ids, biases and classes; images. */
+/* Windows and first values that are computed; computed ids, biases and classes; images; matrices over the rows of sequences. */
 static const struct {
     const char *name, *set;
     ctl_dtype compute;
-} families[] = {{"mistral", "tokens=1x16", CTL_BF16}, {"roberta", "tokens=2x16", CTL_BF16}, {"vit", NULL, CTL_F32}};
+} families[] = {{"mistral", "tokens=1x16", CTL_BF16}, {"roberta", "tokens=2x16", CTL_BF16}, {"vit", NULL, CTL_F32},
+                {"mixing", NULL, CTL_F32}, {"mixing", NULL, CTL_BF16}};
 
 static void compare(network *cuda, network *exact, const char *name, double tolerance) {
     const double got = cuda_step(cuda, 1, 1, false), want = cuda_step(exact, 1, 1, false);
@@ -36,6 +37,36 @@ static void test_families(void **state) {
         cuda_open(&exact, &w);
         compare(&cuda, &exact, families[k].name, families[k].compute == CTL_BF16 ? 2e-2 : 1e-5);
         cuda_close(&cuda), cuda_close(&exact);
+    }
+}
+
+/* ---- results of rows ---- */
+/* A head in several chunks, and logits that are kept: each row's loss and class beside the exact ones. */
+static void test_row_results(void **state) {
+    (void)state;
+    static const char *const tunes[] = {"mistral", "vit"};
+    for (int k = 0; k < 2; k++) {
+        cuda_wanted w = {.path = SOURCE_DIR "/examples/families.ctl", .tune = tunes[k], .set = k ? NULL : "tokens=2x16",
+                         .engine = CTLC_CUDA, .compute = CTL_F32, .rows = true};
+        double results[2][128] = {{0}};
+        size_t n[2] = {0};
+        for (int exact = 0; exact < 2; exact++) {
+            network one;
+            if (exact) w.engine = CTLC_REFERENCE, w.compute = CTL_F64;
+            cuda_open(&one, &w);
+            cuda_step(&one, 1, 1, false);
+            assert_int_equal(ctl_session_evaluate(one.session), CTL_OK);
+            for (size_t j = 0; j < one.program->noutputs; j++)
+                if (strcmp(one.program->outputs[j].name, "row results") == 0)
+                    n[exact] = (size_t)(2 * one.program->outputs[j].evaluate.rows);
+            assert_true(n[exact] >= 4 && n[exact] <= 128);
+            assert_int_equal(ctl_session_output(one.session, "row results", true, results[exact], n[exact]), CTL_OK);
+            cuda_close(&one);
+        }
+        assert_int_equal(n[0], n[1]);
+        for (size_t i = 0; i < n[0]; i++)
+            if (!(fabs(results[0][i] - results[1][i]) <= (i % 2 ? 0 : 1e-4)))
+                fail_msg("%s, row %zu: %s is %.9g, not %.9g", tunes[k], i / 2, i % 2 ? "the class" : "the loss", results[0][i], results[1][i]);
     }
 }
 
@@ -174,6 +205,7 @@ static int begin(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_training), cmocka_unit_test(test_budgets),
                                        cmocka_unit_test(test_resume), cmocka_unit_test(test_families),
+                                       cmocka_unit_test(test_row_results),
                                        cmocka_unit_test(test_first_values)};
     return cmocka_run_group_tests(tests, begin, remove_folder);
 }

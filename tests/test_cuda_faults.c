@@ -62,6 +62,10 @@ static const struct {
     {"launch.c", "blocks, kv_heads, CTL", "blocks, heads, CTL"},
     {"launch.c", ".tokens = t->weights ? 0 : s->common.program->tokens", ".tokens = 0"},
     {"launch.c", ".accumulate = t->accumulate", ".accumulate = 0"},
+    {"products.c", "if (grad && !t->accumulate)", "if (false)"},
+    {"products.c", ".transpose_a = !grad && t->transpose_a", ".transpose_a = false"},
+    {"products.c", "right + bytes_before(x, first)", "right"},
+    {"products.c", "bytes_before(told, first)", "0"},
 };
 
 static void test_faults(void **state) {

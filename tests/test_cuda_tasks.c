@@ -23,7 +23,7 @@ static bool close_to(double got, double want, double tolerance) {
 enum { ROWS = 5, VOCAB = 600 };
 static bool losses(launcher *l, void *ctx) {
     (void)ctx;
-    static float x[ROWS * VOCAB], d[ROWS * VOCAB], got[ROWS];
+    static float x[ROWS * VOCAB], d[ROWS * VOCAB], got[ROWS], told[3 * ROWS];
     const int32_t labels[2 * ROWS] = {0, 9, 599, 9, -100, 9, 256, 9, 41, 9}; /* every second */
     const float normaliser = 0.25f;
     for (int kind = 0; kind < 3; kind++) { /* no gradient; f32; bf16 */
@@ -31,9 +31,12 @@ static bool losses(launcher *l, void *ctx) {
         for (int r = 0; r < ROWS; r++) { /* who misses a row's largest overflows */
             const int peak = r % 2 ? VOCAB - 1 : 200;
             x[r * VOCAB + peak] = d[r * VOCAB + peak] = 150;
+            if (r == 2) x[r * VOCAB + 250] = d[r * VOCAB + 250] = x[r * VOCAB + 457] = d[r * VOCAB + 457] = 150; /* the first counts */
         }
         memset(got, 0xff, sizeof got);
-        const ctl_cuda_losses call = {d, kind ? d : NULL, labels, &normaliser, got, 2, ROWS, VOCAB, kind == 2};
+        for (int k = 0; k < 3 * ROWS; k++) told[k] = 77;
+        const ctl_cuda_losses call = {d, kind ? d : NULL, labels, &normaliser, got, 2, ROWS, VOCAB, kind == 2,
+                                      kind == 1 ? NULL : told, 3};
         if (!launch(l, "task_losses", &call, ROWS, 1, 256, CTL_CUDA_LOSSES_SHARED)) return false;
         double total = 0;
         for (int r = 0; r < ROWS; r++) {
@@ -44,6 +47,8 @@ static bool losses(launcher *l, void *ctx) {
             for (int c = 0; c < VOCAB; c++) sum += exp(row[c] - most);
             const double loss = label < 0 ? 0 : log(sum) + most - row[label];
             if (!close_to(got[r], loss, 1e-5)) return false;
+            const float first = r % 2 ? VOCAB - 1 : 200, results[] = {got[r], first, 77}, none[] = {77, 77, 77};
+            if (memcmp(told + 3 * r, kind == 1 ? none : results, sizeof results) != 0) return false;
             total += got[r];
             for (int c = 0; c < VOCAB; c++) {
                 const double want = label < 0 ? 0 : (exp(row[c] - most) / sum - (c == label)) * normaliser;

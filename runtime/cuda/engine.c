@@ -31,15 +31,6 @@ ctl_status ctl_cuda_check_blaslt(ctl_cuda_session *s, int error, const char *cal
 }
 
 /* ---- preparing ---- */
-static ctl_status check_task(ctl_cuda_session *s, const ctl_task *t) {
-    const char *lacks = NULL;
-    if (t->kind == TASK_MIX || t->kind == TASK_MIX_GRAD) lacks = "products along sequences (mix)";
-    if (t->kind == TASK_HEAD && t->noperands > 7 && !ctl_cuda_is_absent(&t->operands[7])) lacks = "results of rows";
-    if (!lacks) return CTL_OK;
-    ctl_session_say(&s->common, "E0812", "use --engine cpu for it", "%s: the CUDA engine has no kernel yet for %s", t->name, lacks);
-    return s->failed = CTL_ERR_UNSUPPORTED;
-}
-
 static ctl_status check_scratch(ctl_cuda_session *s, const ctl_task *t) {
     size_t bytes = 0;
     const size_t room = ctl_cuda_is_absent(&t->scratch) ? 0 : (size_t)t->scratch.rows * (size_t)t->scratch.stride;
@@ -65,9 +56,8 @@ static ctl_status prepare_list(ctl_cuda_session *s, ctl_program_entry entry) {
     for (size_t i = 0; i < list->n && status == CTL_OK; i++) {
         const ctl_task *t = &list->at[i];
         s->at = t->name;
-        status = check_task(s, t);
-        if (status == CTL_OK) status = check_scratch(s, t);
-        if (status == CTL_OK && (t->kind == TASK_MATMUL || t->kind == TASK_HEAD))
+        status = check_scratch(s, t);
+        if (status == CTL_OK && ctl_cuda_is_product(t))
             status = ctl_cuda_product_prepare(s, t, &s->prepared[entry][i]);
     }
     s->at = NULL;

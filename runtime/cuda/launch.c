@@ -145,7 +145,7 @@ ctl_status ctl_cuda_run_task(ctl_cuda_session *s, const ctl_task *task, const ct
         return run_transpose(s, task);
     case TASK_MIX:
     case TASK_MIX_GRAD:
-        break;
+        return ctl_cuda_mix_run(s, task, p);
     }
-    return CTL_ERR_UNSUPPORTED; /* refused when the session opens */
+    return CTL_ERR_INTERNAL;
 }

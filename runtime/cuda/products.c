@@ -1,7 +1,8 @@
 /* products: tasks that multiply, by cuBLASLt. A sum with what is there, or with an addend or a bias of the result's type, is
  * cuBLASLt's (beta = 1, an epilogue). An addend in bf16 to a result in f32 is first written to where the result goes. Any other
  * product is made in f32 in the task's scratch and ended by a kernel. The head goes
- * through its rows in chunks: logits, their losses and gradients in place, then what the gradients multiply. */
+ * through its rows in chunks: logits, their losses and gradients in place, then what the gradients multiply. mix is a product for every
+ * sequence, all of one form, one after the other: its matrix's gradient is added in the order of sequences. */
 #include "runtime/cuda/session.h"
 
 static size_t aligned(size_t bytes) { return (bytes + 255) / 256 * 256; }
@@ -86,8 +87,25 @@ static ctl_status prepare_head(ctl_cuda_session *s, const ctl_task *t, ctl_cuda_
     return status;
 }
 
+/* The product of one sequence; the gradient's is added to what is there. */
+static ctl_status prepare_mix(ctl_cuda_session *s, const ctl_task *t, ctl_cuda_prepared *p) {
+    const ctl_operand *a = &t->operands[0], *x = &t->operands[1], *out = &t->operands[2];
+    const int64_t n = t->sequence;
+    const bool grad = t->kind == TASK_MIX_GRAD;
+    if (t->noperands < 3 || n < 1 || x->rows % n) return s->failed = CTL_ERR_INTERNAL;
+    const ctl_blaslt_form form = {.a = grad ? rows_of(a, n, n) : matrix(a), .b = rows_of(x, n, n),
+                                  .d = grad ? matrix(out) : rows_of(out, n, n), .add = matrix(out), .has_add = grad,
+                                  .transpose_a = !grad && t->transpose_a, .transpose_b = grad};
+    return make(s, &form, 0, &p->product);
+}
+
+bool ctl_cuda_is_product(const ctl_task *t) {
+    return t->kind == TASK_MATMUL || t->kind == TASK_HEAD || t->kind == TASK_MIX || t->kind == TASK_MIX_GRAD;
+}
+
 ctl_status ctl_cuda_product_prepare(ctl_cuda_session *s, const ctl_task *t, ctl_cuda_prepared *p) {
     if (t->kind == TASK_MATMUL) return prepare_matmul(s, t, p);
+    if (t->kind != TASK_HEAD) return prepare_mix(s, t, p);
     p->head = ctl_alloc(s->common.allocator, sizeof *p->head);
     if (!p->head) return s->failed = CTL_ERR_MEMORY;
     return prepare_head(s, t, p->head);
@@ -116,6 +134,9 @@ static ctl_status multiply(ctl_cuda_session *s, const ctl_blaslt_product *produc
 }
 
 static void *pointer(ctl_cu_pointer at) { return (void *)(uintptr_t)at; }
+static ctl_cu_pointer bytes_before(const ctl_operand *o, int64_t row) {
+    return (ctl_cu_pointer)(row * o->stride) * ctl_dtype_size(o->dtype);
+}
 
 ctl_status ctl_cuda_product_run(ctl_cuda_session *s, const ctl_task *t, const ctl_cuda_prepared *p) {
     const ctl_operand *o = t->operands, *c = &o[2];
@@ -137,6 +158,21 @@ ctl_status ctl_cuda_product_run(ctl_cuda_session *s, const ctl_task *t, const ct
     return status;
 }
 
+ctl_status ctl_cuda_mix_run(ctl_cuda_session *s, const ctl_task *t, const ctl_cuda_prepared *p) {
+    const ctl_operand *a = &t->operands[0], *x = &t->operands[1], *out = &t->operands[2];
+    const bool grad = t->kind == TASK_MIX_GRAD;
+    const ctl_cu_pointer left = ctl_cuda_at(s, a), right = ctl_cuda_at(s, x), to = ctl_cuda_at(s, out);
+    const ctl_cuda_zero zero = {pointer(to), out->stride, (int32_t)out->rows, (int32_t)out->cols};
+    ctl_status status = CTL_OK;
+    if (grad && !t->accumulate)
+        status = ctl_cuda_launch(s, s->functions[CUDA_ZERO], out->rows < 4096 ? out->rows : 4096, 1, 256, 0, &zero);
+    for (int64_t first = 0; first < x->rows && status == CTL_OK; first += t->sequence) {
+        const ctl_cu_pointer mine = grad ? left + bytes_before(a, first) : left, d = grad ? to : to + bytes_before(out, first);
+        status = multiply(s, &p->product, mine, right + bytes_before(x, first), d, d, ctl_cuda_at(s, &t->scratch));
+    }
+    return status;
+}
+
 ctl_status ctl_cuda_head_run(ctl_cuda_session *s, const ctl_task *t, const ctl_cuda_prepared *p) {
     const ctl_operand *x = &t->operands[0], *w = &t->operands[1], *labels = &t->operands[2], *dx = &t->operands[5];
     const head_shape shape = shape_of(t);
@@ -144,21 +180,24 @@ ctl_status ctl_cuda_head_run(ctl_cuda_session *s, const ctl_task *t, const ctl_c
     const ctl_cu_pointer logits = ctl_cuda_at(s, &t->scratch), losses = logits + shape.logits, workspace = losses + shape.losses;
     const ctl_cu_pointer weights = ctl_cuda_at(s, w), dw = ctl_cuda_at(s, &t->operands[6]);
     const float *normaliser = pointer(ctl_cuda_at(s, &t->operands[3]));
+    const ctl_operand *told = t->noperands > 7 && !ctl_cuda_is_absent(&t->operands[7]) ? &t->operands[7] : NULL;
     ctl_status status = CTL_OK;
     for (int64_t first = 0; first < shape.rows && status == CTL_OK; first += shape.chunk) {
         const int k = first + shape.chunk >= shape.rows;
-        const ctl_cu_pointer mine = ctl_cuda_at(s, x) + (ctl_cu_pointer)(first * x->stride) * ctl_dtype_size(x->dtype);
+        const ctl_cu_pointer mine = ctl_cuda_at(s, x) + bytes_before(x, first);
         const ctl_cuda_losses call = {.logits = pointer(logits), .d = has_dx || has_dw ? pointer(logits) : NULL,
                                       .labels = (const int32_t *)pointer(ctl_cuda_at(s, labels)) + first * labels->stride,
                                       .normaliser = normaliser, .losses = (float *)pointer(losses) + first,
                                       .label_stride = labels->stride, .rows = (int32_t)(k ? shape.last : shape.chunk),
-                                      .vocab = (int32_t)w->rows, .bf16_d = shape.dtype == CTL_BF16};
+                                      .vocab = (int32_t)w->rows, .bf16_d = shape.dtype == CTL_BF16,
+                                      .results = told ? pointer(ctl_cuda_at(s, told) + bytes_before(told, first)) : NULL,
+                                      .result_stride = told ? told->stride : 0};
         status = multiply(s, &p->head->logits[k], mine, weights, 0, logits, workspace);
         if (status == CTL_OK)
             status = ctl_cuda_launch(s, s->functions[CUDA_LOSSES], call.rows, 1, 256, CTL_CUDA_LOSSES_SHARED, &call);
         if (status == CTL_OK && has_dx)
             status = multiply(s, &p->head->dx[k], logits, weights, 0,
-                              ctl_cuda_at(s, dx) + (ctl_cu_pointer)(first * dx->stride) * ctl_dtype_size(dx->dtype), workspace);
+                              ctl_cuda_at(s, dx) + bytes_before(dx, first), workspace);
         if (status == CTL_OK && has_dw)
             status = multiply(s, first > 0 || t->accumulate ? &p->head->dw_more[k] : &p->head->dw[k], logits, mine, dw, dw, workspace);
     }

@@ -31,6 +31,10 @@ ctl_status ctl_cuda_task_scratch(const ctl_task *t, int threads, size_t *bytes) 
         }
         *bytes += CTL_CUDA_WORKSPACE_ROOM;
         return CTL_OK;
+    case TASK_MIX:
+    case TASK_MIX_GRAD:
+        *bytes = CTL_CUDA_WORKSPACE_ROOM;
+        return CTL_OK;
     case TASK_ATTEND_GRAD: /* the sums of o * do, a number for each row and head */
         if (t->noperands < 11 || t->head < 1) return CTL_ERR_INTERNAL;
         if (!ctl_mul_size((size_t)t->operands[0].rows, (size_t)(t->operands[0].cols / t->head) * sizeof(float), bytes))

@@ -121,6 +121,8 @@ ctl_status ctl_cuda_product_prepare(ctl_cuda_session *s, const ctl_task *task, c
 void ctl_cuda_product_drop(ctl_cuda_session *s, ctl_cuda_prepared *p);
 ctl_status ctl_cuda_product_run(ctl_cuda_session *s, const ctl_task *task, const ctl_cuda_prepared *p);
 ctl_status ctl_cuda_head_run(ctl_cuda_session *s, const ctl_task *task, const ctl_cuda_prepared *p);
+ctl_status ctl_cuda_mix_run(ctl_cuda_session *s, const ctl_task *task, const ctl_cuda_prepared *p);
+bool ctl_cuda_is_product(const ctl_task *task); /* whether it is prepared */
 
 /* initialise.c */
 ctl_status ctl_cuda_initialise_param(ctl_session *s, size_t param);

@@ -12,6 +12,8 @@ typedef struct ctl_cuda_losses {
     float *losses;
     int64_t label_stride;
     int32_t rows, vocab, bf16_d;
+    float *results;
+    int64_t result_stride;
 } ctl_cuda_losses;
 
 typedef struct ctl_cuda_total {

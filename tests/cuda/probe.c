@@ -11,7 +11,7 @@
 static const char spec[] = "import llama, tuning\n"
                            "model m = llama.causal_lm(; vocab = 24, dim = 16, depth = 1, heads = 2, kv_heads = 1, ffn = 24, "
                            "theta = 10000.0)\n"
-                           "tune m with tuning.full(), tuning.lora_qkvud(rank = 2, p = 0.3) {\n    tokens 2 x 16\n}\n";
+                           "tune m with tuning.full(), tuning.lora_qkvud(rank = 2, p = 0.3), tuning.mixing(rank = 2) {\n    tokens 2 x 16\n}\n";
 
 static void say(void *ctx, const ctl_diagnostic *d) {
     (void)ctx;
@@ -34,7 +34,7 @@ static void give(ctl_session *s, int seed) {
 int main(int argc, char **argv) {
     const char *const folders[] = {argc > 1 ? argv[1] : "."};
     const ctlc_cuda cuda = {.folders = folders, .nfolders = 1, .cache = argc > 2 ? argv[2] : NULL};
-    const ctlc_options options = {.engine = CTLC_CUDA, .cuda = &cuda, .diagnostic = say};
+    const ctlc_options options = {.engine = CTLC_CUDA, .cuda = &cuda, .diagnostic = say, .row_results = true};
     const ctl_session_options so = {.seed = 5, .diagnostic = say};
     ctl_program *program;
     ctl_session *s;
@@ -72,7 +72,10 @@ int main(int argc, char **argv) {
     give(s, 9); /* in the same step */
     check(ctl_session_evaluate(s));
     check(ctl_session_output(s, "loss", true, &loss, 1));
-    printf("%016llx %a\n", (unsigned long long)ctl_hash(values, n * sizeof *values, 1), loss);
+    double rows[64];
+    check(ctl_session_output(s, "row results", true, rows, 64));
+    printf("%016llx %a %016llx\n", (unsigned long long)ctl_hash(values, n * sizeof *values, 1), loss,
+           (unsigned long long)ctl_hash(rows, sizeof rows, 1));
     free(values);
     ctl_session_close(s);
     ctl_program_free(program);

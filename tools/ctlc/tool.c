@@ -147,7 +147,7 @@ int tool_compile_spec(const char *command, const char *spec, const tool_compile 
     else if (c->cuda)
         o.engine = CTLC_CUDA, o.cuda = c->cuda;
     else if (c->engine && strcmp(c->engine, "cuda") == 0)
-        o.engine = CTLC_CUDA, o.cuda = &cuda, o.row_results = false; /* no kernel of it yet */
+        o.engine = CTLC_CUDA, o.cuda = &cuda;
     else if (c->engine && strcmp(c->engine, "cpu") != 0)
         return wrong_value(command, "engine", c->engine, "cpu, cuda or reference");
     if (c->compute) {

@@ -11,6 +11,8 @@ typedef struct losses_call {
     float *losses; /* one a row */
     i64 label_stride;
     int rows, vocab, bf16_d;
+    float *results; /* NULL; or of each row its loss, and the first column of its largest logit */
+    i64 result_stride;
 } losses_call;
 
 enum { IGNORED = -100 };
@@ -44,12 +46,22 @@ KERNEL(task_losses, losses_call, 256) {
     float *const x = call.logits + (i64)row * vocab;
     void *const d = call.d ? (void *)((float *)call.d + (i64)row * vocab) : (void *)0;
     float most = REAL_OF(0xff800000u), sum = 0.0f;
+    int place = 0;
     for (int c = THREAD; c < vocab; c += THREADS)
-        if (x[c] > most) most = x[c];
+        if (x[c] > most) most = x[c], place = c;
+    const float mine = most;
     most = most_of_block(shared, most);
+    if (call.results) { /* the first of the largest: the smallest column */
+        const float first = -most_of_block(shared, -(float)(mine == most ? place : vocab));
+        if (THREAD == 0) call.results[row * call.result_stride + 1] = x[0] == x[0] ? first : 0.0f;
+    }
     for (int c = THREAD; c < vocab; c += THREADS) sum = sum + expf(x[c] - most);
     sum = sum_of_block(shared, sum);
-    if (THREAD == 0) call.losses[row] = label == IGNORED ? 0.0f : logf(sum) + most - x[label];
+    if (THREAD == 0) {
+        const float loss = label == IGNORED ? 0.0f : logf(sum) + most - x[label];
+        call.losses[row] = loss;
+        if (call.results) call.results[row * call.result_stride] = loss;
+    }
     if (!d) return;
     /* A gradient lies where its logit lies, or before: a tile is read whole before any of it is written. */
     for (int at = 0; at < vocab; at += THREADS) {
