@@ -20,7 +20,7 @@ if [ -n "$standins" ]; then
   "$folder/ctlc" "${train[@]}" --cuda-libraries "$standins" --out "$folder/run" --quiet 2>/dev/null >&2
   grep -q '"step": 2' "$folder/run/log.jsonl"
 fi
-if ! ldconfig -p | grep -q libcuda.so.1; then
+if ! /sbin/ldconfig -p | grep -q libcuda.so.1; then
   code=0
   said=$("$folder/ctlc" "${train[@]}" --out "$folder/none" 2>&1) || code=$?
   if [ $code -ne 7 ] || [[ "$said" != *"NVIDIA's driver (libcuda.so.1) is not where the loader looks"*"--engine cpu"* ]]; then

@@ -267,7 +267,7 @@ static void test_libraries(void **state) {
     if (!is_there("libcuda.so.1"))
         refused("true", "E0812", "NVIDIA's driver (libcuda.so.1) is not where the loader looks, nor in the folders that were named",
                 "without one use --engine cpu");
-    refused("ln -s $(ldconfig -p | sed -n 's/.*=> \\(.*libm\\.so\\.6\\)$/\\1/p' | head -1) libcuda.so.1", "E0812",
+    refused("ln -s $(/sbin/ldconfig -p | sed -n 's/.*=> \\(.*libm\\.so\\.6\\)$/\\1/p' | head -1) libcuda.so.1", "E0812",
             "NVIDIA's driver (libcuda.so.1) has no cuInit: it is older than CUDA 11.4", "--engine cpu");
     if (!is_there("libcublasLt.so.13") && !is_there("libcublasLt.so.12") && !is_there("libcublasLt.so"))
         refused("ln -s " STANDIN_DIR "/libcuda.so.1 libcuda.so.1", "E0812",
