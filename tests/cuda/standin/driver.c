@@ -1,22 +1,13 @@
 /* driver: the driver's stand-in. A stream is a list of work that is done when it is waited for, in order; what a piece of work
  * takes is copied when it is given, but for memory that was allocated by cuMemHostAlloc, which is read when the work is done. A
  * graph is such a list, recorded by value and replayed: whatever was baked into it stays. */
-#include <dlfcn.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "tests/cuda/launch.h"
-#include "tests/cuda/standin/standin.h"
-
-#define ENTRY(name, ...)                                                                                     \
-    int name(__VA_ARGS__);                                                                                   \
-    int name(__VA_ARGS__)
-enum { ERROR_INVALID = 1, ERROR_MEMORY = 2, ERROR_IMAGE = 200, ERROR_NOT_FOUND = 500, ERROR_KERNEL = 700, ERROR_CAPTURE = 900 };
+#include "tests/cuda/standin/driver.h"
 
 standin_control standin = {.fail_at = -1, .fail_with = 999, .memory = (size_t)1 << 30, .order = -1};
 
@@ -32,12 +23,6 @@ int standin_fault(const char *fmt, ...) {
     va_end(args);
     return ERROR_KERNEL;
 }
-#define BEGIN(name)                                                                                          \
-    do {                                                                                                     \
-        const int begin_error = standin_call(name);                                                          \
-        if (begin_error) return begin_error;                                                                 \
-    } while (0)
-
 /* ---- errors, the device ---- */
 ENTRY(cuGetErrorName, int error, const char **name) {
     *name = error == ERROR_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : error == 100 ? "CUDA_ERROR_NO_DEVICE" : "CUDA_ERROR_OF_STAND_IN";
@@ -407,153 +392,4 @@ ENTRY(cuMemsetD8Async, uint64_t to, unsigned char byte, size_t bytes, void *give
     return standin_enqueue(given, run_fill, &f, sizeof f);
 }
 
-/* ---- modules ---- */
-/* Loaded objects stay, so that a session that is opened again has them: the same image is the same object. */
-typedef struct module {
-    struct module *next;
-    void *handle;
-    size_t bytes;
-    uint64_t hash;
-} module;
-static module *modules;
-typedef struct function {
-    struct function *next;
-    void *module;
-    char name[64];
-    void (*kernel)(const void *);
-    host_launch_fn *launch;
-    int bound, shared; /* shared: bytes that it may ask for */
-    size_t bytes;
-} function;
-static function *functions;
-
-/* When the library is closed nobody has these any more. */
-__attribute__((destructor)) static void drop_all(void) {
-    while (functions) {
-        function *f = functions;
-        functions = f->next;
-        free(f);
-    }
-    while (modules) {
-        module *m = modules;
-        modules = m->next;
-        free(m);
-    }
-    free(spare.at);
-}
-
-enum { MOST_THREADS = 1024, STACK = 256 * 1024, GUARD = 4096 };
-static char *stacks[MOST_THREADS];
-static char *stack_of(int thread) {
-    if (!stacks[thread]) {
-        char *held = mmap(NULL, STACK + GUARD, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (held == MAP_FAILED || mprotect(held, GUARD, PROT_NONE)) return NULL;
-        stacks[thread] = held + GUARD;
-    }
-    return stacks[thread];
-}
-
-static uint64_t hash_of(const unsigned char *at, size_t n) {
-    uint64_t h = 1469598103934665603u;
-    for (size_t k = 0; k < n; k++) h = (h ^ at[k]) * 1099511628211u;
-    return h;
-}
-/* An image is its size, as the compiler's stand-in writes it, then a shared object. */
-ENTRY(cuModuleLoadData, void **out, const void *image) {
-    BEGIN("cuModuleLoadData");
-    uint64_t size;
-    if (standin_capturing()) return ERROR_CAPTURE;
-    memcpy(&size, image, sizeof size);
-    const unsigned char *object = (const unsigned char *)image + sizeof size;
-    if (size < 16 || size > (64u << 20) || memcmp(object, "\177ELF", 4) != 0) return ERROR_IMAGE;
-    const uint64_t hash = hash_of(object, size);
-    module *m = modules;
-    while (m && (m->hash != hash || m->bytes != size)) m = m->next;
-    if (!m) {
-        char path[] = "/tmp/ctl_standin_XXXXXX";
-        const int fd = mkstemp(path);
-        m = calloc(1, sizeof *m);
-        if (fd < 0 || !m || write(fd, object, size) != (ssize_t)size || close(fd)) return ERROR_IMAGE;
-        *m = (module){modules, dlopen(path, RTLD_NOW | RTLD_LOCAL), size, hash};
-        unlink(path);
-        if (!m->handle) return standin_fault("%s", dlerror()), ERROR_IMAGE;
-        char *(**hook)(int) = dlsym(m->handle, "host_stack_of");
-        if (hook) *hook = stack_of;
-        modules = m;
-    }
-    *out = m, standin.live++;
-    return 0;
-}
-ENTRY(cuModuleUnload, void *given) {
-    standin.live--;
-    BEGIN("cuModuleUnload");
-    return given ? 0 : ERROR_INVALID;
-}
-ENTRY(cuModuleGetFunction, void **out, void *given, const char *name) {
-    BEGIN("cuModuleGetFunction");
-    module *m = given;
-    function *f = functions;
-    while (f && (f->module != m || strcmp(f->name, name) != 0)) f = f->next;
-    if (!f) {
-        char of[96];
-        f = calloc(1, sizeof *f);
-        if (!f) return ERROR_MEMORY;
-        snprintf(f->name, sizeof f->name, "%s", name);
-        f->module = m, f->kernel = (void (*)(const void *))(uintptr_t)dlsym(m->handle, name);
-        f->launch = (host_launch_fn *)(uintptr_t)dlsym(m->handle, "host_launch");
-        snprintf(of, sizeof of, "%s_bound", name);
-        const int *bound = dlsym(m->handle, of);
-        snprintf(of, sizeof of, "%s_bytes", name);
-        const size_t *bytes = dlsym(m->handle, of);
-        if (!f->kernel || !f->launch || !bound || !bytes) {
-            free(f);
-            return standin_fault("no kernel %s", name), ERROR_NOT_FOUND;
-        }
-        f->bound = *bound, f->bytes = *bytes, f->next = functions;
-        functions = f;
-    }
-    f->shared = 48 * 1024;
-    *out = f;
-    return 0;
-}
-ENTRY(cuFuncSetAttribute, void *given, int attribute, int value) {
-    BEGIN("cuFuncSetAttribute");
-    if (attribute != 8 || value > STANDIN_SHARED) return ERROR_INVALID;
-    ((function *)given)->shared = value;
-    return 0;
-}
-
-/* ---- launches ---- */
-typedef struct launching {
-    const function *f;
-    int grid[3], threads;
-    size_t shared;
-} launching;
-static int run_launch(const void *payload) {
-    static int turn;
-    launching l;
-    char fault[HOST_FAULT];
-    memcpy(&l, payload, sizeof l);
-    const host_launch_of of = {.kernel = l.f->kernel, .call = (const char *)payload + sizeof l,
-                               .grid = {l.grid[0], l.grid[1], l.grid[2]}, .threads = l.threads, .bound = l.f->bound,
-                               .shared = l.shared, .most_shared = (size_t)l.f->shared,
-                               .order = (host_order)(standin.order < 0 ? turn++ % HOST_ORDERS : standin.order),
-                               .landing = (host_landing)standin.landing};
-    standin.launches++;
-    if (l.f->launch(&of, fault)) return 0;
-    return standin_fault("%s: %.200s", l.f->name, fault);
-}
-ENTRY(cuLaunchKernel, void *given, unsigned x, unsigned y, unsigned z, unsigned block_x, unsigned block_y, unsigned block_z,
-      unsigned shared, void *on, void **arguments, void **extra) {
-    BEGIN("cuLaunchKernel");
-    const launching l = {given, {(int)x, (int)y, (int)z}, (int)block_x, shared};
-    if (!given || extra || !arguments || block_y != 1 || block_z != 1 || x == 0 || y == 0 || z == 0 || x > 0x7fffffff ||
-        y > 65535 || z > 65535 || block_x == 0 || block_x > 1024 || l.f->bytes > 4096 || (int)shared > l.f->shared)
-        return standin_fault("%s is launched with %u x %u x %u blocks of %u threads and %u bytes", given ? l.f->name : "no kernel", x,
-                             y, z, block_x, shared),
-               ERROR_INVALID;
-    char payload[sizeof l + 4096];
-    memcpy(payload, &l, sizeof l);
-    memcpy(payload + sizeof l, arguments[0], l.f->bytes);
-    return standin_enqueue(on, run_launch, payload, sizeof l + l.f->bytes);
-}
+__attribute__((destructor)) static void drop_spare(void) { free(spare.at); }
