@@ -67,8 +67,8 @@ static uint32_t value(writer *w, ctl_node_id id) {
     ctl_lowering *l = w->l;
     id = l->u->value[id].same;
     if (l->stamp_value[id] == l->stamp) return l->value_of[id];
-    bool again = l->u->value[id].inlined ||
-                 (!is_member(w, id) && (l->u->value[id].again || at(w, id)->op == OP_REPEAT));
+    /* A repeat that is stored may be a member whose turn is later: its readers do not wait for it. */
+    bool again = l->u->value[id].inlined || at(w, id)->op == OP_REPEAT || (l->u->value[id].again && !is_member(w, id));
     uint32_t v = again ? compute(w, id) : load_value(w, id, false);
     l->stamp_value[id] = l->stamp;
     return l->value_of[id] = v;
