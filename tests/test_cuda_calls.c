@@ -243,6 +243,32 @@ static void test_ids(void **state) {
     cuda_close(&n);
 }
 
+/* ---- labels ---- */
+static void test_labels(void **state) {
+    (void)state;
+    network n = {0};
+    heard h = {0};
+    const ctl_session_options so = {.seed = 5, .diagnostic = take, .diagnostic_ctx = &h};
+    assert_int_equal(cuda_compile(&wanted, &n.program), CTL_OK);
+    assert_int_equal(ctl_session_open(n.program, &so, &n.session), CTL_OK);
+    assert_int_equal(ctl_session_load(n.session), CTL_OK);
+    network_inputs(&n, 16);
+    assert_int_equal(ctl_session_evaluate(n.session), CTL_OK); /* some labels are -100 */
+    int32_t labels[16] = {0};
+    for (int k = 0; k < 2; k++) {
+        labels[9] = k ? 24 : -1;
+        assert_int_equal(ctl_session_input(n.session, "labels", CTL_I32, labels, 16), CTL_OK);
+        assert_int_equal(ctl_session_evaluate(n.session), CTL_ERR_INPUT);
+        assert_string_equal(h.code, "E0804");
+        assert_non_null(strstr(h.message, k ? "label 24 of row 9 is not one of 24 classes" : "label -1 of row 9 is not one of 24 classes"));
+        assert_string_equal(h.hint, "labels are 0 .. classes - 1, or -100 for a row that does not count");
+    }
+    labels[9] = 23;
+    assert_int_equal(ctl_session_input(n.session, "labels", CTL_I32, labels, 16), CTL_OK);
+    assert_int_equal(ctl_session_evaluate(n.session), CTL_OK);
+    cuda_close(&n);
+}
+
 /* ---- libraries that are not there ---- */
 static void refused(const char *files, const char *code, const char *words, const char *hint) {
     char command[1024], place[256];
@@ -291,6 +317,6 @@ static int begin(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_call_fails), cmocka_unit_test(test_no_host_memory),
                                        cmocka_unit_test(test_no_memory_to_compile), cmocka_unit_test(test_no_device_memory),
-                                       cmocka_unit_test(test_ids), cmocka_unit_test(test_libraries)};
+                                       cmocka_unit_test(test_ids), cmocka_unit_test(test_labels), cmocka_unit_test(test_libraries)};
     return cmocka_run_group_tests(tests, begin, remove_folder);
 }

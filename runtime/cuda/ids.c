@@ -3,30 +3,38 @@
  * it in the device's memory, where the next read of a result finds it. */
 #include "runtime/cuda/session.h"
 
-static const char *const REMEDY = "ids are numbers of rows of the table that they select from";
-
 typedef struct use { /* of indices by a task */
     const ctl_operand *ids;
     int64_t rows, below; /* indices; rows of the table */
+    int32_t beside;      /* another one that is right */
 } use;
+enum { IGNORED = -100 }; /* a label of a row that does not count */
 
 /* The kth use; false: there are fewer. */
 static bool use_of(const ctl_task *t, uint32_t k, use *out) {
     if (t->kind == TASK_SCATTER && k == 0) {
-        *out = (use){&t->operands[1], t->operands[1].rows, t->operands[2].rows};
+        *out = (use){&t->operands[1], t->operands[1].rows, t->operands[2].rows, 0};
+        return true;
+    }
+    if (t->kind == TASK_HEAD && k == 0) {
+        *out = (use){&t->operands[2], t->operands[2].rows, t->operands[1].rows, IGNORED};
         return true;
     }
     for (uint32_t i = 0; t->kind == TASK_ROWS && t->index_of && i < t->noperands; i++) {
         if (t->index_of[i] == UINT32_MAX || k-- > 0) continue;
-        *out = (use){&t->operands[t->index_of[i]], t->rows, t->operands[i].rows};
+        *out = (use){&t->operands[t->index_of[i]], t->rows, t->operands[i].rows, 0};
         return true;
     }
     return false;
 }
 
-static ctl_status wrong(ctl_cuda_session *s, const char *task, const ctl_cuda_bad_id *bad) {
-    ctl_session_say(&s->common, "E0804", REMEDY, "%s: id %d of row %d is not one of %d rows", task, (int)bad->id, (int)bad->row,
-                    (int)bad->rows);
+static ctl_status wrong(ctl_cuda_session *s, const ctl_task *task, const ctl_cuda_bad_id *bad) {
+    if (task->kind == TASK_HEAD)
+        ctl_session_say(&s->common, "E0804", "labels are 0 .. classes - 1, or -100 for a row that does not count",
+                        "%s: label %d of row %d is not one of %d classes", task->name, (int)bad->id, (int)bad->row, (int)bad->rows);
+    else
+        ctl_session_say(&s->common, "E0804", "ids are numbers of rows of the table that they select from",
+                        "%s: id %d of row %d is not one of %d rows", task->name, (int)bad->id, (int)bad->row, (int)bad->rows);
     return CTL_ERR_INPUT;
 }
 
@@ -41,8 +49,8 @@ ctl_status ctl_cuda_check_inputs(ctl_cuda_session *s, ctl_program_entry entry) {
             const int32_t *ids = (const int32_t *)(const void *)((const char *)s->host + s->mirror[u.ids->buffer] + u.ids->offset);
             for (int64_t r = 0; r < u.rows; r++) {
                 const int32_t id = ids[r * u.ids->stride];
-                if (id < 0 || id >= u.below)
-                    return wrong(s, list->at[i].name, &(ctl_cuda_bad_id){0, (int32_t)r, id, (int32_t)u.below});
+                if ((id < 0 || id >= u.below) && id != u.beside)
+                    return wrong(s, &list->at[i], &(ctl_cuda_bad_id){0, (int32_t)r, id, (int32_t)u.below});
             }
         }
     s->checked[entry] = true;
@@ -57,11 +65,11 @@ static int32_t number_of(const ctl_program *p, const ctl_task *task) {
             if (&p->run[e].at[i] == task) return (int32_t)(before + i);
     return 0;
 }
-static const char *name_of(const ctl_program *p, int32_t number) {
+static const ctl_task *task_of(const ctl_program *p, int32_t number) {
     size_t left = (size_t)number;
     for (int e = 0; e < RUN_COUNT; left -= p->run[e].n, e++)
-        if (left < p->run[e].n) return p->run[e].at[left].name;
-    return "a task";
+        if (left < p->run[e].n) return &p->run[e].at[left];
+    return NULL;
 }
 
 ctl_status ctl_cuda_check_computed(ctl_cuda_session *s, const ctl_task *task) {
@@ -73,7 +81,7 @@ ctl_status ctl_cuda_check_computed(ctl_cuda_session *s, const ctl_task *task) {
         const ctl_cuda_ids call = {.ids = (int32_t *)(uintptr_t)ctl_cuda_at(s, u.ids),
                                    .bad = (void *)(uintptr_t)(s->own + offsetof(ctl_cuda_own, bad)),
                                    .stride = u.ids->stride, .rows = (int32_t)u.rows, .below = (int32_t)u.below,
-                                   .task = number_of(s->common.program, task)};
+                                   .beside = u.beside, .task = number_of(s->common.program, task)};
         status = ctl_cuda_launch(s, s->functions[CUDA_IDS], 1, 1, 256, CTL_CUDA_IDS_SHARED, &call);
     }
     return status;
@@ -88,5 +96,7 @@ ctl_status ctl_cuda_bad_ids(ctl_cuda_session *s) {
     if (status != CTL_OK || s->host->bad.task < 0) return status;
     status = ctl_cuda_check(s, s->driver->to_device(at, &s->host->none, sizeof s->host->none, s->stream), "cuMemcpyHtoDAsync");
     if (status == CTL_OK) status = ctl_cuda_wait(s);
-    return status == CTL_OK ? wrong(s, name_of(s->common.program, s->host->bad.task), &s->host->bad) : status;
+    const ctl_task *task = task_of(s->common.program, s->host->bad.task);
+    if (status != CTL_OK) return status;
+    return task ? wrong(s, task, &s->host->bad) : CTL_ERR_INTERNAL;
 }

@@ -181,7 +181,7 @@ ctl_status ctl_cuda_head_run(ctl_cuda_session *s, const ctl_task *t, const ctl_c
     const ctl_cu_pointer weights = ctl_cuda_at(s, w), dw = ctl_cuda_at(s, &t->operands[6]);
     const float *normaliser = pointer(ctl_cuda_at(s, &t->operands[3]));
     const ctl_operand *told = t->noperands > 7 && !ctl_cuda_is_absent(&t->operands[7]) ? &t->operands[7] : NULL;
-    ctl_status status = CTL_OK;
+    ctl_status status = ctl_cuda_check_computed(s, t);
     for (int64_t first = 0; first < shape.rows && status == CTL_OK; first += shape.chunk) {
         const int k = first + shape.chunk >= shape.rows;
         const ctl_cu_pointer mine = ctl_cuda_at(s, x) + bytes_before(x, first);

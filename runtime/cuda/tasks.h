@@ -81,7 +81,7 @@ typedef struct ctl_cuda_ids {
     int32_t *ids;
     void *bad;
     int64_t stride;
-    int32_t rows, below, task;
+    int32_t rows, below, beside, task;
 } ctl_cuda_ids;
 
 typedef struct ctl_cuda_initialise {

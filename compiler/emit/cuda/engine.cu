@@ -35,14 +35,18 @@ typedef struct ids_call {
     int *ids;
     bad_id *bad;
     i64 stride;
-    int rows, below, task;
+    int rows, below;
+    int beside; /* this one is right too */
+    int task;
 } ids_call;
+DEVICE int is_wrong(const ids_call *call, int id) { return (id < 0 || id >= call->below) && id != call->beside; }
+
 KERNEL(task_ids, ids_call, 256) {
     SHARED(int, first);
     int mine = call.rows;
     for (int r = call.rows - 1 - THREAD; r >= 0; r -= THREADS) {
         const int id = call.ids[r * call.stride];
-        if (id < 0 || id >= call.below) mine = r;
+        if (is_wrong(&call, id)) mine = r;
     }
     first[THREAD] = mine;
     SYNC_BLOCK();
@@ -57,7 +61,7 @@ KERNEL(task_ids, ids_call, 256) {
     SYNC_BLOCK();
     for (int r = THREAD; r < call.rows; r += THREADS) {
         const int id = call.ids[r * call.stride];
-        if (id < 0 || id >= call.below) call.ids[r * call.stride] = 0;
+        if (is_wrong(&call, id)) call.ids[r * call.stride] = 0;
     }
 }
 
