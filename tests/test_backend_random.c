@@ -287,7 +287,7 @@ static bool plant_fault(bench *b, ctl_graph *g, uint64_t seed) {
                 if (o->op == read->op || o->rows != read->rows || o->cols != read->cols || o->dtype != read->dtype ||
                     o->space != read->space || o->split != read->split || o->entry == ENTRY_EVALUATE)
                     continue;
-                if (n->op == OP_CAST && o->op == OP_CAST) continue; /* rounding what was rounded and widened is no fault */
+                if (o->op == OP_CAST || o->op == OP_MUL) continue; /* may have the very numbers: widened and rounded again, times 1 */
                 n->in[j] = other;
                 return true;
             }

@@ -1,10 +1,13 @@
 /* Every kernel of an example, compiled by CUDA's compiler for every architecture, where that compiler is (else the test is
- * skipped, and says so): none is refused, attention spills no registers, registers and shared memory keep the limits. */
+ * skipped, and says so): none is refused, attention spills no registers, registers and shared memory keep the limits. With
+ * CTL_TEST_LONG in the environment, of every tune block of every example; a source that examples share is compiled once. */
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -12,6 +15,7 @@
 #include "compiler/emit/cuda/compile.h"
 #include "ctl/ctlc.h"
 #include "runtime/cuda/attend.h"
+#include "tests/folder.h"
 
 enum { REGISTERS = 65536 }; /* of a block, on every architecture */
 
@@ -39,6 +43,53 @@ static void say(void *ctx, const ctl_diagnostic *d) {
     print_message("%s: %s\n", d->code, d->message);
 }
 
+/* The kernels of a tune block (NULL: the only one). */
+static seen compile_example(const char *path, const char *tune, const char *architecture) {
+    seen s = {.architecture = architecture};
+    const char *const set = "compute=bf16";
+    const ctlc_cuda cuda = {.architecture = architecture, .emit = CTLC_EMIT_CUBIN, .artifact = look, .artifact_ctx = &s, .cache = folder};
+    const ctlc_options options = {.engine = CTLC_CUDA, .cuda = &cuda, .tune = tune, .set = &set, .nset = 1, .diagnostic = say};
+    ctl_program *program = NULL;
+    ctl_status status = ctlc_compile_file(path, &options, &program);
+    ctl_program_free(program);
+    if (status != CTL_OK || s.wrong[0])
+        fail_msg("%s %s for %s: status %d, %s", path, tune ? tune : "", architecture, (int)status, s.wrong);
+    assert_true(s.kernels > 0);
+    return s;
+}
+
+/* All tune blocks of a file, by the lines that begin with "tune". */
+static int compile_all(const char *path, const char *architecture, int *kernels) {
+    char line[1024], name[128];
+    int blocks = 0;
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file)) {
+        if (strncmp(line, "tune ", 5) != 0) continue;
+        const bool named = sscanf(line, "tune %127[a-z0-9_] =", name) == 1 && strchr(line, '=') && strchr(line, '=') < strstr(line, " with ");
+        *kernels += compile_example(path, named ? name : NULL, architecture).kernels;
+        blocks++;
+    }
+    fclose(file);
+    return blocks;
+}
+
+static void compile_everything(const char *architecture) {
+    int blocks = 0, kernels = 0;
+    DIR *dir = opendir(SOURCE_DIR "/examples");
+    assert_non_null(dir);
+    for (struct dirent *e; (e = readdir(dir));) {
+        char path[512];
+        const size_t n = strlen(e->d_name);
+        if (n < 4 || strcmp(e->d_name + n - 4, ".ctl") != 0) continue;
+        snprintf(path, sizeof path, "%s/examples/%s", SOURCE_DIR, e->d_name);
+        blocks += compile_all(path, architecture, &kernels);
+    }
+    closedir(dir);
+    print_message("%s: %d kernels of %d tune blocks\n", architecture, kernels, blocks);
+    assert_true(blocks > 30);
+}
+
 static void test_example(void **state) {
     (void)state;
     ctl_nvrtc nvrtc;
@@ -49,15 +100,13 @@ static void test_example(void **state) {
     }
     ctl_nvrtc_close(&nvrtc);
     for (const char *const *arch = ctlc_cuda_architectures(); *arch; arch++) {
-        seen s = {.architecture = *arch};
-        const char *const set = "compute=bf16";
-        const ctlc_cuda cuda = {.architecture = *arch, .emit = CTLC_EMIT_CUBIN, .artifact = look, .artifact_ctx = &s};
-        const ctlc_options options = {.engine = CTLC_CUDA, .cuda = &cuda, .set = &set, .nset = 1, .diagnostic = say};
-        ctl_program *program = NULL;
-        ctl_status status = ctlc_compile_file(SOURCE_DIR "/examples/tiny.ctl", &options, &program);
-        ctl_program_free(program);
-        if (status != CTL_OK || s.wrong[0]) fail_msg("%s: status %d, %s", *arch, (int)status, s.wrong);
+        const seen s = compile_example(SOURCE_DIR "/examples/tiny.ctl", NULL, *arch);
         assert_true(s.kernels > 8 && s.attend == 1);
+        if (getenv("CTL_TEST_LONG")) compile_everything(*arch);
+#ifdef __SANITIZE_ADDRESS__
+        print_message("sanitized, where CUDA's compiler is ten times slower: %s alone\n", *arch);
+        break;
+#endif
     }
 }
 
@@ -80,5 +129,5 @@ int main(void) {
         cmocka_unit_test(test_shared_memory),
         cmocka_unit_test(test_example),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
