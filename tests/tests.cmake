@@ -98,7 +98,10 @@ if(CTL_FUZZ)
   foreach(source ${FUZZERS})
     get_filename_component(name ${source} NAME_WE)
     if(name STREQUAL fuzz_files) # mutates by itself, and reads what a command of the tool reads
-      set(with ${CMAKE_SOURCE_DIR}/tools/ctlc/import_config.c ${CMAKE_SOURCE_DIR}/tools/ctlc/import_spec.c)
+      set(with ${CMAKE_SOURCE_DIR}/tools/ctlc/import_architectures.c
+        ${CMAKE_SOURCE_DIR}/tools/ctlc/import_config.c
+        ${CMAKE_SOURCE_DIR}/tools/ctlc/import_reader.c
+        ${CMAKE_SOURCE_DIR}/tools/ctlc/import_spec.c)
     else()
       set(with ${CMAKE_SOURCE_DIR}/tests/fuzz/mutate.c)
     endif()
