@@ -1,7 +1,6 @@
 /* Every kernel of an example, compiled by CUDA's compiler for every architecture, where that compiler is (else the test is
  * skipped, and says so): none is refused, attention spills no registers, registers and shared memory keep the limits. With
  * CTL_TEST_LONG in the environment, of every tune block of every example; a source that examples share is compiled once. */
-#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,6 +14,7 @@
 #include "compiler/emit/cuda/compile.h"
 #include "ctl/ctlc.h"
 #include "runtime/cuda/attend.h"
+#include "tests/example_blocks.h"
 #include "tests/folder.h"
 
 enum { REGISTERS = 65536 }; /* of a block, on every architecture */
@@ -58,35 +58,20 @@ static seen compile_example(const char *path, const char *tune, const char *arch
     return s;
 }
 
-/* All tune blocks of a file, by the lines that begin with "tune". */
-static int compile_all(const char *path, const char *architecture, int *kernels) {
-    char line[1024], name[128];
-    int blocks = 0;
-    FILE *file = fopen(path, "r");
-    assert_non_null(file);
-    while (fgets(line, sizeof line, file)) {
-        if (strncmp(line, "tune ", 5) != 0) continue;
-        const bool named = sscanf(line, "tune %127[a-z0-9_] =", name) == 1 && strchr(line, '=') && strchr(line, '=') < strstr(line, " with ");
-        *kernels += compile_example(path, named ? name : NULL, architecture).kernels;
-        blocks++;
-    }
-    fclose(file);
-    return blocks;
+typedef struct counted {
+    const char *architecture;
+    int kernels;
+} counted;
+
+static void compile_block(void *ctx, const char *path, const char *tune) {
+    counted *c = ctx;
+    c->kernels += compile_example(path, tune, c->architecture).kernels;
 }
 
 static void compile_everything(const char *architecture) {
-    int blocks = 0, kernels = 0;
-    DIR *dir = opendir(SOURCE_DIR "/examples");
-    assert_non_null(dir);
-    for (struct dirent *e; (e = readdir(dir));) {
-        char path[512];
-        const size_t n = strlen(e->d_name);
-        if (n < 4 || strcmp(e->d_name + n - 4, ".ctl") != 0) continue;
-        snprintf(path, sizeof path, "%s/examples/%s", SOURCE_DIR, e->d_name);
-        blocks += compile_all(path, architecture, &kernels);
-    }
-    closedir(dir);
-    print_message("%s: %d kernels of %d tune blocks\n", architecture, kernels, blocks);
+    counted c = {.architecture = architecture};
+    const int blocks = each_example_block(compile_block, &c);
+    print_message("%s: %d kernels of %d tune blocks\n", architecture, c.kernels, blocks);
     assert_true(blocks > 30);
 }
 

@@ -3,47 +3,18 @@
  * learn: a few steps on one batch make the loss smaller. */
 #include "tests/network_support.h"
 
-#include <dirent.h>
+#include "tests/example_blocks.h"
 
-static char *read_file(const char *path) {
-    FILE *f = fopen(path, "rb");
-    char *text = calloc(1, 1 << 16);
-    assert_non_null(f);
-    assert_true(fread(text, 1, (1 << 16) - 1, f) > 0);
-    fclose(f);
-    return text;
-}
-
-/* The next `tune NAME = ..` of the text, or NULL; a block without a name is "". */
-static const char *next_tune(const char *at, char *name, size_t size) {
-    while (at && strncmp(at, "tune ", 5) != 0) at = strchr(at, '\n') ? strchr(at, '\n') + 1 : NULL;
-    if (!at) return NULL;
-    const char *begin = at + 5, *end = begin + strcspn(begin, " {\n");
-    bool named = strncmp(end, " = ", 3) == 0;
-    snprintf(name, size, "%.*s", named ? (int)(end - begin) : 0, begin);
-    return end;
+static void compile_block(void *ctx, const char *path, const char *tune) {
+    (void)ctx;
+    ctlc_options options = {.engine = CTLC_REFERENCE, .diagnostic = hear, .check_only = true, .tune = tune};
+    ctl_program *program = NULL;
+    if (ctlc_compile_file(path, &options, &program) != CTL_OK) fail_msg("%s, tune %s", path, tune ? tune : "");
 }
 
 static void test_all_compile(void **state) {
     (void)state;
-    DIR *dir = opendir(SOURCE_DIR "/examples");
-    int blocks = 0;
-    assert_non_null(dir);
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        const char *dot = strrchr(entry->d_name, '.');
-        if (!dot || strcmp(dot, ".ctl") != 0) continue;
-        char path[1024], name[100];
-        snprintf(path, sizeof path, SOURCE_DIR "/examples/%s", entry->d_name);
-        char *text = read_file(path);
-        for (const char *at = text; (at = next_tune(at, name, sizeof name)); blocks++) {
-            ctlc_options options = {.engine = CTLC_REFERENCE, .diagnostic = hear, .check_only = true, .tune = name[0] ? name : NULL};
-            ctl_program *program = NULL;
-            if (ctlc_compile_file(path, &options, &program) != CTL_OK) fail_msg("%s, tune %s", path, name);
-        }
-        free(text);
-    }
-    closedir(dir);
-    assert_true(blocks > 30);
+    assert_true(each_example_block(compile_block, NULL) > 30);
 }
 
 static void open_family(network *n, const char *path, const char *name, ctlc_engine engine, ctl_dtype compute, int64_t memory) {

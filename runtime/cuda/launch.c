@@ -96,12 +96,15 @@ static ctl_status run_attend(ctl_cuda_session *s, const ctl_task *t) {
 }
 
 /* ---- the small ones ---- */
+ctl_status ctl_cuda_zero_rows(ctl_cuda_session *s, const ctl_operand *out) {
+    const ctl_cuda_zero call = {at(s, out), out->stride, (int32_t)out->rows, (int32_t)out->cols};
+    return ctl_cuda_launch(s, s->functions[CUDA_ZERO], out->rows < FEW_BLOCKS ? out->rows : FEW_BLOCKS, 1, 256, 0, &call);
+}
+
 static ctl_status run_scatter(ctl_cuda_session *s, const ctl_task *t) {
     const ctl_operand *x = &t->operands[0], *ids = &t->operands[1], *out = &t->operands[2];
     ctl_status status = ctl_cuda_check_computed(s, t);
-    const ctl_cuda_zero zero = {at(s, out), out->stride, (int32_t)out->rows, (int32_t)out->cols};
-    if (status == CTL_OK && !t->accumulate)
-        status = ctl_cuda_launch(s, s->functions[CUDA_ZERO], out->rows < FEW_BLOCKS ? out->rows : FEW_BLOCKS, 1, 256, 0, &zero);
+    if (status == CTL_OK && !t->accumulate) status = ctl_cuda_zero_rows(s, out);
     const ctl_cuda_scatter call = {.x = at(s, x), .ids = at(s, ids), .out = at(s, out), .x_stride = x->stride,
                                    .id_stride = ids->stride, .out_stride = out->stride, .rows = (int32_t)x->rows,
                                    .cols = (int32_t)x->cols, .bf16_x = is_bf16(x)};

@@ -162,10 +162,8 @@ ctl_status ctl_cuda_mix_run(ctl_cuda_session *s, const ctl_task *t, const ctl_cu
     const ctl_operand *a = &t->operands[0], *x = &t->operands[1], *out = &t->operands[2];
     const bool grad = t->kind == TASK_MIX_GRAD;
     const ctl_cu_pointer left = ctl_cuda_at(s, a), right = ctl_cuda_at(s, x), to = ctl_cuda_at(s, out);
-    const ctl_cuda_zero zero = {pointer(to), out->stride, (int32_t)out->rows, (int32_t)out->cols};
     ctl_status status = CTL_OK;
-    if (grad && !t->accumulate)
-        status = ctl_cuda_launch(s, s->functions[CUDA_ZERO], out->rows < 4096 ? out->rows : 4096, 1, 256, 0, &zero);
+    if (grad && !t->accumulate) status = ctl_cuda_zero_rows(s, out);
     for (int64_t first = 0; first < x->rows && status == CTL_OK; first += t->sequence) {
         const ctl_cu_pointer mine = grad ? left + bytes_before(a, first) : left, d = grad ? to : to + bytes_before(out, first);
         status = multiply(s, &p->product, mine, right + bytes_before(x, first), d, d, ctl_cuda_at(s, &t->scratch));
