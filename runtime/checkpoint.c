@@ -178,6 +178,25 @@ static ctl_status read_latest(ctl_session *s, const char *out, char name[MOST_NA
 }
 
 /* ---- saving ---- */
+static uint64_t text_checksum(const char *text) {
+    return ctl_hash(text, strlen(text), FORMAT);
+}
+
+/* The engine, and what it keeps for itself, with a checksum. */
+static void add_engine(ctl_string *text, ctl_session *s) {
+    ctl_string kept = {.allocator = s->allocator};
+    ctl_string_add(text, "  \"engine\": ");
+    ctl_string_json(text, s->engine->name);
+    if (s->engine->keep) s->engine->keep(s, &kept);
+    if (kept.at) {
+        ctl_string_add(text, ",\n  \"engine_checksum\": \"%" PRIu64 "\",\n  \"engine_keeps\": ", text_checksum(kept.at));
+        ctl_string_json(text, kept.at);
+    }
+    ctl_string_add(text, ",\n");
+    text->failed |= kept.failed;
+    ctl_string_drop(&kept);
+}
+
 static ctl_status save_files(content *c, const char *directory, const ctl_checkpoint *state) {
     ctl_session *s = c->s;
     ctl_place place = ctl_session_place(s);
@@ -193,6 +212,7 @@ static ctl_status save_files(content *c, const char *directory, const ctl_checkp
                        FORMAT, state->step, state->data_position);
         ctl_string_add(&text, "  \"seed\": \"%" PRIu64 "\",\n  \"learning_rate\": \"%a\",\n", s->seed,
                        state->learning_rate);
+        add_engine(&text, s);
         ctl_string_add(&text,
                        "  \"program\": \"%" PRIu64 "\",\n  \"checksum\": \"%" PRIu64 "\",\n  \"loop\": ",
                        fingerprint(s), c->checksum);
@@ -280,17 +300,29 @@ static bool get_real(const json_t *root, const char *key, double *out) {
     return *end == 0;
 }
 
-typedef struct numbers {
+typedef struct written { /* of state.json, beside the caller's */
+    json_t *root; /* whose the texts are */
     uint64_t program, checksum;
-} numbers;
+    const char *engine, *keeps; /* who ran it, and what it keeps; NULL: that is not told */
+} written;
 
-static ctl_status read_state(ctl_session *s, const char *path, ctl_checkpoint *state, numbers *other) {
+/* A checkpoint from before engines were told has nothing of this. */
+static bool get_engine(const json_t *root, written *w) {
+    uint64_t sum;
+    w->engine = json_string_value(json_object_get(root, "engine"));
+    w->keeps = json_string_value(json_object_get(root, "engine_keeps"));
+    const bool sealed = get_number(root, "engine_checksum", &sum);
+    if (!w->keeps) return !sealed && !json_object_get(root, "engine_keeps");
+    return w->engine && sealed && sum == text_checksum(w->keeps);
+}
+
+static ctl_status read_state(ctl_session *s, const char *path, ctl_checkpoint *state, written *w) {
     char *text;
     size_t n;
     ctl_status status = ctl_file_read(path, MOST_STATE, &text, &n, ctl_session_place(s));
     if (status != CTL_OK) return status;
     json_error_t error;
-    json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
+    json_t *root = w->root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
     const char *loop = json_string_value(json_object_get(root, "loop"));
     if (!root && json_error_code(&error) == json_error_out_of_memory) {
         status = CTL_ERR_MEMORY;
@@ -299,14 +331,15 @@ static ctl_status read_state(ctl_session *s, const char *path, ctl_checkpoint *s
                !get_number(root, "data_position", &state->data_position) ||
                !get_number(root, "seed", &state->seed) ||
                !get_real(root, "learning_rate", &state->learning_rate) ||
-               !get_number(root, "program", &other->program) ||
-               !get_number(root, "checksum", &other->checksum)) {
+               !get_number(root, "program", &w->program) ||
+               !get_number(root, "checksum", &w->checksum)) {
         status = damaged(s, path, root ? "something is missing, or another version wrote it" : error.text);
+    } else if (!get_engine(root, w)) {
+        status = damaged(s, path, "the checksum of what its engine keeps is wrong");
     } else {
         state->loop = ctl_string_format(s->allocator, "%s", loop);
         if (!state->loop) status = CTL_ERR_MEMORY;
     }
-    json_decref(root);
     ctl_free(s->allocator, text, n + 1);
     return status;
 }
@@ -364,27 +397,41 @@ static ctl_status apply(content *c, const ctl_tensors *set, uint64_t seed) {
     return status;
 }
 
+/* What the engine kept, if it is the same engine; else the numbers go on, and their last bits need not. */
+static ctl_status apply_engine(ctl_session *s, const written *w, const char *path) {
+    const ctl_engine *engine = s->engine;
+    if (w->engine && strcmp(w->engine, engine->name) != 0) {
+        ctl_say(ctl_session_voice(s), CTL_WARNING, "E0815", "resume with the engine of the run to go on bit for bit",
+                "from here on numbers may differ in their last bits: the run's engine was %s, and is %s now", w->engine, engine->name);
+        return CTL_OK;
+    }
+    ctl_status status = engine->take ? engine->take(s, w->keeps) : CTL_OK;
+    return status == CTL_ERR_INPUT ? damaged(s, path, "what its engine keeps cannot be read") : status;
+}
+
 static ctl_status load_directory(ctl_session *s, const char *json, const char *path, ctl_checkpoint *state) {
-    numbers other;
+    written w = {0};
     content c;
     ctl_tensors *set = NULL;
-    ctl_status status = read_state(s, json, state, &other);
+    ctl_status status = read_state(s, json, state, &w);
     if (status == CTL_OK) status = ctl_tensors_open(path, "", ctl_session_place(s), &set);
     if (status == CTL_OK) status = content_init(&c, s);
     if (status == CTL_OK) {
         status = check_tensors(&c, set, path);
-        if (status == CTL_OK && other.program != fingerprint(s)) {
+        if (status == CTL_OK && w.program != fingerprint(s)) {
             ctl_session_say(
                 s, "E0708", "resume with the spec, controls and settings that it was written with",
                 "'%s' belongs to another program: the model, the compute type or the optimizer differ", path);
             status = CTL_ERR_INPUT;
         }
-        if (status == CTL_OK && other.checksum != checksum(&c, set))
+        if (status == CTL_OK && w.checksum != checksum(&c, set))
             status = damaged(s, path, "its checksum is wrong");
+        if (status == CTL_OK) status = apply_engine(s, &w, json);
         if (status == CTL_OK) status = apply(&c, set, state->seed);
         content_free(&c);
     }
     ctl_tensors_close(set);
+    json_decref(w.root);
     return status;
 }
 

@@ -1,6 +1,6 @@
 /* engine: what runs a program. The CPU engine and the CUDA engine run tasks (runtime/cpu, runtime/cuda); the reference executor
  * runs a graph, one operation at a time (compiler/reference). ctlrt.h's functions check their arguments and call these. Where
- * an engine's memory is the host's, its storage is read and written in place; else data goes through its last four functions,
+ * an engine's memory is the host's, its storage is read and written in place; else data goes through its functions read, write and clear,
  * which storage.c chooses. */
 #ifndef CTL_ENGINE_H
 #define CTL_ENGINE_H
@@ -8,6 +8,8 @@
 #include "base/base.h"
 #include "ctl/ctlrt.h"
 #include "runtime/program.h"
+
+struct ctl_string; /* files.h */
 
 /* The common part of every session; engines put it first in theirs. */
 struct ctl_session {
@@ -49,6 +51,12 @@ struct ctl_engine {
     void (*profile)(ctl_session *s, double *const seconds[RUN_COUNT]);
     /* ctl_session_optimize without UPDATE, on checked arguments; CTL_ERR_NUMERIC: nothing changed. */
     ctl_status (*optimize)(ctl_session *s, const ctl_optimizer_step *o, double *gradient_norm);
+
+    /* What the bits of its numbers depend on beside the program: as text, lines that a checkpoint keeps; and from one, when a run
+     * goes on: NULL where the checkpoint has none. What cannot be had again is said, and no failure; CTL_ERR_INPUT, and nothing
+     * changed nor said: the text is none of keep's. NULL: nothing does. */
+    void (*keep)(ctl_session *s, struct ctl_string *text);
+    ctl_status (*take)(ctl_session *s, const char *text);
 };
 
 /* session.c, for engines: fills the common part (threads: what options ask, at most what the program was laid out for).

@@ -18,6 +18,7 @@
 
 #include "base/base.h"
 #include "runtime/convert.h"
+#include "runtime/files.h"
 #include "runtime/session.h"
 
 /* ---- an allocator that counts and can fail ---- */
@@ -155,7 +156,16 @@ static ctl_status fake_run(ctl_session *common, ctl_program_entry entry) {
     }
     return CTL_OK;
 }
-static const ctl_engine fake_engine = {"fake", fake_open, fake_close, fake_address, fake_run};
+static void fake_keep(ctl_session *s, ctl_string *text) {
+    (void)s;
+    ctl_string_add(text, "the fake engine's\nlines\n");
+}
+static ctl_status fake_take(ctl_session *s, const char *text) {
+    (void)s;
+    return !text || strcmp(text, "the fake engine's\nlines\n") == 0 ? CTL_OK : CTL_ERR_INPUT;
+}
+static const ctl_engine fake_engine = {.name = "fake", .open = fake_open, .close = fake_close, .address = fake_address,
+                                       .run = fake_run, .keep = fake_keep, .take = fake_take};
 
 static ctl_operand fake_operand(fake_program *f, uint32_t buffer, int64_t rows, int64_t cols, int64_t stride,
                                 ctl_dtype dtype) {

@@ -222,6 +222,23 @@ static void finds_damage_and_strangers(void **state) {
     assert_int_equal(load_into(f, out, &h), CTL_ERR_INPUT);
     assert_non_null(strstr(h.message, "bad/latest' does not name a checkpoint"));
     unlink(in_folder(1, "bad/latest"));
+    /* what the engine keeps, and another engine */
+    static const char *const broken[][2] = {{"fake engine's", "fake engine'z"}, {"engine_checksum", "engine_checksun"},
+                                            {"engine_keeps", "engine_keepz"}, {"\"engine\":", "\"enginf\":"}};
+    for (size_t k = 0; k < CTL_COUNT(broken); k++) {
+        save(s, out, 20 + k);
+        char json[64];
+        snprintf(json, sizeof json, "bad/checkpoint-%zu/state.json", 20 + k);
+        change_file(json, broken[k][0], broken[k][1]);
+        assert_int_equal(load_into(f, out, &h), CTL_ERR_INPUT);
+        assert_non_null(strstr(h.message, "/state.json' is damaged: the checksum of what its engine keeps is wrong"));
+    }
+    save(s, out, 30);
+    change_file("bad/checkpoint-30/state.json", "\"engine\": \"fake\"", "\"engine\": \"faku\"");
+    assert_int_equal(load_into(f, out, &h), CTL_OK);
+    assert_int_equal(h.warnings, 1);
+    assert_string_equal(h.code, "E0815");
+    assert_string_equal(h.message, "from here on numbers may differ in their last bits: the run's engine was faku, and is fake now");
     save(s, out, 8);
     /* other programs */
     fake_program *other = fake_make(CTL_F64);

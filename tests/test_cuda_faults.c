@@ -66,6 +66,14 @@ static const struct {
     {"products.c", ".transpose_a = !grad && t->transpose_a", ".transpose_a = false"},
     {"products.c", "right + bytes_before(x, first)", "right"},
     {"products.c", "bytes_before(told, first)", "0"},
+    /* Algorithms. */
+    {"choices.c", "if (known) {", "if (s->choices.n > 0) {\n        known = s->choices.at;"},
+    {"choices.c", "mine->is = is, taken++;", "taken++;"},
+    {"choices.c", "ctl_cuda_choice *mine = find(&s->choices, form.at, form.n);", "ctl_cuda_choice *mine = &s->choices.at[taken];"},
+    {"choices.c", "if (status == CTL_OK) status = drop_graphs(s);", ";"},
+    {"choices.c", "c->is.algorithm.data[w]", "s->choices.at[0].is.algorithm.data[w]"},
+    {"blaslt.c", "stride_of(m), alignment(m->slack)", "m->cols, alignment(m->slack)"},
+    {"blaslt.c", "m->rows, m->cols, stride_of(m), alignment", "m->rows, m->rows, stride_of(m), alignment"},
 };
 
 static void test_faults(void **state) {

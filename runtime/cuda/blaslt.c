@@ -2,6 +2,8 @@
 #include "runtime/cuda/blaslt.h"
 
 #include <dlfcn.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so",
                                     "/usr/local/cuda/lib64/libcublasLt.so", NULL};
@@ -10,6 +12,7 @@ static const ctl_cuda_library library = {names, "CUDA's library of products (lib
 ctl_status ctl_blaslt_open(ctl_blaslt *b, const ctl_cuda_folders *folders, char why[CTL_CUDA_WHY]) {
     *b = (ctl_blaslt){0};
     const ctl_cuda_entry_point entries[] = {
+        {"cublasLtGetVersion", &b->version},
         {"cublasLtCreate", &b->create},
         {"cublasLtDestroy", &b->destroy},
         {"cublasLtMatmulDescCreate", &b->desc_create},
@@ -21,6 +24,7 @@ ctl_status ctl_blaslt_open(ctl_blaslt *b, const ctl_cuda_folders *folders, char 
         {"cublasLtMatmulPreferenceDestroy", &b->want_destroy},
         {"cublasLtMatmulPreferenceSetAttribute", &b->want_set},
         {"cublasLtMatmulAlgoGetHeuristic", &b->propose},
+        {"cublasLtMatmulAlgoCheck", &b->check},
         {"cublasLtMatmul", &b->multiply},
     };
     b->library = ctl_cuda_library_open(&library, folders, entries, CTL_COUNT(entries), why);
@@ -60,20 +64,46 @@ static uint32_t alignment(size_t slack) {
     return most;
 }
 
-static int layout(const ctl_blaslt *t, const ctl_blaslt_matrix *m, void **out) {
-    const int64_t stride = m->stride > m->cols ? m->stride : m->cols; /* of one row it says nothing */
-    return t->layout_create(out, m->dtype == CTL_BF16 ? CTL_BLASLT_BF16 : CTL_BLASLT_F32, (uint64_t)m->cols,
-                            (uint64_t)m->rows, stride);
+static int64_t stride_of(const ctl_blaslt_matrix *m) { return m->stride > m->cols ? m->stride : m->cols; } /* of one row it says nothing */
+
+/* ---- forms ---- */
+typedef struct line {
+    char *at;
+    size_t n;
+} line;
+static void put(line *l, const char *before, const ctl_blaslt_matrix *m, bool turned) {
+    const int n = snprintf(l->at + l->n, CTL_BLASLT_FORM - l->n, "%s%s[%" PRId64 ",%" PRId64 ";%" PRId64 "@%" PRIu32 "]%s", before,
+                           ctl_dtype_name(m->dtype), m->rows, m->cols, stride_of(m), alignment(m->slack), turned ? "'" : "");
+    l->n += (size_t)n;
 }
 
-static int describe(const ctl_blaslt *t, const ctl_blaslt_form *f, uint64_t bias, ctl_blaslt_product *out) {
+/* Four matrices of three 64-bit numbers each take less than 400 bytes. */
+void ctl_blaslt_form_text(const ctl_blaslt_form *f, char text[CTL_BLASLT_FORM]) {
+    line l = {text, 0};
+    put(&l, "", &f->d, false);
+    put(&l, " = ", &f->a, f->transpose_a);
+    put(&l, " * ", &f->b, f->transpose_b);
+    if (f->has_add) put(&l, " + ", &f->add, false);
+    if (f->has_bias) l.n += (size_t)snprintf(text + l.n, CTL_BLASLT_FORM - l.n, " + bias@%" PRIu32, alignment(f->bias_slack));
+    snprintf(text + l.n, CTL_BLASLT_FORM - l.n, ", %zu", f->workspace);
+}
+
+/* ---- products ---- */
+static int layout(const ctl_blaslt *t, const ctl_blaslt_matrix *m, void **out) {
+    return t->layout_create(out, m->dtype == CTL_BF16 ? CTL_BLASLT_BF16 : CTL_BLASLT_F32, (uint64_t)m->cols,
+                            (uint64_t)m->rows, stride_of(m));
+}
+
+int ctl_blaslt_describe(const ctl_blaslt *t, const ctl_blaslt_form *f, ctl_blaslt_product *out) {
     const int32_t first = f->transpose_b, second = f->transpose_a;
     const uint32_t epilogue = CTL_BLASLT_EPILOGUE_BIAS;
+    const uint64_t seen = CTL_BLASLT_ALIGN + f->bias_slack;
+    *out = (ctl_blaslt_product){.adds = f->has_add};
     int error = t->desc_create(&out->desc, CTL_BLASLT_COMPUTE_F32, CTL_BLASLT_F32);
     if (!error) error = t->desc_set(out->desc, CTL_BLASLT_DESC_TRANSPOSE_A, &first, sizeof first);
     if (!error) error = t->desc_set(out->desc, CTL_BLASLT_DESC_TRANSPOSE_B, &second, sizeof second);
     if (!error && f->has_bias) error = t->desc_set(out->desc, CTL_BLASLT_DESC_EPILOGUE, &epilogue, sizeof epilogue);
-    if (!error && f->has_bias) error = t->desc_set(out->desc, CTL_BLASLT_DESC_BIAS, &bias, sizeof bias);
+    if (!error && f->has_bias) error = ctl_blaslt_set_bias(t, out, seen);
     if (!error) error = layout(t, &f->b, &out->a);
     if (!error) error = layout(t, &f->a, &out->b);
     if (!error) error = layout(t, f->has_add ? &f->add : &f->d, &out->c);
@@ -81,33 +111,39 @@ static int describe(const ctl_blaslt *t, const ctl_blaslt_form *f, uint64_t bias
     return error;
 }
 
-static int choose(const ctl_blaslt *t, void *handle, const ctl_blaslt_form *f, void *want, uint64_t workspace,
-                  ctl_blaslt_product *out) {
+int ctl_blaslt_set_bias(const ctl_blaslt *t, const ctl_blaslt_product *p, ctl_cu_pointer bias) {
+    return t->desc_set(p->desc, CTL_BLASLT_DESC_BIAS, &bias, sizeof bias);
+}
+
+static int ask(const ctl_blaslt *t, void *handle, const ctl_blaslt_form *f, const ctl_blaslt_product *p, void *want,
+               ctl_blaslt_choice *out) {
     const size_t slack[] = {f->b.slack, f->a.slack, f->has_add ? f->add.slack : f->d.slack, f->d.slack};
+    const uint64_t workspace = f->workspace;
     ctl_blaslt_proposal proposal = {0};
     int n = 0, error = t->want_set(want, CTL_BLASLT_WANT_WORKSPACE, &workspace, sizeof workspace);
     for (int k = 0; k < 4 && !error; k++) {
         const uint32_t bytes = alignment(slack[k]);
         error = t->want_set(want, CTL_BLASLT_WANT_ALIGNMENT + k, &bytes, sizeof bytes);
     }
-    if (!error) error = t->propose(handle, out->desc, out->a, out->b, out->c, out->d, want, 1, &proposal, &n);
+    if (!error) error = t->propose(handle, p->desc, p->a, p->b, p->c, p->d, want, 1, &proposal, &n);
     if (!error) error = n < 1 ? CTL_BLASLT_NOT_SUPPORTED : proposal.state;
-    out->algorithm = proposal.algorithm;
+    *out = (ctl_blaslt_choice){proposal.algorithm, proposal.workspace};
     return error;
 }
 
-int ctl_blaslt_prepare(const ctl_blaslt *t, void *handle, const ctl_blaslt_form *f, ctl_cu_pointer bias, size_t workspace,
-                       ctl_blaslt_product *out) {
+int ctl_blaslt_propose(const ctl_blaslt *t, void *handle, const ctl_blaslt_form *f, const ctl_blaslt_product *p,
+                       ctl_blaslt_choice *out) {
     void *want = NULL;
-    *out = (ctl_blaslt_product){.adds = f->has_add};
-    /* What the choice sees of the bias's address is its alignment alone; the address itself takes its place afterwards. */
-    const uint64_t seen = f->has_bias ? CTL_BLASLT_ALIGN + f->bias_slack : 0;
-    int error = describe(t, f, seen, out);
-    if (!error) error = t->want_create(&want);
-    if (!error) error = choose(t, handle, f, want, workspace, out);
+    int error = t->want_create(&want);
+    if (!error) error = ask(t, handle, f, p, want, out);
     if (want) t->want_destroy(want);
-    if (!error && f->has_bias) error = t->desc_set(out->desc, CTL_BLASLT_DESC_BIAS, &bias, sizeof bias);
     return error;
+}
+
+bool ctl_blaslt_accepts(const ctl_blaslt *t, void *handle, const ctl_blaslt_product *p, const ctl_blaslt_choice *c) {
+    ctl_blaslt_proposal result = {0};
+    return t->check(handle, p->desc, p->a, p->b, p->c, p->d, &c->algorithm, &result) == 0 && result.state == 0 &&
+           result.workspace <= c->workspace;
 }
 
 void ctl_blaslt_drop(const ctl_blaslt *t, ctl_blaslt_product *p) {
@@ -120,9 +156,9 @@ void ctl_blaslt_drop(const ctl_blaslt *t, ctl_blaslt_product *p) {
 
 static void *pointer(ctl_cu_pointer at) { return (void *)(uintptr_t)at; }
 
-int ctl_blaslt_run(const ctl_blaslt *t, void *handle, const ctl_blaslt_product *p, ctl_cu_pointer a, ctl_cu_pointer b,
-                   ctl_cu_pointer add, ctl_cu_pointer d, ctl_cu_pointer workspace, size_t bytes, void *stream) {
+int ctl_blaslt_run(const ctl_blaslt *t, void *handle, const ctl_blaslt_product *p, const ctl_blaslt_choice *c, ctl_cu_pointer a,
+                   ctl_cu_pointer b, ctl_cu_pointer add, ctl_cu_pointer d, ctl_cu_pointer workspace, void *stream) {
     const float one = 1, beta = p->adds ? 1 : 0;
     return t->multiply(handle, p->desc, &one, pointer(b), p->a, pointer(a), p->b, &beta, pointer(p->adds ? add : d), p->c,
-                       pointer(d), p->d, &p->algorithm, pointer(workspace), bytes, stream);
+                       pointer(d), p->d, &c->algorithm, pointer(workspace), c->workspace, stream);
 }

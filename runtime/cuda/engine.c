@@ -76,6 +76,7 @@ static void close_session(ctl_session *session) {
         ctl_free(allocator, s->prepared[e], n * sizeof(ctl_cuda_prepared));
         if (s->graph[e]) s->driver->executable_destroy(s->graph[e]);
     }
+    ctl_cuda_choices_free(s);
     if (s->blaslt) s->code->blaslt.destroy(s->blaslt);
     ctl_cuda_modules_close(s);
     ctl_cuda_memory_close(s);
@@ -164,4 +165,4 @@ static ctl_status run(ctl_session *session, ctl_program_entry entry) {
 const ctl_engine ctl_cuda_engine = {.name = "cuda", .open = open_session, .close = close_session, .address = ctl_cuda_address,
                                     .run = run, .read = ctl_cuda_read, .write = ctl_cuda_write, .clear = ctl_cuda_clear,
                                     .memory = ctl_cuda_memory, .profile = ctl_cuda_profile, .optimize = ctl_cuda_optimize,
-                                    .initialise = ctl_cuda_initialise_param};
+                                    .initialise = ctl_cuda_initialise_param, .keep = ctl_cuda_keep, .take = ctl_cuda_take};

@@ -20,9 +20,14 @@ ctl_cuda_product_way ctl_cuda_product_way_of(const ctl_task *t) {
 }
 
 /* ---- preparing ---- */
-static ctl_status make(ctl_cuda_session *s, const ctl_blaslt_form *form, ctl_cu_pointer bias, ctl_blaslt_product *out) {
-    return ctl_cuda_check_blaslt(s, ctl_blaslt_prepare(&s->code->blaslt, s->blaslt, form, bias, CTL_CUDA_WORKSPACE, out),
-                                 "a product of this form");
+static ctl_status make(ctl_cuda_session *s, ctl_blaslt_form form, ctl_cu_pointer bias, ctl_blaslt_product *out) {
+    const ctl_blaslt *blaslt = &s->code->blaslt;
+    form.workspace = CTL_CUDA_WORKSPACE;
+    ctl_status status = ctl_cuda_check_blaslt(s, ctl_blaslt_describe(blaslt, &form, out), "a product of this form");
+    if (status == CTL_OK) status = ctl_cuda_choose(s, &form, out);
+    if (status == CTL_OK && form.has_bias)
+        status = ctl_cuda_check_blaslt(s, ctl_blaslt_set_bias(blaslt, out, bias), "cublasLtMatmulDescSetAttribute");
+    return status;
 }
 
 static ctl_status prepare_matmul(ctl_cuda_session *s, const ctl_task *t, ctl_cuda_prepared *p) {
@@ -32,13 +37,13 @@ static ctl_status prepare_matmul(ctl_cuda_session *s, const ctl_task *t, ctl_cud
     const ctl_cuda_product_way way = ctl_cuda_product_way_of(t);
     if (way == PRODUCT_FINISH) {
         f.d = (ctl_blaslt_matrix){CTL_F32, o[2].rows, o[2].cols, o[2].cols, 0};
-        return make(s, &f, 0, &p->product);
+        return make(s, f, 0, &p->product);
     }
     f.has_add = t->accumulate || !ctl_cuda_is_absent(addend);
     f.add = t->accumulate || way == PRODUCT_SPREAD ? f.d : matrix(addend);
     f.has_bias = !ctl_cuda_is_absent(bias);
     f.bias_slack = (size_t)bias->offset % CTL_BLASLT_ALIGN;
-    return make(s, &f, ctl_cuda_at(s, bias), &p->product);
+    return make(s, f, ctl_cuda_at(s, bias), &p->product);
 }
 
 typedef struct head_shape {
@@ -73,15 +78,15 @@ static ctl_status prepare_head(ctl_cuda_session *s, const ctl_task *t, ctl_cuda_
         ctl_blaslt_matrix logits = {CTL_F32, rows, vocab, vocab, 0}, d = logits;
         if (shape.dtype == CTL_BF16) d.dtype = CTL_BF16, d.stride = 2 * vocab; /* at each row's begin */
         const ctl_blaslt_form forward = {.a = mine, .b = matrix(w), .d = logits, .transpose_b = true};
-        status = make(s, &forward, 0, &h->logits[k]);
+        status = make(s, forward, 0, &h->logits[k]);
         if (status == CTL_OK && !ctl_cuda_is_absent(dx)) {
             const ctl_blaslt_form form = {.a = d, .b = matrix(w), .d = rows_of(dx, rows, shape.chunk)};
-            status = make(s, &form, 0, &h->dx[k]);
+            status = make(s, form, 0, &h->dx[k]);
         }
         for (int more = 0; more < 2 && status == CTL_OK && !ctl_cuda_is_absent(dw); more++) {
             const ctl_blaslt_form form = {.a = d, .b = mine, .d = matrix(dw), .add = matrix(dw), .has_add = more != 0,
                                           .transpose_a = true};
-            status = make(s, &form, 0, more ? &h->dw_more[k] : &h->dw[k]);
+            status = make(s, form, 0, more ? &h->dw_more[k] : &h->dw[k]);
         }
     }
     return status;
@@ -96,7 +101,7 @@ static ctl_status prepare_mix(ctl_cuda_session *s, const ctl_task *t, ctl_cuda_p
     const ctl_blaslt_form form = {.a = grad ? rows_of(a, n, n) : matrix(a), .b = rows_of(x, n, n),
                                   .d = grad ? matrix(out) : rows_of(out, n, n), .add = matrix(out), .has_add = grad,
                                   .transpose_a = !grad && t->transpose_a, .transpose_b = grad};
-    return make(s, &form, 0, &p->product);
+    return make(s, form, 0, &p->product);
 }
 
 bool ctl_cuda_is_product(const ctl_task *t) {
@@ -128,8 +133,8 @@ void ctl_cuda_product_drop(ctl_cuda_session *s, ctl_cuda_prepared *p) {
 static ctl_status multiply(ctl_cuda_session *s, const ctl_blaslt_product *product, ctl_cu_pointer a, ctl_cu_pointer b,
                            ctl_cu_pointer add, ctl_cu_pointer d, ctl_cu_pointer scratch) {
     const ctl_cu_pointer workspace = (scratch + 255) / 256 * 256;
-    return ctl_cuda_check_blaslt(s, ctl_blaslt_run(&s->code->blaslt, s->blaslt, product, a, b, add, d, workspace,
-                                                   CTL_CUDA_WORKSPACE, s->stream),
+    const ctl_blaslt_choice *choice = &s->choices.at[product->choice].is;
+    return ctl_cuda_check_blaslt(s, ctl_blaslt_run(&s->code->blaslt, s->blaslt, product, choice, a, b, add, d, workspace, s->stream),
                                  "cublasLtMatmul");
 }
 

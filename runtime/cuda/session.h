@@ -10,6 +10,7 @@
 #ifndef CTL_RUNTIME_CUDA_SESSION_H
 #define CTL_RUNTIME_CUDA_SESSION_H
 
+#include "runtime/cuda/choices.h"
 #include "runtime/cuda/code.h"
 #include "runtime/cuda/cuda.h"
 #include "runtime/cuda/tasks.h"
@@ -74,6 +75,7 @@ typedef struct ctl_cuda_session {
     bool computes_ids;      /* some task's indices are computed */
     bool checked[RUN_COUNT]; /* ids.c: the inputs, as they are, are indices that the entry's tables have */
     ctl_cuda_prepared *prepared[RUN_COUNT];
+    ctl_cuda_choices choices; /* of all products that are prepared */
     void *graph[RUN_COUNT]; /* executables */
     int64_t runs[RUN_COUNT];
     double *seconds[RUN_COUNT]; /* of tasks, for whoever asked; NULL: nobody */

@@ -1,7 +1,7 @@
 /* blaslt: cuBLASLt's stand-in: matrices by columns, as its layouts and transposes say, summed in f32 along k in order, fused
  * multiply-adds as a device has them, and rounded once. It refuses what cuBLASLt would: misaligned operands, a workspace that is
  * none, types that do not go together. An algorithm is what the product was chosen for: run with another form, or with operands
- * less aligned than was said, it fails. */
+ * less aligned than was said, it fails. A second algorithm sums from the end of k, so that its bits are others. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +34,7 @@ typedef struct want {
 } want;
 typedef struct algorithm {
     uint64_t form, workspace;
-    uint32_t align[4], bias, filler;
+    uint32_t align[4], bias, backwards;
     uint64_t rest[3];
 } algorithm;
 typedef struct proposal {
@@ -145,16 +145,32 @@ ENTRY(cublasLtMatmulAlgoGetHeuristic, void *handle, void *d, void *a, void *b, v
     if (!handle || most < 1 || !fits(of, l)) return BAD;
     for (int k = 0; k < 4; k++) /* an element's size is the least */
         if (w->align[k] < (l[k]->type == BF16 ? 2u : 4u)) return 15;
-    proposals[0] = (proposal){.a = {.form = form_of(of, l), .workspace = w->workspace, .bias = alignment_of(of->bias)},
-                              .workspace = w->workspace};
+    const uint64_t workspace = standin.proposal ? w->workspace / 2 : w->workspace;
+    proposals[0] = (proposal){.a = {.form = form_of(of, l), .workspace = workspace, .bias = alignment_of(of->bias),
+                                    .backwards = standin.proposal != 0},
+                              .workspace = workspace};
     memcpy(proposals[0].a.align, w->align, sizeof w->align);
-    *n = 1;
+    *n = 1, standin.proposals++;
     return 0;
 }
+
+ENTRY(cublasLtMatmulAlgoCheck, void *handle, void *d, void *a, void *b, void *c, void *out, const algorithm *chosen,
+      proposal *result) {
+    BEGIN("cublasLtMatmulAlgoCheck");
+    const layout *const l[] = {a, b, c, out};
+    const desc *of = d;
+    if (!handle || !fits(of, l)) return BAD;
+    if (standin.refuses || chosen->form != form_of(of, l) || alignment_of(of->bias) < chosen->bias) return 15;
+    *result = (proposal){.a = *chosen, .workspace = chosen->workspace};
+    return 0;
+}
+size_t cublasLtGetVersion(void);
+size_t cublasLtGetVersion(void) { return standin.version; }
 
 typedef struct product {
     layout a, b, c, d;
     int turn_a, turn_b;
+    int backwards;
     const char *at, *bt, *ct, *bias;
     char *dt, *workspace;
     size_t bytes;
@@ -195,7 +211,10 @@ static int run_product(const void *payload) {
     for (uint64_t j = 0; j < n; j++)
         for (uint64_t i = 0; i < m; i++) {
             float sum = 0;
-            for (uint64_t k = 0; k < depth; k++) sum = fmaf(left[i * depth + k], right[j * depth + k], sum);
+            for (uint64_t turn = 0; turn < depth; turn++) {
+                const uint64_t k = p.backwards ? depth - 1 - turn : turn;
+                sum = fmaf(left[i * depth + k], right[j * depth + k], sum);
+            }
             if (p.beta != 0) sum += p.beta * element(p.ct, p.c.type, j * (uint64_t)p.c.stride + i);
             if (p.bias) sum += element(p.bias, p.d.type, i);
             put(p.dt, p.d.type, j * (uint64_t)p.d.stride + i, sum);
@@ -215,7 +234,7 @@ ENTRY(cublasLtMatmul, void *handle, void *given, const void *alpha, const void *
     const desc *of = given;
     const layout *const l[] = {a_layout, b_layout, c_layout, d_layout};
     const void *const at[] = {a, b, c, d};
-    product p = {*l[0], *l[1], *l[2], *l[3], of->turn_a, of->turn_b, a, b, c,
+    product p = {*l[0], *l[1], *l[2], *l[3], of->turn_a, of->turn_b, (int)chosen->backwards, a, b, c,
                  of->epilogue == EPILOGUE_BIAS ? (const char *)(uintptr_t)of->bias : NULL, d, workspace, bytes, 0};
     memcpy(&p.beta, beta, sizeof p.beta);
     if (!handle || *(const float *)alpha != 1 || (p.beta != 0 && p.beta != 1)) return BAD;

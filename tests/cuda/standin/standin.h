@@ -19,6 +19,10 @@ typedef struct standin_control {
     int order;       /* of threads: of host_order; -1: another at every launch */
     int landing;
     long launches, products, graph_launches, captures;
+    long proposals;    /* of algorithms */
+    size_t version;    /* of cuBLASLt */
+    int proposal;      /* which algorithm it proposes: 0 or 1 */
+    int refuses;       /* every algorithm that it is asked about */
     char fault[STANDIN_FAULT]; /* what was wrong: a kernel's fault, a call that a device would not bear */
 } standin_control;
 
