@@ -40,6 +40,89 @@ static void test_families(void **state) {
     }
 }
 
+/* ---- along sequences ---- */
+/* A matrix and its transpose, in the forward and in the backward pass; micro-steps add to one gradient. */
+static const char blend[] = "net blend(x: d, label: id per sequence; d, n) -> logits, loss {\n"
+                            "    weight m : [n, n] init normal(0.3)\n"
+                            "    weight u : [n, 2] init normal(0.3)\n"
+                            "    weight v : [2, n] init normal(0.3)\n"
+                            "    y <- tanh(mix(m, inner: linear(x; n = d)))\n"
+                            "    z <- mix(u @ v, y)\n"
+                            "    logits <- head: linear(first(z); n = 3)\n"
+                            "    loss <- cross_entropy(logits, label)\n"
+                            "}\n"
+                            "control all() on blend { train **\n }\n"
+                            "model m = blend(; d = %d, n = %d)\n"
+                            "tune m with all() { tokens 3 x %d\n }\n";
+
+/* Micro-steps on the same inputs, documents of up to `length` rows; their gradients are added. */
+static double gradients_of(network *n, int64_t length, int micro) {
+    double loss = 0;
+    ctl_session_zero_gradients(n->session);
+    for (int k = 0; k < micro; k++) {
+        double part = NAN;
+        network_inputs(n, length);
+        assert_int_equal(ctl_session_forward(n->session), CTL_OK);
+        assert_int_equal(ctl_session_output(n->session, "loss", false, &part, 1), CTL_OK);
+        assert_int_equal(ctl_session_backward(n->session), CTL_OK);
+        loss += part;
+    }
+    return loss;
+}
+
+/* The products of a forward and a backward run: a task is one, but for the head's and a gradient of many rows. */
+static long products_of(const ctl_program *p, int kinds[2]) {
+    long n = 0;
+    for (int e = RUN_FORWARD; e <= RUN_BACKWARD; e++)
+        for (size_t i = 0; i < p->run[e].n; i++) {
+            const ctl_task *t = &p->run[e].at[i];
+            const bool grad = t->kind == TASK_MIX_GRAD, mix = t->kind == TASK_MIX || grad;
+            if (mix) kinds[grad]++;
+            if (mix || t->kind == TASK_MATMUL) n += grad && t->sequence > 1000 ? 2 : 1;
+            if (t->kind == TASK_HEAD) n += 1 + (t->operands[5].buffer != UINT32_MAX) + (t->operands[6].buffer != UINT32_MAX);
+        }
+    return n;
+}
+
+/* The products of a gradient of 1200 rows are 5.5 MiB each, of at most 16 at once: the third is made and added after the others.
+ * All sequences else are one product. */
+static void test_sequences(void **state) {
+    (void)state;
+    static const struct {
+        int width, length, turns;
+    } shapes[] = {{5, 4, 3}, {6, 7, 3}, {7, 33, 3}, {1, 1200, 1}}; /* launched, captured, replayed */
+    for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++)
+        for (int bf16 = 0; bf16 < 2 && (!bf16 || shapes[k].turns > 1); bf16++) {
+            char text[2000];
+            const int length = shapes[k].length;
+            snprintf(text, sizeof text, blend, shapes[k].width, length, length);
+            cuda_wanted w = {.text = text, .engine = CTLC_CUDA, .compute = bf16 ? CTL_BF16 : CTL_F32};
+            const double tolerance = bf16 ? 2e-2 : length > 1000 ? 1e-4 : 2e-5;
+            network cuda, exact;
+            int kinds[2] = {0};
+            cuda_open(&cuda, &w);
+            w.engine = CTLC_REFERENCE, w.compute = CTL_F64;
+            cuda_open(&exact, &w);
+            const long products = products_of(cuda.program, kinds);
+            assert_true(kinds[0] >= 3 && kinds[1] >= 2);
+            for (int turn = 0; turn < shapes[k].turns; turn++) {
+                const int micro = turn ? 2 : 1;
+                float read;
+                assert_int_equal(ctl_session_flat_read(cuda.session, CTL_FLAT_PARAMS, 0, 1, &read), CTL_OK); /* what was launched has run */
+                const long before = cuda_control()->products;
+                const double got = gradients_of(&cuda, length, micro), want = gradients_of(&exact, length, micro);
+                if (!(fabs(got - want) <= tolerance * (1 + fabs(want))))
+                    fail_msg("%d rows, turn %d: the loss is %.9g, not %.9g", length, turn, got, want);
+                const double distance = cuda_distance(&cuda, &exact, CTL_FLAT_GRADIENTS);
+                if (!(distance <= 10 * tolerance)) fail_msg("%d rows, turn %d: gradients are off by %.3g", length, turn, distance);
+                assert_int_equal(cuda_control()->products - before, micro * products);
+            }
+            cuda_close(&cuda), cuda_close(&exact);
+        }
+    assert_string_equal(cuda_control()->fault, "");
+    assert_int_equal(cuda_control()->live, 0);
+}
+
 /* ---- results of rows ---- */
 /* A head in several chunks, and logits that are kept: each row's loss and class beside the exact ones. */
 static void test_row_results(void **state) {
@@ -204,7 +287,7 @@ static int begin(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_training), cmocka_unit_test(test_budgets),
-                                       cmocka_unit_test(test_resume), cmocka_unit_test(test_families),
+                                       cmocka_unit_test(test_resume), cmocka_unit_test(test_families), cmocka_unit_test(test_sequences),
                                        cmocka_unit_test(test_row_results),
                                        cmocka_unit_test(test_first_values)};
     return cmocka_run_group_tests(tests, begin, remove_folder);

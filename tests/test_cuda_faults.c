@@ -62,18 +62,18 @@ static const struct {
     {"launch.c", "blocks, kv_heads, CTL", "blocks, heads, CTL"},
     {"launch.c", ".tokens = t->weights ? 0 : s->common.program->tokens", ".tokens = 0"},
     {"launch.c", ".accumulate = t->accumulate", ".accumulate = 0"},
-    {"products.c", "if (grad && !t->accumulate)", "if (false)"},
-    {"products.c", ".transpose_a = !grad && t->transpose_a", ".transpose_a = false"},
-    {"products.c", "right + bytes_before(x, first)", "right"},
+    {"products.c", ".rows = (int32_t)some, .cols", ".rows = 1, .cols"},
+    {"products.c", ".transpose_a = t->transpose_a, .batch", ".transpose_a = false, .batch"},
+    {"products.c", "m.step = t->sequence * o->stride;", "m.step = o->stride;"},
     {"products.c", "bytes_before(told, first)", "0"},
     /* Algorithms. */
     {"choices.c", "if (known) {", "if (s->choices.n > 0) {\n        known = s->choices.at;"},
     {"choices.c", "mine->is = is, taken++;", "taken++;"},
-    {"choices.c", "ctl_cuda_choice *mine = find(&s->choices, form.at, form.n);", "ctl_cuda_choice *mine = &s->choices.at[taken];"},
+    {"choices.c", "ctl_cuda_choice *mine = find(&s->choices, form.at, form.n);", "ctl_cuda_choice *mine = &s->choices.at[(taken + 1) % s->choices.n];"},
     {"choices.c", "if (status == CTL_OK) status = drop_graphs(s);", ";"},
     {"choices.c", "c->is.algorithm.data[w]", "s->choices.at[0].is.algorithm.data[w]"},
-    {"blaslt.c", "stride_of(m), alignment(m->slack)", "m->cols, alignment(m->slack)"},
-    {"blaslt.c", "m->rows, m->cols, stride_of(m), alignment", "m->rows, m->rows, stride_of(m), alignment"},
+    {"blaslt.c", "m->rows, m->cols, stride_of(m));", "m->rows, m->cols, m->cols);"},
+    {"blaslt.c", "m->rows, m->cols, stride_of(m));", "m->cols, m->cols, stride_of(m));"},
 };
 
 static void test_faults(void **state) {

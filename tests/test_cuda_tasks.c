@@ -96,8 +96,17 @@ static bool moves(launcher *l, void *ctx) {
             for (int r = 0; r < FROM; r++) sum += x[r * (COLS + 2) + c];
             if (c < COLS) expected[c] = more ? expected[c] + sum : sum;
         }
-        const ctl_cuda_fold fold = {x, sums, COLS + 2, FROM, COLS, more};
+        const ctl_cuda_fold fold = {x, sums, COLS + 2, 0, FROM, COLS, more, COLS};
         if (!launch(l, "task_fold", &fold, 1, 1, 128, 0) || memcmp(sums, expected, sizeof sums) != 0) return false;
+        float wide[10 * 9], want_wide[10 * 9]; /* as 10 rows of 7, 9 apart */
+        for (int c = 0; c < 90; c++) wide[c] = want_wide[c] = 1;
+        for (int c = 0; c < COLS; c++) {
+            float sum = 0;
+            for (int r = 0; r < FROM; r++) sum += x[r * (COLS + 2) + c];
+            want_wide[c / 7 * 9 + c % 7] = more ? 1 + sum : sum;
+        }
+        const ctl_cuda_fold square = {x, wide, COLS + 2, 9, FROM, COLS, more, 7};
+        if (!launch(l, "task_fold", &square, 1, 1, 128, 0) || memcmp(wide, want_wide, sizeof wide) != 0) return false;
     }
     for (int kinds = 0; kinds < 4; kinds++) {
         static char turned[COLS * (FROM + 1) * 4], expected[COLS * (FROM + 1) * 4];
@@ -177,6 +186,7 @@ static void test_planted_faults(void **state) {
         {"r < own", "r < own - 1"},   {"c < call.cols", "c < call.cols - 1"}, {"int r = own", "int r = own + 1"},
         {"square[x * 33 + i]", "square[i * 33 + x]"}, {"n = THREADS / 2", "n = THREADS / 4"},
         {"i < n; i += 8", "i < n - 1; i += 8"},       {"if (!s->finite) return;", ";"},
+        {"c % call.width", "c"},                      {"c / call.width", "0"},
     };
     int planted = 0, missed = 0;
     for (size_t f = 0; f < CTL_COUNT(faults); f++)

@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so",
@@ -20,6 +21,7 @@ ctl_status ctl_blaslt_open(ctl_blaslt *b, const ctl_cuda_folders *folders, char 
         {"cublasLtMatmulDescSetAttribute", &b->desc_set},
         {"cublasLtMatrixLayoutCreate", &b->layout_create},
         {"cublasLtMatrixLayoutDestroy", &b->layout_destroy},
+        {"cublasLtMatrixLayoutSetAttribute", &b->layout_set},
         {"cublasLtMatmulPreferenceCreate", &b->want_create},
         {"cublasLtMatmulPreferenceDestroy", &b->want_destroy},
         {"cublasLtMatmulPreferenceSetAttribute", &b->want_set},
@@ -71,27 +73,39 @@ typedef struct line {
     char *at;
     size_t n;
 } line;
-static void put(line *l, const char *before, const ctl_blaslt_matrix *m, bool turned) {
-    const int n = snprintf(l->at + l->n, CTL_BLASLT_FORM - l->n, "%s%s[%" PRId64 ",%" PRId64 ";%" PRId64 "@%" PRIu32 "]%s", before,
-                           ctl_dtype_name(m->dtype), m->rows, m->cols, stride_of(m), alignment(m->slack), turned ? "'" : "");
-    l->n += (size_t)n;
+static void put(line *l, const char *fmt, ...) CTL_PRINTF(2, 3);
+static void put(line *l, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    l->n += (size_t)vsnprintf(l->at + l->n, CTL_BLASLT_FORM - l->n, fmt, args);
+    va_end(args);
 }
 
-/* Four matrices of three 64-bit numbers each take less than 400 bytes. */
+static void put_matrix(line *l, const char *before, const ctl_blaslt_form *f, const ctl_blaslt_matrix *m, bool turned) {
+    put(l, "%s%s[%" PRId64 ",%" PRId64 ";%" PRId64, before, ctl_dtype_name(m->dtype), m->rows, m->cols, stride_of(m));
+    if (f->batch > 1) put(l, ";%" PRId64, m->step);
+    put(l, "@%" PRIu32 "]%s", alignment(m->slack), turned ? "'" : "");
+}
+
+/* Four matrices of four 64-bit numbers each, and what is between them, take less than CTL_BLASLT_FORM bytes. */
 void ctl_blaslt_form_text(const ctl_blaslt_form *f, char text[CTL_BLASLT_FORM]) {
     line l = {text, 0};
-    put(&l, "", &f->d, false);
-    put(&l, " = ", &f->a, f->transpose_a);
-    put(&l, " * ", &f->b, f->transpose_b);
-    if (f->has_add) put(&l, " + ", &f->add, false);
-    if (f->has_bias) l.n += (size_t)snprintf(text + l.n, CTL_BLASLT_FORM - l.n, " + bias@%" PRIu32, alignment(f->bias_slack));
-    snprintf(text + l.n, CTL_BLASLT_FORM - l.n, ", %zu", f->workspace);
+    if (f->batch > 1) put(&l, "%" PRId32 " times ", f->batch);
+    put_matrix(&l, "", f, &f->d, false);
+    put_matrix(&l, " = ", f, &f->a, f->transpose_a);
+    put_matrix(&l, " * ", f, &f->b, f->transpose_b);
+    if (f->has_add) put_matrix(&l, " + ", f, &f->add, false);
+    if (f->has_bias) put(&l, " + bias@%" PRIu32, alignment(f->bias_slack));
+    put(&l, ", %zu", f->workspace);
 }
 
 /* ---- products ---- */
-static int layout(const ctl_blaslt *t, const ctl_blaslt_matrix *m, void **out) {
-    return t->layout_create(out, m->dtype == CTL_BF16 ? CTL_BLASLT_BF16 : CTL_BLASLT_F32, (uint64_t)m->cols,
-                            (uint64_t)m->rows, stride_of(m));
+static int layout(const ctl_blaslt *t, const ctl_blaslt_form *f, const ctl_blaslt_matrix *m, void **out) {
+    int error = t->layout_create(out, m->dtype == CTL_BF16 ? CTL_BLASLT_BF16 : CTL_BLASLT_F32, (uint64_t)m->cols,
+                                 (uint64_t)m->rows, stride_of(m));
+    if (!error && f->batch > 1) error = t->layout_set(*out, CTL_BLASLT_LAYOUT_BATCH, &f->batch, sizeof f->batch);
+    if (!error && f->batch > 1) error = t->layout_set(*out, CTL_BLASLT_LAYOUT_STEP, &m->step, sizeof m->step);
+    return error;
 }
 
 int ctl_blaslt_describe(const ctl_blaslt *t, const ctl_blaslt_form *f, ctl_blaslt_product *out) {
@@ -104,10 +118,10 @@ int ctl_blaslt_describe(const ctl_blaslt *t, const ctl_blaslt_form *f, ctl_blasl
     if (!error) error = t->desc_set(out->desc, CTL_BLASLT_DESC_TRANSPOSE_B, &second, sizeof second);
     if (!error && f->has_bias) error = t->desc_set(out->desc, CTL_BLASLT_DESC_EPILOGUE, &epilogue, sizeof epilogue);
     if (!error && f->has_bias) error = ctl_blaslt_set_bias(t, out, seen);
-    if (!error) error = layout(t, &f->b, &out->a);
-    if (!error) error = layout(t, &f->a, &out->b);
-    if (!error) error = layout(t, f->has_add ? &f->add : &f->d, &out->c);
-    if (!error) error = layout(t, &f->d, &out->d);
+    if (!error) error = layout(t, f, &f->b, &out->a);
+    if (!error) error = layout(t, f, &f->a, &out->b);
+    if (!error) error = layout(t, f, f->has_add ? &f->add : &f->d, &out->c);
+    if (!error) error = layout(t, f, &f->d, &out->d);
     return error;
 }
 

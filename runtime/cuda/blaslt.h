@@ -34,6 +34,8 @@ enum { /* cublasComputeType_t, cudaDataType, and attributes */
     CTL_BLASLT_DESC_EPILOGUE = 7,
     CTL_BLASLT_DESC_BIAS = 8,
     CTL_BLASLT_EPILOGUE_BIAS = 4,
+    CTL_BLASLT_LAYOUT_BATCH = 5,
+    CTL_BLASLT_LAYOUT_STEP = 6,
     CTL_BLASLT_WANT_WORKSPACE = 1,
     CTL_BLASLT_WANT_ALIGNMENT = 5, /* of A; B's, C's and D's are 6, 7 and 8 */
     CTL_BLASLT_NOT_SUPPORTED = 15
@@ -49,6 +51,7 @@ typedef struct ctl_blaslt {
     int (*desc_set)(void *desc, int attribute, const void *value, size_t size);
     int (*layout_create)(void **layout, int type, uint64_t rows, uint64_t cols, int64_t stride);
     int (*layout_destroy)(void *layout);
+    int (*layout_set)(void *layout, int attribute, const void *value, size_t size);
     int (*want_create)(void **want);
     int (*want_destroy)(void *want);
     int (*want_set)(void *want, int attribute, const void *value, size_t size);
@@ -64,19 +67,23 @@ typedef struct ctl_blaslt {
 ctl_status ctl_blaslt_open(ctl_blaslt *b, const ctl_cuda_folders *folders, char why[CTL_CUDA_WHY]);
 void ctl_blaslt_close(ctl_blaslt *b);
 
-/* A matrix in rows. slack: bytes of its address behind a multiple of CTL_BLASLT_ALIGN. */
+/* A matrix in rows, or as many as there are products at once. slack: bytes of their addresses behind a multiple of CTL_BLASLT_ALIGN.
+ * step: elements from one to the next; 0: one is for all. */
 typedef struct ctl_blaslt_matrix {
     ctl_dtype dtype; /* f32 or bf16 */
     int64_t rows, cols, stride;
     size_t slack;
+    int64_t step;
 } ctl_blaslt_matrix;
 enum { CTL_BLASLT_ALIGN = 64 };
 
-/* d = op(a) op(b) (+ add, of d's shape and type) (+ bias [1, n], of d's type), with so many bytes of workspace at most. */
+/* d = op(a) op(b) (+ add, of d's shape and type) (+ bias [1, n], of d's type), with so many bytes of workspace at most; so many at
+ * once (0 and 1: one), whose results lie apart. */
 typedef struct ctl_blaslt_form {
     ctl_blaslt_matrix a, b, d, add;
     bool transpose_a, transpose_b, has_add, has_bias;
     size_t bias_slack, workspace;
+    int32_t batch;
 } ctl_blaslt_form;
 
 /* All that an algorithm is chosen by, as a line: equal texts, equal choices. */

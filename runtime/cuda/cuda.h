@@ -23,6 +23,10 @@ ctl_status ctl_cuda_task_scratch(const ctl_task *task, int threads, size_t *byte
  * the result before; or by a kernel that ends it, behind sums in f32 in its scratch. */
 typedef enum ctl_cuda_product_way { PRODUCT_DIRECT, PRODUCT_SPREAD, PRODUCT_FINISH } ctl_cuda_product_way;
 ctl_cuda_product_way ctl_cuda_product_way_of(const ctl_task *task);
+/* Of a TASK_MIX_GRAD: the sequences whose products are made at once, before they are added; 16 MiB of them, which a GPU still has near
+ * when it adds them; and their bytes. */
+int64_t ctl_cuda_mix_chunk(const ctl_task *task);
+size_t ctl_cuda_mix_bytes(const ctl_task *task);
 /* Rows of logits at a time: 128 MiB of them. */
 int64_t ctl_cuda_head_chunk(int64_t rows, int64_t vocab);
 

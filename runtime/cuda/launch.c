@@ -96,7 +96,8 @@ static ctl_status run_attend(ctl_cuda_session *s, const ctl_task *t) {
 }
 
 /* ---- the small ones ---- */
-ctl_status ctl_cuda_zero_rows(ctl_cuda_session *s, const ctl_operand *out) {
+/* f32 */
+static ctl_status zero_rows(ctl_cuda_session *s, const ctl_operand *out) {
     const ctl_cuda_zero call = {at(s, out), out->stride, (int32_t)out->rows, (int32_t)out->cols};
     return ctl_cuda_launch(s, s->functions[CUDA_ZERO], out->rows < FEW_BLOCKS ? out->rows : FEW_BLOCKS, 1, 256, 0, &call);
 }
@@ -104,7 +105,7 @@ ctl_status ctl_cuda_zero_rows(ctl_cuda_session *s, const ctl_operand *out) {
 static ctl_status run_scatter(ctl_cuda_session *s, const ctl_task *t) {
     const ctl_operand *x = &t->operands[0], *ids = &t->operands[1], *out = &t->operands[2];
     ctl_status status = ctl_cuda_check_computed(s, t);
-    if (status == CTL_OK && !t->accumulate) status = ctl_cuda_zero_rows(s, out);
+    if (status == CTL_OK && !t->accumulate) status = zero_rows(s, out);
     const ctl_cuda_scatter call = {.x = at(s, x), .ids = at(s, ids), .out = at(s, out), .x_stride = x->stride,
                                    .id_stride = ids->stride, .out_stride = out->stride, .rows = (int32_t)x->rows,
                                    .cols = (int32_t)x->cols, .bf16_x = is_bf16(x)};
@@ -116,7 +117,7 @@ static ctl_status run_scatter(ctl_cuda_session *s, const ctl_task *t) {
 static ctl_status run_fold(ctl_cuda_session *s, const ctl_task *t) {
     const ctl_operand *x = &t->operands[0];
     const ctl_cuda_fold call = {.x = at(s, x), .out = at(s, &t->operands[1]), .stride = x->stride, .rows = (int32_t)x->rows,
-                                .cols = (int32_t)x->cols, .accumulate = t->accumulate};
+                                .cols = (int32_t)x->cols, .accumulate = t->accumulate, .width = (int32_t)x->cols};
     return ctl_cuda_launch(s, s->functions[CUDA_FOLD], (x->cols + 127) / 128, 1, 128, 0, &call);
 }
 

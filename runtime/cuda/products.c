@@ -1,8 +1,8 @@
 /* products: tasks that multiply, by cuBLASLt. A sum with what is there, or with an addend or a bias of the result's type, is
  * cuBLASLt's (beta = 1, an epilogue). An addend in bf16 to a result in f32 is first written to where the result goes. Any other
- * product is made in f32 in the task's scratch and ended by a kernel. The head goes
- * through its rows in chunks: logits, their losses and gradients in place, then what the gradients multiply. mix is a product for every
- * sequence, all of one form, one after the other: its matrix's gradient is added in the order of sequences. */
+ * product is made in f32 in the task's scratch and ended by a kernel. The head goes through its rows in chunks: logits, their losses and
+ * gradients in place, then what the gradients multiply. mix is one product for all sequences at once; its matrix's gradient is a product for
+ * each sequence, many at once into scratch, and their sum in the order of sequences by a kernel. */
 #include "runtime/cuda/session.h"
 
 static size_t aligned(size_t bytes) { return (bytes + 255) / 256 * 256; }
@@ -92,16 +92,29 @@ static ctl_status prepare_head(ctl_cuda_session *s, const ctl_task *t, ctl_cuda_
     return status;
 }
 
-/* The product of one sequence; the gradient's is added to what is there. */
+/* ---- along sequences ---- */
+static ctl_blaslt_matrix sequence_of(const ctl_task *t, const ctl_operand *o) {
+    ctl_blaslt_matrix m = rows_of(o, t->sequence, t->sequence);
+    m.step = t->sequence * o->stride;
+    return m;
+}
+
 static ctl_status prepare_mix(ctl_cuda_session *s, const ctl_task *t, ctl_cuda_prepared *p) {
     const ctl_operand *a = &t->operands[0], *x = &t->operands[1], *out = &t->operands[2];
     const int64_t n = t->sequence;
-    const bool grad = t->kind == TASK_MIX_GRAD;
     if (t->noperands < 3 || n < 1 || x->rows % n) return s->failed = CTL_ERR_INTERNAL;
-    const ctl_blaslt_form form = {.a = grad ? rows_of(a, n, n) : matrix(a), .b = rows_of(x, n, n),
-                                  .d = grad ? matrix(out) : rows_of(out, n, n), .add = matrix(out), .has_add = grad,
-                                  .transpose_a = !grad && t->transpose_a, .transpose_b = grad};
-    return make(s, form, 0, &p->product);
+    const int64_t sequences = x->rows / n, chunk = ctl_cuda_mix_chunk(t);
+    if (t->kind == TASK_MIX) {
+        const ctl_blaslt_form form = {.a = matrix(a), .b = sequence_of(t, x), .d = sequence_of(t, out),
+                                      .transpose_a = t->transpose_a, .batch = (int32_t)sequences};
+        return make(s, form, 0, &p->product);
+    }
+    ctl_blaslt_form form = {.a = sequence_of(t, a), .b = sequence_of(t, x), .d = {CTL_F32, n, n, n, 0, n * n}, .transpose_b = true,
+                            .batch = (int32_t)chunk};
+    form.d.slack = (size_t)(n * n) * sizeof(float) % CTL_BLASLT_ALIGN;
+    ctl_status status = make(s, form, 0, &p->product);
+    form.batch = (int32_t)(sequences % chunk);
+    return status == CTL_OK && form.batch ? make(s, form, 0, &p->last) : status;
 }
 
 bool ctl_cuda_is_product(const ctl_task *t) {
@@ -119,6 +132,7 @@ ctl_status ctl_cuda_product_prepare(ctl_cuda_session *s, const ctl_task *t, ctl_
 void ctl_cuda_product_drop(ctl_cuda_session *s, ctl_cuda_prepared *p) {
     const ctl_blaslt *blaslt = &s->code->blaslt;
     ctl_blaslt_drop(blaslt, &p->product);
+    ctl_blaslt_drop(blaslt, &p->last);
     for (int k = 0; k < 2 && p->head; k++) {
         ctl_blaslt_drop(blaslt, &p->head->logits[k]);
         ctl_blaslt_drop(blaslt, &p->head->dx[k]);
@@ -165,13 +179,19 @@ ctl_status ctl_cuda_product_run(ctl_cuda_session *s, const ctl_task *t, const ct
 
 ctl_status ctl_cuda_mix_run(ctl_cuda_session *s, const ctl_task *t, const ctl_cuda_prepared *p) {
     const ctl_operand *a = &t->operands[0], *x = &t->operands[1], *out = &t->operands[2];
-    const bool grad = t->kind == TASK_MIX_GRAD;
     const ctl_cu_pointer left = ctl_cuda_at(s, a), right = ctl_cuda_at(s, x), to = ctl_cuda_at(s, out);
+    const ctl_cu_pointer scratch = ctl_cuda_at(s, &t->scratch);
+    if (t->kind == TASK_MIX) return multiply(s, &p->product, left, right, 0, to, scratch);
+    const int64_t n = t->sequence, sequences = x->rows / n, chunk = ctl_cuda_mix_chunk(t);
     ctl_status status = CTL_OK;
-    if (grad && !t->accumulate) status = ctl_cuda_zero_rows(s, out);
-    for (int64_t first = 0; first < x->rows && status == CTL_OK; first += t->sequence) {
-        const ctl_cu_pointer mine = grad ? left + bytes_before(a, first) : left, d = grad ? to : to + bytes_before(out, first);
-        status = multiply(s, &p->product, mine, right + bytes_before(x, first), d, d, ctl_cuda_at(s, &t->scratch));
+    for (int64_t first = 0; first < sequences && status == CTL_OK; first += chunk) {
+        const int64_t some = sequences - first < chunk ? sequences - first : chunk;
+        const ctl_cuda_fold call = {.x = pointer(scratch), .out = pointer(to), .stride = n * n, .out_stride = out->stride,
+                                    .rows = (int32_t)some, .cols = (int32_t)(n * n), .width = (int32_t)n,
+                                    .accumulate = t->accumulate || first > 0};
+        status = multiply(s, some < chunk ? &p->last : &p->product, left + bytes_before(a, first * n), right + bytes_before(x, first * n),
+                          0, scratch, scratch + ctl_cuda_mix_bytes(t));
+        if (status == CTL_OK) status = ctl_cuda_launch(s, s->functions[CUDA_FOLD], (n * n + 127) / 128, 1, 128, 0, &call);
     }
     return status;
 }

@@ -2,6 +2,8 @@
 #include "base/base.h"
 #include "runtime/cuda/cuda.h"
 
+enum { MOST_SEQUENCE = 1 << 15 }; /* of mix: its matrix's elements are counted in 32 bits */
+
 size_t ctl_cuda_rows_scratch(const ctl_cuda_kernel *k, int64_t rows) {
     const int64_t blocks = ctl_cuda_rows_blocks(k, rows, CTL_CUDA_SCRATCH_BLOCKS);
     return (size_t)(blocks * (k->block / k->group)) * k->scratch_floats * sizeof(float);
@@ -12,8 +14,17 @@ int64_t ctl_cuda_head_chunk(int64_t rows, int64_t vocab) {
     return chunk < 64 ? (rows < 64 ? rows : 64) : chunk < rows ? chunk : rows;
 }
 
+int64_t ctl_cuda_mix_chunk(const ctl_task *t) {
+    const int64_t most = (4 << 20) / t->sequence / t->sequence, all = t->operands[1].rows / t->sequence;
+    return most < 1 ? 1 : most < all ? most : all;
+}
+
 static size_t aligned(size_t bytes) {
     return (bytes + 255) / 256 * 256;
+}
+
+size_t ctl_cuda_mix_bytes(const ctl_task *t) {
+    return aligned((size_t)(ctl_cuda_mix_chunk(t) * t->sequence * t->sequence) * sizeof(float));
 }
 
 ctl_status ctl_cuda_task_scratch(const ctl_task *t, int threads, size_t *bytes) {
@@ -32,8 +43,12 @@ ctl_status ctl_cuda_task_scratch(const ctl_task *t, int threads, size_t *bytes) 
         *bytes += CTL_CUDA_WORKSPACE_ROOM;
         return CTL_OK;
     case TASK_MIX:
-    case TASK_MIX_GRAD:
         *bytes = CTL_CUDA_WORKSPACE_ROOM;
+        return CTL_OK;
+    case TASK_MIX_GRAD: /* the products of a chunk's sequences; cuBLASLt's workspace */
+        if (t->noperands < 3 || t->sequence < 1 || t->operands[1].rows % t->sequence) return CTL_ERR_INTERNAL;
+        if (t->sequence > MOST_SEQUENCE) return CTL_ERR_UNSUPPORTED;
+        *bytes = ctl_cuda_mix_bytes(t) + CTL_CUDA_WORKSPACE_ROOM;
         return CTL_OK;
     case TASK_ATTEND_GRAD: /* the sums of o * do, a number for each row and head */
         if (t->noperands < 11 || t->head < 1) return CTL_ERR_INTERNAL;

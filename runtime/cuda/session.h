@@ -52,7 +52,7 @@ typedef struct ctl_cuda_head {
     ctl_blaslt_product logits[2], dx[2], dw[2], dw_more[2];
 } ctl_cuda_head;
 typedef struct ctl_cuda_prepared {
-    ctl_blaslt_product product;
+    ctl_blaslt_product product, last; /* last: of a chunk of sequences that is smaller than others */
     ctl_cuda_head *head;
 } ctl_cuda_prepared;
 
@@ -112,7 +112,6 @@ void ctl_cuda_modules_close(ctl_cuda_session *s);
 ctl_status ctl_cuda_run_task(ctl_cuda_session *s, const ctl_task *task, const ctl_cuda_prepared *p);
 ctl_status ctl_cuda_launch(ctl_cuda_session *s, void *function, int64_t blocks_x, int64_t blocks_y, int threads, size_t shared,
                            const void *call);
-ctl_status ctl_cuda_zero_rows(ctl_cuda_session *s, const ctl_operand *out); /* f32 */
 
 /* ids.c: the host's, on the host before a run (CTL_ERR_INPUT); computed ones, by a kernel before the task that reads them. */
 ctl_status ctl_cuda_check_inputs(ctl_cuda_session *s, ctl_program_entry entry);

@@ -33,8 +33,8 @@ typedef struct ctl_cuda_scatter {
 typedef struct ctl_cuda_fold {
     const float *x;
     float *out;
-    int64_t stride;
-    int32_t rows, cols, accumulate;
+    int64_t stride, out_stride;
+    int32_t rows, cols, accumulate, width;
 } ctl_cuda_fold;
 
 typedef struct ctl_cuda_zero {

@@ -120,15 +120,17 @@ KERNEL(task_scatter, scatter_call, 128) {
 typedef struct fold_call {
     const float *x;
     float *out;
-    i64 stride;
+    i64 stride, out_stride;
     int rows, cols, accumulate;
+    int width; /* columns of a row of out: a row of x is rows of out, one after the other */
 } fold_call;
 KERNEL(task_fold, fold_call, 128) {
     const int c = BLOCK * THREADS + THREAD;
     if (c >= call.cols) return;
     float sum = 0.0f;
     for (int r = 0; r < call.rows; r++) sum = sum + call.x[r * call.stride + c];
-    call.out[c] = call.accumulate ? call.out[c] + sum : sum;
+    float *const to = call.out + c / call.width * call.out_stride + c % call.width;
+    *to = call.accumulate ? *to + sum : sum;
 }
 
 typedef struct zero_call {

@@ -21,7 +21,8 @@ enum { F32 = 0, BF16 = 14, BAD = 7, EPILOGUE_BIAS = 4 };
 typedef struct layout {
     int type;
     uint64_t rows, cols;
-    int64_t stride;
+    int64_t stride, step;
+    int32_t batch;
 } layout;
 typedef struct desc {
     int32_t turn_a, turn_b;
@@ -87,8 +88,16 @@ ENTRY(cublasLtMatrixLayoutCreate, void **out, int type, uint64_t rows, uint64_t 
     if ((type != F32 && type != BF16) || rows == 0 || cols == 0 || stride < (int64_t)rows) return BAD;
     layout *l = *out = made(sizeof *l);
     if (!l) return 3;
-    *l = (layout){type, rows, cols, stride};
+    *l = (layout){type, rows, cols, stride, 0, 1};
     return 0;
+}
+ENTRY(cublasLtMatrixLayoutSetAttribute, void *given, int attribute, const void *value, size_t size) {
+    BEGIN("cublasLtMatrixLayoutSetAttribute");
+    layout *l = given;
+    if (attribute == 5 && size == 4) memcpy(&l->batch, value, size);
+    else if (attribute == 6 && size == 8) memcpy(&l->step, value, size);
+    else return BAD;
+    return l->batch < 1 || l->step < 0 ? BAD : 0;
 }
 ENTRY(cublasLtMatrixLayoutDestroy, void *l) {
     freed(l);
@@ -119,11 +128,18 @@ ENTRY(cublasLtMatmulPreferenceSetAttribute, void *given, int attribute, const vo
 static uint64_t mix(uint64_t h, uint64_t x) { return (h ^ x) * 0x9e3779b97f4a7c15u; }
 static uint64_t form_of(const desc *d, const layout *const *l) {
     uint64_t h = mix(mix(mix(1, (uint64_t)d->turn_a), (uint64_t)d->turn_b), d->epilogue);
-    for (int k = 0; k < 4; k++) h = mix(mix(mix(mix(h, (uint64_t)l[k]->type), l[k]->rows), l[k]->cols), (uint64_t)l[k]->stride);
+    for (int k = 0; k < 4; k++) {
+        h = mix(mix(mix(mix(h, (uint64_t)l[k]->type), l[k]->rows), l[k]->cols), (uint64_t)l[k]->stride);
+        h = mix(mix(h, (uint64_t)l[k]->step), (uint64_t)l[k]->batch);
+    }
     return h;
 }
-/* Of what the columns hold, as d = op(a) op(b) + c. */
+/* Of what the columns hold, as d = op(a) op(b) + c. The results of a batch lie apart. */
 static int fits(const desc *d, const layout *const *l) {
+    const uint64_t whole = (l[3]->cols - 1) * (uint64_t)l[3]->stride + l[3]->rows;
+    for (int k = 0; k < 3; k++)
+        if (l[k]->batch != l[3]->batch) return 0;
+    if (l[3]->batch > 1 && (uint64_t)l[3]->step < whole) return 0;
     const uint64_t m = d->turn_a ? l[0]->cols : l[0]->rows, k = d->turn_a ? l[0]->rows : l[0]->cols;
     const uint64_t k2 = d->turn_b ? l[1]->cols : l[1]->rows, n = d->turn_b ? l[1]->rows : l[1]->cols;
     return k == k2 && l[3]->rows == m && l[3]->cols == n && l[2]->rows == m && l[2]->cols == n && l[0]->type == l[1]->type &&
@@ -195,9 +211,10 @@ static void put(char *base, int type, uint64_t i, float x) {
     const uint16_t half = (uint16_t)(bits >> 16);
     memcpy(base + 2 * i, &half, 2);
 }
-static int run_product(const void *payload) {
-    product p;
-    memcpy(&p, payload, sizeof p);
+static size_t size_of(const layout *l) { return l->type == BF16 ? 2 : 4; }
+static int run_one(product p, int64_t nth) {
+    p.at += (size_t)(nth * p.a.step) * size_of(&p.a), p.bt += (size_t)(nth * p.b.step) * size_of(&p.b);
+    p.ct += (size_t)(nth * p.c.step) * size_of(&p.c), p.dt += (size_t)(nth * p.d.step) * size_of(&p.d);
     const uint64_t m = p.d.rows, n = p.d.cols, depth = p.turn_a ? p.a.rows : p.a.cols;
     float *left = malloc(m * depth * sizeof *left), *right = malloc(depth * n * sizeof *right);
     if (!left || !right) return free(left), free(right), standin_fault("no memory for a product");
@@ -220,11 +237,18 @@ static int run_product(const void *payload) {
             put(p.dt, p.d.type, j * (uint64_t)p.d.stride + i, sum);
         }
     free(left), free(right);
-    standin.products++;
     return 0;
 }
+static int run_product(const void *payload) {
+    product p;
+    int failed = 0;
+    memcpy(&p, payload, sizeof p);
+    for (int64_t k = 0; k < p.d.batch && !failed; k++) failed = run_one(p, k);
+    standin.products++;
+    return failed;
+}
 static size_t extent(const layout *l) {
-    return ((size_t)(l->cols - 1) * (size_t)l->stride + (size_t)l->rows) * (l->type == BF16 ? 2 : 4);
+    return ((size_t)(l->batch - 1) * (size_t)l->step + (size_t)(l->cols - 1) * (size_t)l->stride + (size_t)l->rows) * size_of(l);
 }
 
 ENTRY(cublasLtMatmul, void *handle, void *given, const void *alpha, const void *a, void *a_layout, const void *b, void *b_layout,
@@ -243,7 +267,8 @@ ENTRY(cublasLtMatmul, void *handle, void *given, const void *alpha, const void *
         return standin_fault("a product without the workspace that it was chosen for"), BAD;
     for (int k = 0; k < 4; k++) {
         if (!standin_is_device(at[k], extent(l[k]))) return standin_fault("operand %d of a product is not the device's", k), BAD;
-        if ((uintptr_t)at[k] % chosen->align[k]) return standin_fault("operand %d of a product is not aligned as was said", k), BAD;
+        if ((uintptr_t)at[k] % chosen->align[k] || (size_t)l[k]->step * size_of(l[k]) % chosen->align[k])
+            return standin_fault("operand %d of a product is not aligned as was said", k), BAD;
         if (k != 3 && at[k] != d && (const char *)at[k] < (char *)d + extent(l[3]) && (char *)d < (const char *)at[k] + extent(l[k]) &&
             k < 2 && l[k]->stride == (int64_t)l[k]->rows && l[3]->stride == (int64_t)l[3]->rows)
             return standin_fault("a product's result lies on operand %d", k), BAD;
