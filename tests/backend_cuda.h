@@ -10,21 +10,22 @@
 #include "runtime/cuda/code.h"
 #include "runtime/cuda/cuda.h"
 
-typedef CTL_VEC(int64_t) cuda_heads;
-static inline void cuda_note_heads(ctl_arena *arena, const ctl_program *p, cuda_heads *heads) {
-    for (int e = 0; e < RUN_COUNT; e++)
-        for (size_t i = 0; i < p->run[e].n; i++) {
-            const ctl_task *t = &p->run[e].at[i];
-            bool seen = t->kind != TASK_ATTEND && t->kind != TASK_ATTEND_GRAD;
-            for (size_t k = 0; k < heads->n; k++) seen |= heads->at[k] == t->head;
-            if (!seen) CTL_PUSH(arena, heads, t->head);
-        }
+typedef CTL_VEC(ctl_cuda_part) cuda_parts;
+static inline void cuda_note_parts(ctl_arena *arena, const ctl_program *p, cuda_parts *parts) {
+    const size_t most = ctl_cuda_parts_of(p, NULL, 0);
+    ctl_cuda_part *of = CTL_NEW_ARRAY(arena, ctl_cuda_part, most);
+    const size_t n = ctl_cuda_parts_of(p, of, most);
+    for (size_t i = 0; i < n; i++) {
+        bool seen = false;
+        for (size_t k = 0; k < parts->n; k++) seen |= parts->at[k].kind == of[i].kind && parts->at[k].head == of[i].head;
+        if (!seen) CTL_PUSH(arena, parts, of[i]);
+    }
 }
 
 typedef struct cuda_bench {
-    cuda_heads heads;
+    cuda_parts parts;
     ctl_cuda_kernel *kernels; /* of the row programs */
-    ctl_cuda_unit *units;     /* the row programs' source, then one a head size, then the tasks' */
+    ctl_cuda_unit *units;     /* the row programs' source, then one a part */
 } cuda_bench;
 
 /* text: the source of the row programs, whose kernels are planned. */
@@ -34,13 +35,12 @@ static inline void cuda_bench_compile(ctl_arena *arena, cuda_bench *c, const cha
     char why[CTL_NVRTC_WHY], *said = NULL;
     if (!kept) kept = dlopen(STANDIN_DIR "/libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
     if (ctl_nvrtc_open(&nvrtc, STANDIN_DIR "/libnvrtc.so.13", why) != CTL_OK) fail_msg("%s", why);
-    const size_t n = c->heads.n + 2;
+    const size_t n = c->parts.n + 1;
     c->units = CTL_NEW_ARRAY(arena, ctl_cuda_unit, n);
     c->units[0] = (ctl_cuda_unit){.name = "rows", .source = text};
-    for (size_t k = 0; k <= c->heads.n; k++) {
+    for (size_t k = 0; k < c->parts.n; k++) {
         ctl_text source = {.arena = arena};
-        if (k < c->heads.n) ctl_cuda_attend_source(c->heads.at[k], &source);
-        else ctl_cuda_tasks_source(&source);
+        ctl_cuda_part_source(&c->parts.at[k], &source);
         c->units[k + 1] = (ctl_cuda_unit){.name = "beside", .source = source.at};
     }
     const ctl_cuda_compile_options options = {.nvrtc = &nvrtc, .architecture = "sm_86", .cache = STANDIN_DIR "/cache", .threads = 2};
@@ -48,14 +48,14 @@ static inline void cuda_bench_compile(ctl_arena *arena, cuda_bench *c, const cha
     ctl_nvrtc_close(&nvrtc);
 }
 static inline void cuda_bench_drop(cuda_bench *c) {
-    if (c->units) ctl_cuda_units_drop(&ctl_malloc_allocator, c->units, c->heads.n + 2);
+    if (c->units) ctl_cuda_units_drop(&ctl_malloc_allocator, c->units, c->parts.n + 1);
 }
 
 /* number[i]: of the program's kernel i among the row programs. */
 static inline void cuda_bench_attach(ctl_arena *arena, cuda_bench *c, ctl_program *p, const size_t *number) {
     static const char *const folders[] = {STANDIN_DIR};
     const ctl_cuda_folders where = {folders, 1};
-    ctl_cuda_code draft = {.nrows = p->nkernels, .heads = c->heads.at, .nheads = c->heads.n}, *code = NULL;
+    ctl_cuda_code draft = {.nrows = p->nkernels, .parts = c->parts.at, .nparts = c->parts.n}, *code = NULL;
     char why[CTL_CUDA_WHY];
     if (ctl_cuda_driver_open(&draft.driver, &where, why) != CTL_OK || ctl_cuda_device_find(&draft.driver, &draft.device, why) != CTL_OK ||
         ctl_blaslt_open(&draft.blaslt, &where, why) != CTL_OK)

@@ -223,7 +223,7 @@ static inline void bench_emit(bench *b) {
     for (size_t k = 0; k < b->trials.n; k++)
         for (int j = 0; j < 2; j++) {
             for (size_t i = 0; i < b->trials.at[k].program[j]->nkernels; i++) bench_number_of(b, b->trials.at[k].rows[j][i]);
-            cuda_note_heads(arena, b->trials.at[k].program[j], &b->cuda.heads);
+            cuda_note_parts(arena, b->trials.at[k].program[j], &b->cuda.parts);
         }
     b->cuda.kernels = CTL_NEW_ARRAY(arena, ctl_cuda_kernel, b->programs.n);
     for (size_t i = 0; i < b->programs.n; i++) b->cuda.kernels[i].name = ctl_format(arena, "rows_%zu", i);

@@ -13,7 +13,7 @@ fi
 cd "$source"
 "$folder/ctlc" check examples/tiny.ctl
 "$folder/ctlc" build examples/tiny.ctl --target cuda:sm_90 --emit=cu --out "$folder/kernels" >/dev/null
-ls "$folder"/kernels/rows_*.cu "$folder/kernels/tasks.cu" "$folder/kernels/plan.txt" >/dev/null
+ls "$folder"/kernels/rows_*.cu "$folder/kernels/moves.cu" "$folder/kernels/plan.txt" >/dev/null
 train=(train examples/tiny.ctl --engine cuda --data README.md --eval-fraction 0 --steps 2 --set tokens=1x16 --set model.depth=1)
 if [ -n "$standins" ]; then
   rm -rf "$folder/run"

@@ -392,10 +392,10 @@ static void test_command(void **state) {
     expect("examples/tiny.ctl", 2, "what is missing: --target, one of cuda:sm_80 cuda:sm_86");
     expect("examples/tiny.ctl --target cuda:sm_70", 2, "--target is not \"cuda:sm_70\"; it is one of cuda:sm_80");
     expect("examples/tiny.ctl --target cuda:sm_90 --emit=cu,ptxx", 2, "--emit is a list of cu, cubin and ptx, not \"ptxx\"");
-    snprintf(args, sizeof args, "examples/tiny.ctl --target cuda:sm_86 --emit=cu -o %s/kernels", folder);
+    snprintf(args, sizeof args, "examples/tiny.ctl --set compute=bf16 --target cuda:sm_86 --emit=cu -o %s/kernels", folder);
     expect(args, 0, "plan.txt");
     snprintf(args, sizeof args, "examples/encoder.ctl --tune lora --target cuda:sm_86 --emit=cu -o %s/encoder", folder);
-    expect(args, 0, "attend_64.cu"); /* it gathers rows by indices that must lie one after the other */
+    expect(args, 0, "attend_dots_64.cu"); /* it gathers rows by indices that must lie one after the other */
     snprintf(args, sizeof args, "examples/tiny.ctl --target cuda:sm_86 --emit=cubin -o %s/none --nvrtc /nonexistent", folder);
     expect(args, 7, "error[E0811]: /nonexistent cannot be loaded as CUDA's compiler\n  hint: install it");
     /* Every source stands for itself. */
@@ -403,7 +403,7 @@ static void test_command(void **state) {
     assert_int_equal(system(path), 0);
     snprintf(path, sizeof path, "test $(grep -l 'KERNEL(rows_' %s/kernels/*.cu | wc -l) -gt 8", folder);
     assert_int_equal(system(path), 0);
-    snprintf(path, sizeof path, "grep -q 'KERNEL(attend_keys' %s/kernels/attend_32.cu", folder); /* 128 columns, 4 heads */
+    snprintf(path, sizeof path, "grep -q 'KERNEL(attend_keys' %s/kernels/attend_keys_32.cu", folder); /* 128 columns, 4 heads */
     assert_int_equal(system(path), 0);
     snprintf(path, sizeof path, "grep -q 'rows' %s/kernels/plan.txt", folder);
     assert_int_equal(system(path), 0);

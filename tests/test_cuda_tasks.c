@@ -1,14 +1,15 @@
-/* The CUDA back end's kernels for cross-entropy, embeddings' gradients, folds, transposes and the optimizer, on the host under
- * every order of threads: against plain loops, the optimizer's against the CPU's own bits; and faults planted in their source. */
+/* The CUDA back end's kernels for cross-entropy, embeddings' gradients, folds, transposes, ends of products, computed indices and the
+ * optimizer, on the host under every order of threads: against plain loops, the optimizer's against the CPU's own bits; and faults planted in their source. */
 #include "tests/cuda/kernels.h"
 
 #include <math.h>
 
 #include "base/dtype.h"
-#include "runtime/cuda/tasks.h"
+#include "runtime/cuda/session.h"
 #include "runtime/session.h"
 
-static const char *const texts[] = {"prelude", "tasks", NULL};
+enum { WHOLE = 1 }; /* nothing of the prelude is spoilt */
+static const char *const texts[] = {"prelude", "losses", "moves", "optimizer", NULL};
 
 static uint32_t dice = 7;
 static float uniform(void) {
@@ -127,6 +128,58 @@ static bool moves(launcher *l, void *ctx) {
     return true;
 }
 
+/* ---- the end of a product: bits, added in one order and rounded once ---- */
+static bool ends(launcher *l, void *ctx) {
+    (void)ctx;
+    enum { R = 5, C = 300 }; /* more columns than threads */
+    static float sums[R * C], c[2][R * (C + 3)], bias[C], addend[R * (C + 1)];
+    static uint16_t half_c[2][R * (C + 3)], half_bias[C], half_addend[R * (C + 1)];
+    for (int kind = 0; kind < 32; kind++) {
+        const bool of_sums = kind & 1, accumulate = kind & 2, biased = kind & 4, added = kind & 8, halves = kind & 16;
+        for (int i = 0; i < R * C; i++) sums[i] = uniform();
+        for (int i = 0; i < C; i++) bias[i] = uniform(), half_bias[i] = ctl_f32_to_bf16(bias[i]);
+        for (int i = 0; i < R * (C + 1); i++) addend[i] = uniform(), half_addend[i] = ctl_f32_to_bf16(addend[i]);
+        for (int i = 0; i < R * (C + 3); i++)
+            c[0][i] = c[1][i] = uniform(), half_c[0][i] = half_c[1][i] = ctl_f32_to_bf16(uniform());
+        for (int r = 0; r < R; r++)
+            for (int k = 0; k < C; k++) {
+                const int at = r * (C + 3) + k, beside = r * (C + 1) + k;
+                float x = of_sums ? sums[r * C + k] : 0;
+                if (accumulate) x += halves ? ctl_bf16_to_f32(half_c[0][at]) : c[0][at];
+                if (biased) x += halves ? ctl_bf16_to_f32(half_bias[k]) : bias[k];
+                if (added) x += halves ? ctl_bf16_to_f32(half_addend[beside]) : addend[beside];
+                if (halves) half_c[0][at] = ctl_f32_to_bf16(x);
+                else c[0][at] = x;
+            }
+        const ctl_cuda_finish call = {of_sums ? sums : NULL, halves ? (void *)half_c[1] : c[1],
+                                      !biased ? NULL : halves ? (void *)half_bias : bias,
+                                      !added ? NULL : halves ? (void *)half_addend : addend, C + 3, C + 1, R, C,
+                                      accumulate, halves, halves, halves};
+        if (!launch(l, "task_finish", &call, 2, 1, 256, 0) || memcmp(c[0], c[1], sizeof c[0]) != 0 ||
+            memcmp(half_c[0], half_c[1], sizeof half_c[0]) != 0)
+            return false;
+    }
+    return true;
+}
+
+/* ---- computed indices: the first that is wrong is told, and none stays wrong ---- */
+static bool indices(launcher *l, void *ctx) {
+    (void)ctx;
+    enum { R = 600, BELOW = 50, BESIDE = -100 };
+    static int32_t ids[2 * R], want[2 * R];
+    ctl_cuda_bad_id bad = {.task = -1};
+    for (int round = 0; round < 3; round++) {
+        for (int k = 0; k < 2 * R; k++) ids[k] = want[k] = k % 2 ? 1000 : k % 7 ? k % BELOW : BESIDE; /* every second is another's */
+        const int wrong[] = {300, 411, 599}, values[] = {BELOW + round, -1, 1 << 30};
+        for (int k = 0; k < 3 && round; k++) ids[2 * wrong[k]] = values[k], want[2 * wrong[k]] = 0;
+        const ctl_cuda_ids call = {ids, &bad, 2, R, BELOW, BESIDE, 5 + round};
+        if (!launch(l, "task_ids", &call, 1, 1, 256, CTL_CUDA_IDS_SHARED) || memcmp(ids, want, sizeof ids) != 0) return false;
+        const ctl_cuda_bad_id first = {6, 300, BELOW + 1, BELOW}; /* stays, when the next round has others */
+        if (round ? memcmp(&bad, &first, sizeof bad) != 0 : bad.task != -1) return false;
+    }
+    return true;
+}
+
 /* ---- the optimizer: the CPU's bits ---- */
 enum { COUNT = 9003, CHUNK = 4096, CHUNKS = 3 };
 static bool updates(launcher *l, void *ctx) {
@@ -162,11 +215,13 @@ static bool updates(launcher *l, void *ctx) {
     return true;
 }
 
-static bool everything(launcher *l, void *ctx) { return losses(l, ctx) && moves(l, ctx) && updates(l, ctx); }
+static bool everything(launcher *l, void *ctx) {
+    return losses(l, ctx) && moves(l, ctx) && ends(l, ctx) && indices(l, ctx) && updates(l, ctx);
+}
 
 static void check(bool (*run)(launcher *l, void *ctx)) {
     launcher l = {0};
-    char *source = kernel_source("", texts, NULL, NULL, 0);
+    char *source = kernel_source("", texts, WHOLE, NULL, NULL, 0);
     const char *why = shared_object_open(&l.object, (const char *const *)&source, 1, "-O0");
     if (why) fail_msg("%s", why);
     if (!launch_all(&l, run, NULL)) fail_msg("order %d: %s", l.order, l.fault[0] ? l.fault : "another result");
@@ -175,6 +230,8 @@ static void check(bool (*run)(launcher *l, void *ctx)) {
 }
 static void test_losses(void **state) { (void)state, check(losses); }
 static void test_moves(void **state) { (void)state, check(moves); }
+static void test_ends(void **state) { (void)state, check(ends); }
+static void test_indices(void **state) { (void)state, check(indices); }
 static void test_updates(void **state) { (void)state, check(updates); }
 
 static void test_planted_faults(void **state) {
@@ -185,13 +242,14 @@ static void test_planted_faults(void **state) {
         {"SYNC_BLOCK();", ";"},       {"c < vocab;", "c < vocab - 1;"},       {"at < vocab;", "at + THREADS < vocab;"},
         {"r < own", "r < own - 1"},   {"c < call.cols", "c < call.cols - 1"}, {"int r = own", "int r = own + 1"},
         {"square[x * 33 + i]", "square[i * 33 + x]"}, {"n = THREADS / 2", "n = THREADS / 4"},
+        {"col < call.cols; col +=", "col < call.cols - 1; col +="}, {"call.bad->task < 0", "1"}, {"first[i] < mine", "first[i] > mine"},
         {"i < n; i += 8", "i < n - 1; i += 8"},       {"if (!s->finite) return;", ";"},
         {"c % call.width", "c"},                      {"c / call.width", "0"},
     };
     int planted = 0, missed = 0;
     for (size_t f = 0; f < CTL_COUNT(faults); f++)
         for (int nth = 0;; nth++) {
-            char *source = kernel_source("", texts, faults[f].what, faults[f].by, nth);
+            char *source = kernel_source("", texts, WHOLE, faults[f].what, faults[f].by, nth);
             if (!source) break;
             planted++;
             if (!source_fails(source, everything, NULL))
@@ -206,6 +264,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_losses),
         cmocka_unit_test(test_moves),
+        cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_indices),
         cmocka_unit_test(test_updates),
         cmocka_unit_test(test_planted_faults),
     };

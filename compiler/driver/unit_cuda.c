@@ -79,37 +79,35 @@ static void compile(ctl_unit *u, held *h, const ctlc_cuda *o, const char *archit
         ctl_error(&u->sink, CTL_E0811, CTL_NO_SPAN, "a newer CUDA may know this architecture", "%s", h->said ? h->said : "");
 }
 
-typedef CTL_VEC(int64_t) sizes;
-/* The head sizes of the program's attention, each once. */
-static sizes head_sizes(ctl_unit *u) {
-    sizes heads = {0};
-    for (int entry = 0; entry < RUN_COUNT; entry++)
-        for (size_t i = 0; i < u->program->run[entry].n; i++) {
-            const ctl_task *t = &u->program->run[entry].at[i];
-            bool seen = t->kind != TASK_ATTEND && t->kind != TASK_ATTEND_GRAD;
-            for (size_t k = 0; k < heads.n; k++) seen |= heads.at[k] == t->head;
-            if (!seen) CTL_PUSH(u->arena, &heads, t->head);
-        }
-    return heads;
+/* The parts of hand-written kernels that the program needs. */
+typedef struct part_list {
+    ctl_cuda_part *at;
+    size_t n;
+} part_list;
+static part_list parts_of(ctl_unit *u) {
+    part_list p = {.n = ctl_cuda_parts_of(u->program, NULL, 0)};
+    p.at = CTL_NEW_ARRAY(u->arena, ctl_cuda_part, p.n);
+    p.n = ctl_cuda_parts_of(u->program, p.at, p.n);
+    return p;
 }
 
-/* A source for each row program, for attention by head size, and for the other tasks. */
-static held *write_sources(ctl_unit *u, const sizes *heads, ctl_cuda_kernel *kernels) {
-    const size_t nrows = u->program->nkernels, n = nrows + heads->n + 1;
+/* A source for each row program and for each part. */
+static held *write_sources(ctl_unit *u, const part_list *parts, ctl_cuda_kernel *kernels) {
+    const size_t nrows = u->program->nkernels, n = nrows + parts->n;
     held *h = CTL_NEW(u->arena, held);
     *h = (held){ctl_allocator_or_default(u->options->allocator), CTL_NEW_ARRAY(u->arena, ctl_cuda_unit, n), n, NULL};
     ctl_arena_defer(u->arena, drop_held, h);
     for (size_t k = 0; k < n; k++) {
         ctl_text text = {.arena = u->arena};
-        const char *name = "tasks";
+        const char *name;
         if (k < nrows) {
             name = kernels[k].name = name_of(u, u->rows[k]);
             ctl_cuda_source(u->arena, &u->rows[k], 1, &kernels[k], &text);
-        } else if (k == n - 1) {
-            ctl_cuda_tasks_source(&text);
         } else {
-            name = ctl_format(u->arena, "attend_%lld", (long long)heads->at[k - nrows]);
-            ctl_cuda_attend_source(heads->at[k - nrows], &text);
+            const ctl_cuda_part *part = &parts->at[k - nrows];
+            name = ctl_cuda_part_name(part->kind);
+            if (part->head) name = ctl_format(u->arena, "%s_%lld", name, (long long)part->head);
+            ctl_cuda_part_source(part, &text);
         }
         h->units[k] = (ctl_cuda_unit){.name = name, .source = text.at};
     }
@@ -117,14 +115,26 @@ static held *write_sources(ctl_unit *u, const sizes *heads, ctl_cuda_kernel *ker
 }
 
 /* ---- files ---- */
-static void hand_out_all(ctl_unit *u, held *h, const ctlc_cuda *o) {
+/* Bytes of shared memory of a block, of a module's greediest kernel. */
+static size_t shared_of(const ctl_unit *u, const part_list *parts, const ctl_cuda_kernel *kernels, size_t k, int fixed) {
+    const size_t nrows = u->program->nkernels;
+    size_t most = k < nrows ? kernels[k].shared_bytes : 0;
+    for (ctl_cuda_function f = 0; k >= nrows && f < CUDA_FUNCTIONS; f++) {
+        const ctl_cuda_part *part = &parts->at[k - nrows];
+        if (ctl_cuda_function_part(f) == part->kind && ctl_cuda_function_shared(f, part->head) > most)
+            most = ctl_cuda_function_shared(f, part->head);
+    }
+    return most + (size_t)fixed;
+}
+
+static void hand_out_all(ctl_unit *u, held *h, const ctlc_cuda *o, const part_list *parts, const ctl_cuda_kernel *kernels) {
     for (size_t k = 0; k < h->n && o->emit & CTLC_EMIT_CU; k++)
         hand_out(u, h->units[k].name, ".cu", h->units[k].source, strlen(h->units[k].source), NULL);
     if (o->emit & (CTLC_EMIT_CUBIN | CTLC_EMIT_PTX)) compile(u, h, o, o->architecture);
     for (size_t k = 0; k < h->n && u->status == CTL_OK; k++) {
         const ctl_cuda_unit *c = &h->units[k];
-        const char *note = ctl_format(u->arena, "%d registers, %d bytes spilled%s", c->registers, c->spilled_bytes,
-                                      c->cached ? "" : ctl_format(u->arena, ", compiled in %.2f s", c->seconds));
+        const char *note = ctl_format(u->arena, "%d registers, %d bytes spilled, %zu bytes shared%s", c->registers, c->spilled_bytes,
+                                      shared_of(u, parts, kernels, k, c->shared_bytes), c->cached ? "" : ctl_format(u->arena, ", compiled in %.2f s", c->seconds));
         if (o->emit & CTLC_EMIT_CUBIN) hand_out(u, c->name, ".cubin", c->made.cubin, c->made.ncubin, note);
         if (o->emit & CTLC_EMIT_PTX && c->made.nptx) hand_out(u, c->name, ".ptx", c->made.ptx, c->made.nptx - 1, note);
     }
@@ -170,7 +180,7 @@ static ctl_cuda_code *open_device(ctl_unit *u, const ctlc_cuda *o, const char **
     return NULL;
 }
 
-static void make_runnable(ctl_unit *u, held *h, const ctlc_cuda *o, const sizes *heads, const ctl_cuda_kernel *kernels) {
+static void make_runnable(ctl_unit *u, held *h, const ctlc_cuda *o, const part_list *parts, const ctl_cuda_kernel *kernels) {
     const char *architecture;
     ctl_cuda_code *draft = open_device(u, o, &architecture), *code = NULL;
     if (!draft) return;
@@ -180,7 +190,7 @@ static void make_runnable(ctl_unit *u, held *h, const ctlc_cuda *o, const sizes 
     for (size_t k = 0; k < h->n; k++)
         images[k] = (ctl_cuda_image){h->units[k].name, h->units[k].made.cubin, h->units[k].made.ncubin};
     draft->images = images, draft->rows = kernels, draft->nrows = u->program->nkernels;
-    draft->heads = heads->at, draft->nheads = heads->n;
+    draft->parts = parts->at, draft->nparts = parts->n;
     u->status = ctl_cuda_code_make(h->allocator, draft, &code);
     if (u->status != CTL_OK) return;
     draft->driver.library = draft->blaslt.library = NULL; /* the code's from here on */
@@ -195,9 +205,9 @@ static void make_runnable(ctl_unit *u, held *h, const ctlc_cuda *o, const sizes 
 void ctl_unit_emit_cuda(ctl_unit *u) {
     static const ctlc_cuda nothing_asked;
     const ctlc_cuda *o = u->options->cuda ? u->options->cuda : &nothing_asked;
-    const sizes heads = head_sizes(u);
+    const part_list parts = parts_of(u);
     ctl_cuda_kernel *kernels = CTL_NEW_ARRAY(u->arena, ctl_cuda_kernel, u->program->nkernels);
-    held *h = write_sources(u, &heads, kernels);
-    if (o->emit) hand_out_all(u, h, o);
-    else make_runnable(u, h, o, &heads, kernels);
+    held *h = write_sources(u, &parts, kernels);
+    if (o->emit) hand_out_all(u, h, o, &parts, kernels);
+    else make_runnable(u, h, o, &parts, kernels);
 }

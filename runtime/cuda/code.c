@@ -25,7 +25,7 @@ static void copy_all(owned *own, const ctl_cuda_code *draft) {
         if (k < draft->nrows) rows[k].name = images[k].name;
     }
     own->code.images = images, own->code.rows = rows;
-    own->code.heads = copy(arena, draft->heads, draft->nheads, sizeof *draft->heads);
+    own->code.parts = copy(arena, draft->parts, draft->nparts, sizeof *draft->parts);
 }
 
 static void release(owned *own) {

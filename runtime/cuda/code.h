@@ -5,6 +5,7 @@
 
 #include "runtime/cuda/blaslt.h"
 #include "runtime/cuda/kernel.h"
+#include "runtime/cuda/parts.h"
 
 typedef struct ctl_cuda_image { /* of a module: what cuModuleLoadData takes */
     const char *name;
@@ -16,14 +17,14 @@ typedef struct ctl_cuda_code {
     ctl_cuda_driver driver;
     ctl_blaslt blaslt;
     ctl_cuda_device device;
-    /* A module for each row kernel, then for each head size of attention, then the tasks'. */
+    /* A module for each row kernel, then for each part. */
     const ctl_cuda_image *images;
     const ctl_cuda_kernel *rows;
     size_t nrows;
-    const int64_t *heads;
-    size_t nheads;
+    const ctl_cuda_part *parts;
+    size_t nparts;
 } ctl_cuda_code;
-static inline size_t ctl_cuda_code_images(const ctl_cuda_code *c) { return c->nrows + c->nheads + 1; }
+static inline size_t ctl_cuda_code_images(const ctl_cuda_code *c) { return c->nrows + c->nparts; }
 
 /* A copy of all that the draft points to; its libraries become the copy's. On failure they stay the draft's. */
 ctl_status ctl_cuda_code_make(const ctl_allocator *allocator, const ctl_cuda_code *draft, ctl_cuda_code **out);

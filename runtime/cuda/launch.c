@@ -47,18 +47,11 @@ static ctl_status run_rows(ctl_cuda_session *s, const ctl_task *t) {
 }
 
 /* ---- attention ---- */
-/* Whether 16 bytes of a row can be copied at once, wherever its buffer lies. */
-static bool is_wide(const ctl_operand *o) {
-    return o->dtype == CTL_BF16 && o->offset % 16 == 0 && o->stride % 8 == 0;
-}
-
 static ctl_status run_attend(ctl_cuda_session *s, const ctl_task *t) {
     const bool grad = t->kind == TASK_ATTEND_GRAD;
     const ctl_operand *o = t->operands, *position = &o[grad ? 9 : 5], *length = &o[grad ? 10 : 6];
-    size_t which = 0;
-    while (which < s->code->nheads && s->code->heads[which] != t->head) which++;
-    if (which == s->code->nheads || o[0].rows > CTL_CUDA_MOST_ROWS) return CTL_ERR_INTERNAL;
-    void *const *function = s->attend[which];
+    const bool tensor = ctl_cuda_attends_on_tensor_cores(t);
+    if (o[0].rows > CTL_CUDA_MOST_ROWS) return CTL_ERR_INTERNAL;
     const int64_t rows = o[0].rows, heads = o[0].cols / t->head, kv_heads = o[1].cols / t->head;
     ctl_cuda_attend call = {.q = at(s, &o[0]), .k = at(s, &o[1]), .v = at(s, &o[2]), .out = at(s, &o[3]), .o = at(s, &o[3]),
                             .lse = at(s, &o[4]), .q_stride = o[0].stride, .k_stride = o[1].stride, .v_stride = o[2].stride,
@@ -71,27 +64,29 @@ static ctl_status run_attend(ctl_cuda_session *s, const ctl_task *t) {
     if (!ctl_cuda_is_absent(position))
         call.position = at(s, position), call.position_stride = position->stride, call.length = at(s, length),
         call.length_stride = length->stride;
-    bool tensor = ctl_cuda_attend_has_tensor(t->head) && is_wide(&o[0]) && is_wide(&o[1]) && is_wide(&o[2]);
     if (grad) {
         call.d_out = at(s, &o[5]), call.d_out_stride = o[5].stride, call.bf16_d_out = is_bf16(&o[5]);
         call.dq = at(s, &o[6]), call.dq_stride = o[6].stride, call.bf16_dq = is_bf16(&o[6]);
         call.dk = at(s, &o[7]), call.dk_stride = o[7].stride, call.bf16_dk = is_bf16(&o[7]);
         call.dv = at(s, &o[8]), call.dv_stride = o[8].stride, call.bf16_dv = is_bf16(&o[8]);
         call.dots = at(s, &t->scratch);
-        tensor = tensor && is_wide(&o[5]);
     }
     const int64_t unit = tensor ? CTL_CUDA_ATTEND_ROWS : CTL_CUDA_ATTEND_PLAIN_ROWS;
     const int64_t blocks = (rows + unit - 1) / unit, plain = (rows + CTL_CUDA_ATTEND_PLAIN_ROWS - 1) / CTL_CUDA_ATTEND_PLAIN_ROWS;
-    const int keys = ctl_cuda_attend_keys(t->head), queries = ctl_cuda_attend_queries(t->head);
-    const int first = tensor ? ATTEND_FORWARD : ATTEND_PLAIN_FORWARD;
+    const ctl_cuda_function first = tensor ? CUDA_ATTEND_FORWARD : CUDA_ATTEND_PLAIN_FORWARD;
+    void *function[3], *dots = ctl_cuda_attend_function(s, CUDA_ATTEND_DOTS, t->head);
     size_t shared[3] = {0};
-    for (int k = 0; k < 3 && tensor; k++) shared[k] = ctl_cuda_attend_shared(k, t->head, keys, queries);
-    if (!grad) return ctl_cuda_launch(s, function[first], blocks, heads, CTL_CUDA_ATTEND_THREADS, shared[0], &call);
-    ctl_status status = ctl_cuda_launch(s, function[ATTEND_DOTS], plain, heads, CTL_CUDA_ATTEND_THREADS, 0, &call);
+    for (int k = 0; k < 3; k++) {
+        function[k] = ctl_cuda_attend_function(s, first + (ctl_cuda_function)k, t->head);
+        shared[k] = ctl_cuda_function_shared(first + (ctl_cuda_function)k, t->head);
+    }
+    if (grad ? !dots || !function[1] || !function[2] : !function[0]) return CTL_ERR_INTERNAL;
+    if (!grad) return ctl_cuda_launch(s, function[0], blocks, heads, CTL_CUDA_ATTEND_THREADS, shared[0], &call);
+    ctl_status status = ctl_cuda_launch(s, dots, plain, heads, CTL_CUDA_ATTEND_THREADS, 0, &call);
     if (status == CTL_OK)
-        status = ctl_cuda_launch(s, function[first + 1], blocks, heads, CTL_CUDA_ATTEND_THREADS, shared[1], &call);
+        status = ctl_cuda_launch(s, function[1], blocks, heads, CTL_CUDA_ATTEND_THREADS, shared[1], &call);
     if (status == CTL_OK)
-        status = ctl_cuda_launch(s, function[first + 2], blocks, kv_heads, CTL_CUDA_ATTEND_THREADS, shared[2], &call);
+        status = ctl_cuda_launch(s, function[2], blocks, kv_heads, CTL_CUDA_ATTEND_THREADS, shared[2], &call);
     return status;
 }
 

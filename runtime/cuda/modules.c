@@ -2,8 +2,6 @@
  * which a graph under capture could not bear. */
 #include "runtime/cuda/session.h"
 
-#include "runtime/cuda/attend.h"
-
 enum { SHARED_FOR_ALL = 48 * 1024 }; /* above it a kernel must ask */
 
 static ctl_status look_up(ctl_cuda_session *s, void *module, const char *name, size_t shared, void **out) {
@@ -13,42 +11,37 @@ static ctl_status look_up(ctl_cuda_session *s, void *module, const char *name, s
     return status;
 }
 
-static ctl_status look_up_attend(ctl_cuda_session *s, void *module, int64_t head, void **out) {
-    static const char *const names[ATTEND_FUNCTIONS] = {"attend_forward", "attend_queries", "attend_keys", "attend_plain_forward",
-                                                        "attend_plain_queries", "attend_plain_keys", "attend_dots"};
+static ctl_status look_up_part(ctl_cuda_session *s, void *module, size_t k) {
+    const ctl_cuda_part *part = &s->code->parts[k];
     ctl_status status = CTL_OK;
-    for (int k = 0; k < ATTEND_FUNCTIONS && status == CTL_OK; k++) {
-        size_t shared = 0;
-        if (k <= ATTEND_KEYS && !ctl_cuda_attend_has_tensor(head)) continue;
-        if (k <= ATTEND_KEYS)
-            shared = ctl_cuda_attend_shared(k, head, ctl_cuda_attend_keys(head), ctl_cuda_attend_queries(head));
-        status = look_up(s, module, names[k], shared, &out[k]);
+    for (ctl_cuda_function f = 0; f < CUDA_FUNCTIONS && status == CTL_OK; f++) {
+        if (ctl_cuda_function_part(f) != part->kind) continue;
+        status = look_up(s, module, ctl_cuda_function_name(f), ctl_cuda_function_shared(f, part->head), &s->parts[k][f]);
+        if (!part->head) s->functions[f] = s->parts[k][f];
     }
     return status;
 }
 
+void *ctl_cuda_attend_function(const ctl_cuda_session *s, ctl_cuda_function f, int64_t head) {
+    for (size_t k = 0; k < s->code->nparts; k++)
+        if (s->code->parts[k].head == head && s->parts[k][f]) return s->parts[k][f];
+    return NULL;
+}
+
 ctl_status ctl_cuda_modules_open(ctl_cuda_session *s) {
-    static const char *const names[CUDA_FUNCTIONS] = {"task_losses",    "task_total",   "task_scatter", "task_fold",
-                                                      "task_zero",      "task_transpose", "task_squares", "task_norm",
-                                                      "task_adamw",     "task_sgd",     "task_finish",  "task_ids",
-                                                      "task_initialise"};
     const ctl_cuda_code *c = s->code;
     const ctl_allocator *a = s->common.allocator;
     const size_t n = ctl_cuda_code_images(c);
     s->modules = ctl_alloc(a, n * sizeof *s->modules);
     s->rows = ctl_alloc(a, (c->nrows + 1) * sizeof *s->rows);
-    s->attend = ctl_alloc(a, (c->nheads + 1) * sizeof *s->attend);
-    if (!s->modules || !s->rows || !s->attend) return s->failed = CTL_ERR_MEMORY;
+    s->parts = ctl_alloc(a, (c->nparts + 1) * sizeof *s->parts);
+    if (!s->modules || !s->rows || !s->parts) return s->failed = CTL_ERR_MEMORY;
     ctl_status status = CTL_OK;
     for (size_t k = 0; k < n && status == CTL_OK; k++) {
         status = ctl_cuda_check(s, s->driver->module_load(&s->modules[k], c->images[k].bytes), c->images[k].name);
         if (status != CTL_OK) return status;
         if (k < c->nrows) status = look_up(s, s->modules[k], c->rows[k].name, c->rows[k].shared_bytes, &s->rows[k]);
-        else if (k < c->nrows + c->nheads)
-            status = look_up_attend(s, s->modules[k], c->heads[k - c->nrows], s->attend[k - c->nrows]);
-        else
-            for (int f = 0; f < CUDA_FUNCTIONS && status == CTL_OK; f++)
-                status = look_up(s, s->modules[k], names[f], 0, &s->functions[f]);
+        else status = look_up_part(s, s->modules[k], k - c->nrows);
     }
     return status;
 }
@@ -60,5 +53,5 @@ void ctl_cuda_modules_close(ctl_cuda_session *s) {
         if (s->modules[k]) s->driver->module_unload(s->modules[k]);
     ctl_free(a, s->modules, n * sizeof *s->modules);
     ctl_free(a, s->rows, (s->code->nrows + 1) * sizeof *s->rows);
-    ctl_free(a, s->attend, (s->code->nheads + 1) * sizeof *s->attend);
+    ctl_free(a, s->parts, (s->code->nparts + 1) * sizeof *s->parts);
 }

@@ -38,15 +38,6 @@ typedef struct ctl_cuda_host {
     ctl_cuda_bad_id none, bad;
 } ctl_cuda_host;
 
-typedef enum ctl_cuda_function {
-    CUDA_LOSSES, CUDA_TOTAL, CUDA_SCATTER, CUDA_FOLD, CUDA_ZERO, CUDA_TRANSPOSE, CUDA_SQUARES, CUDA_NORM, CUDA_ADAMW, CUDA_SGD,
-    CUDA_FINISH, CUDA_IDS, CUDA_INITIALISE, CUDA_FUNCTIONS
-} ctl_cuda_function;
-typedef enum ctl_cuda_attend_function {
-    ATTEND_FORWARD, ATTEND_QUERIES, ATTEND_KEYS, ATTEND_PLAIN_FORWARD, ATTEND_PLAIN_QUERIES, ATTEND_PLAIN_KEYS, ATTEND_DOTS,
-    ATTEND_FUNCTIONS
-} ctl_cuda_attend_function;
-
 /* A product of a task, or the products of a head: of whole chunks and of the last. */
 typedef struct ctl_cuda_head {
     ctl_blaslt_product logits[2], dx[2], dw[2], dw_more[2];
@@ -64,8 +55,8 @@ typedef struct ctl_cuda_session {
     bool retained;
     void *context, *stream, *blaslt;
     void **modules, **rows;                 /* as in the code; row kernels' functions */
-    void *(*attend)[ATTEND_FUNCTIONS];      /* a row a head size */
-    void *functions[CUDA_FUNCTIONS];
+    void *(*parts)[CUDA_FUNCTIONS];         /* of each part the functions that it holds */
+    void *functions[CUDA_FUNCTIONS];        /* those of no head size */
     ctl_cu_pointer region[REGION_COUNT], own;
     ctl_cuda_host *host;
     size_t host_bytes;
@@ -107,6 +98,7 @@ ctl_status ctl_cuda_upload(ctl_cuda_session *s); /* inputs and the step's number
 /* modules.c */
 ctl_status ctl_cuda_modules_open(ctl_cuda_session *s);
 void ctl_cuda_modules_close(ctl_cuda_session *s);
+void *ctl_cuda_attend_function(const ctl_cuda_session *s, ctl_cuda_function f, int64_t head); /* NULL: the program has it not */
 
 /* launch.c: a task of an entry; and a kernel, for the others. */
 ctl_status ctl_cuda_run_task(ctl_cuda_session *s, const ctl_task *task, const ctl_cuda_prepared *p);

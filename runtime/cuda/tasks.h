@@ -1,4 +1,4 @@
-/* tasks: what the kernels of compiler/emit/cuda/tasks.cu take, field by field. */
+/* tasks: what the kernels of compiler/emit/cuda/{losses,moves,optimizer,initialise}.cu take, field by field. */
 #ifndef CTL_RUNTIME_CUDA_TASKS_H
 #define CTL_RUNTIME_CUDA_TASKS_H
 
@@ -68,7 +68,6 @@ typedef struct ctl_cuda_optimizer {
     int32_t chunks;
 } ctl_cuda_optimizer;
 
-/* engine.cu */
 typedef struct ctl_cuda_finish {
     const float *sums;
     void *c;

@@ -15,26 +15,29 @@
 #include "tests/cuda/launch.h"
 #include "tests/cuda/shared_object.h"
 
-/* Definitions, then the named texts; with the nth `what` of the last text replaced by `by` where `what` is given. NULL: there
- * is no nth. The caller's, by malloc. */
-static inline char *kernel_source(const char *definitions, const char *const *names, const char *what, const char *by, int nth) {
-    size_t size = strlen(definitions) + 1 + (by ? strlen(by) : 0);
-    const char *last = NULL;
-    for (size_t k = 0; names[k]; k++) last = ctl_cuda_text(names[k]), size += strlen(last);
-    const char *at = what ? strstr(last, what) : NULL;
-    for (int k = 0; at && k < nth; k++) at = strstr(at + 1, what);
-    if (what && !at) return NULL;
+/* Definitions, then the named texts; with the nth `what` behind the first `whole` of these replaced by `by` where `what` is given.
+ * NULL: there is no nth. The caller's, by malloc. */
+static inline char *kernel_source(const char *definitions, const char *const *names, size_t whole, const char *what, const char *by,
+                                  int nth) {
+    size_t size = strlen(definitions) + 1 + (by ? strlen(by) : 0), from = 0;
+    for (size_t k = 0; names[k]; k++) size += strlen(ctl_cuda_text(names[k]));
     char *source = malloc(size);
     assert_non_null(source);
     strcpy(source, definitions);
-    for (size_t k = 0; names[k + 1]; k++) strcat(source, ctl_cuda_text(names[k]));
-    if (what) {
-        strncat(source, last, (size_t)(at - last));
-        strcat(source, by);
-        last = at + strlen(what);
+    for (size_t k = 0; names[k]; k++) {
+        if (k == whole) from = strlen(source);
+        strcat(source, ctl_cuda_text(names[k]));
     }
-    strcat(source, last);
-    return source;
+    if (!what) return source;
+    char *at = strstr(source + from, what);
+    for (int k = 0; at && k < nth; k++) at = strstr(at + 1, what);
+    if (at) {
+        memmove(at + strlen(by), at + strlen(what), strlen(at + strlen(what)) + 1);
+        memcpy(at, by, strlen(by));
+        return source;
+    }
+    free(source);
+    return NULL;
 }
 
 typedef struct launcher {

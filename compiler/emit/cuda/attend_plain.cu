@@ -1,23 +1,5 @@
-/* Attention for any head size, alignment and dtype, in f32: a warp for each row and head, its lanes with the dimensions
- * lane, lane + 32, .. Slow; for f32, and where attend.cu's conditions do not hold. */
-#define EACH ((HEAD + 31) / 32)
-
-DEVICE void take_row(float *x, const void *p, int is_bf16, i64 at, int lane) {
-    UNROLL for (int e = 0; e < EACH; e++)
-        x[e] = lane + 32 * e < HEAD ? real_at(p, is_bf16, at + lane + 32 * e) : 0.0f;
-}
-DEVICE void give_row(const float *x, void *p, int is_bf16, i64 at, int lane) {
-    UNROLL for (int e = 0; e < EACH; e++)
-        if (lane + 32 * e < HEAD) put_real(p, is_bf16, at + lane + 32 * e, x[e]);
-}
-DEVICE float dot(const float *x, const float *y) {
-    float sum = 0.0f;
-    UNROLL for (int e = 0; e < EACH; e++) sum = FMA(x[e], y[e], sum);
-    return sum_of_warp(sum);
-}
-/* Where a product's operands are bf16, so is what this product's are. */
-DEVICE float rounded(const attend_call *a, float x) { return a->bf16_in ? round_bf16(x) : x; }
-
+/* Attention for any head size, alignment and dtype, in f32: a warp for each row and head. Slow; for f32, and where the conditions of
+ * the kernels on tensor cores do not hold. */
 KERNEL(attend_plain_forward, attend_call, 128) {
     const int lane = THREAD % 32, t = BLOCK * 4 + THREAD / 32, head = BLOCK_Y, of = head / call.group;
     if (t >= call.rows) return;
@@ -37,16 +19,6 @@ KERNEL(attend_plain_forward, attend_call, 128) {
     UNROLL for (int e = 0; e < EACH; e++) o[e] = o[e] / sum;
     give_row(o, call.o, call.bf16_o, t * call.o_stride + head * HEAD, lane);
     if (lane == 0) call.lse[t * call.lse_stride + head] = most + logf(sum);
-}
-
-KERNEL(attend_dots, attend_call, 128) {
-    const int lane = THREAD % 32, t = BLOCK * 4 + THREAD / 32, head = BLOCK_Y;
-    if (t >= call.rows) return;
-    float o[EACH], d[EACH];
-    take_row(o, call.out, call.bf16_out, t * call.out_stride + head * HEAD, lane);
-    take_row(d, call.d_out, call.bf16_d_out, t * call.d_out_stride + head * HEAD, lane);
-    const float sum = dot(o, d);
-    if (lane == 0) call.dots[(i64)t * call.heads + head] = sum;
 }
 
 KERNEL(attend_plain_queries, attend_call, 128) {

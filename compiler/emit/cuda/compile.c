@@ -1,5 +1,5 @@
-/* compile: see compile.h. Threads take units one after the other; what they have in common is the allocator, behind a
- * lock, and the first failure. */
+/* compile: see compile.h. Threads take units one after the other, from the last, for the parts that take longest stand there; what
+ * they have in common is the allocator, behind a lock, and the first failure. */
 #include "compiler/emit/cuda/compile.h"
 
 #include <pthread.h>
@@ -131,7 +131,7 @@ static void *run(void *arg) {
         const size_t k = w->next < w->n ? w->next++ : w->n;
         pthread_mutex_unlock(&w->lock);
         if (k == w->n) return NULL;
-        compile_unit(w, &w->units[k]);
+        compile_unit(w, &w->units[w->n - 1 - k]);
     }
 }
 

@@ -8,6 +8,7 @@
 
 #include "compiler/kernel/rowprog.h"
 #include "runtime/cuda/kernel.h"
+#include "runtime/cuda/parts.h"
 
 /* The texts of the .cu files beside this one, by name without its ending; NULL: there is none. */
 const char *ctl_cuda_text(const char *name);
@@ -20,9 +21,7 @@ void ctl_cuda_plan(const ctl_rowprog *p, ctl_arena *arena, ctl_cuda_kernel *kern
 void ctl_cuda_source(ctl_arena *arena, const ctl_rowprog *const *programs, size_t n, ctl_cuda_kernel *kernels,
                      ctl_text *out);
 
-/* Appends the source of attention's kernels for a head size (runtime/cuda/attend.h has what they take). */
-void ctl_cuda_attend_source(int64_t head, ctl_text *out);
-/* The other tasks' (runtime/cuda/tasks.h). */
-void ctl_cuda_tasks_source(ctl_text *out);
+/* Appends the source of a part (runtime/cuda/attend.h and tasks.h have what its kernels take). */
+void ctl_cuda_part_source(const ctl_cuda_part *part, ctl_text *out);
 
 #endif
