@@ -259,6 +259,7 @@ static float host_real(uint32_t u) {
 #define DEVICE             static inline __attribute__((unused))
 #define SHARED(type, name) type *const name = (type *)(void *)host.shared
 #define UNROLL
+#define ROLL
 #define THREAD             (host.now->index)
 #define THREADS            (host.nthreads)
 #define BLOCK              (host.block[0])

@@ -99,8 +99,8 @@ DEVICE float element_of(const void *p, int is_bf16, i64 i) {
 }
 
 KERNEL(task_finish, finish_call, 256) {
-    for (int r = BLOCK; r < call.rows; r += BLOCKS)
-        for (int col = THREAD; col < call.cols; col += THREADS) {
+    ROLL for (int r = BLOCK; r < call.rows; r += BLOCKS) /* unrolled, a loop of so many cases becomes 200 KB for some GPUs */
+        ROLL for (int col = THREAD; col < call.cols; col += THREADS) {
             const i64 at = r * call.c_stride + col;
             float x = call.sums ? call.sums[(i64)r * call.cols + col] : 0.0f;
             if (call.accumulate) x = x + element_of(call.c, call.bf16_c, at);

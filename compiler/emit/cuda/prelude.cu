@@ -6,6 +6,7 @@
 #define DEVICE static __device__ __forceinline__
 #define SHARED(type, name) extern __shared__ __align__(16) unsigned char ctl_shared[]; type *const name = (type *)ctl_shared
 #define UNROLL _Pragma("unroll")
+#define ROLL _Pragma("unroll 1")
 #define THREAD ((int)threadIdx.x)
 #define THREADS ((int)blockDim.x)
 #define BLOCK ((int)blockIdx.x)
