@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "runtime/adaptation.h"
+#include "runtime/checkpoint.h"
 #include "runtime/names.h"
 #include "runtime/peft.h"
 #include "runtime/weights.h"
@@ -130,7 +131,7 @@ static void drop_names(const ctl_program *program, ctl_place place, char **names
 static ctl_status match_checkpoint(ctl_match *m, const ctl_program *program, ctl_place place,
                                    const char *path) {
     char **names = ctl_alloc(place.allocator, (program->nparams + 1) * sizeof *names);
-    ctl_status status = names ? CTL_OK : CTL_ERR_MEMORY;
+    ctl_status status = names ? ctl_checkpoint_verify(path, place) : CTL_ERR_MEMORY;
     for (size_t k = 0; status == CTL_OK && k < program->nparams; k++) {
         if (!ctl_save_selects(&program->params[k], CTL_SAVE_ADAPTER)) continue;
         names[k] = ctl_string_format(place.allocator, "parameter/%s", program->params[k].name);

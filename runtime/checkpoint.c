@@ -73,8 +73,8 @@ static ctl_status content_init(content *c, ctl_session *s) {
     return CTL_ERR_MEMORY;
 }
 
-static uint64_t piece_hash(const ctl_tensor_spec *spec, size_t first, const void *data, size_t bytes) {
-    return ctl_hash(data, bytes, ctl_hash(spec->name, strlen(spec->name), first));
+static uint64_t piece_hash(const char *name, size_t first, const void *data, size_t bytes) {
+    return ctl_hash(data, bytes, ctl_hash(name, strlen(name), first));
 }
 
 static ctl_status read_slot(void *ctx, size_t tensor, size_t first, size_t count, void *out) {
@@ -85,7 +85,7 @@ static ctl_status read_slot(void *ctx, size_t tensor, size_t first, size_t count
     const ctl_program_param *p = &c->s->program->params[slot.param];
     ctl_status status = p->trained ? ctl_session_flat_read(c->s, array_of(slot.kind), p->flat + first, count, out)
                                    : ctl_session_param_get(c->s, slot.param, first, count, spec->dtype, out);
-    if (status == CTL_OK) c->checksum += piece_hash(spec, first, out, count * size);
+    if (status == CTL_OK) c->checksum += piece_hash(spec->name, first, out, count * size);
     return status;
 }
 
@@ -278,8 +278,8 @@ ctl_status ctl_checkpoint_save(ctl_session *s, const char *out, const ctl_checkp
 }
 
 /* ---- loading ---- */
-static ctl_status damaged(ctl_session *s, const char *file, const char *what) {
-    ctl_session_say(s, "E0708", DAMAGED, "'%s' is damaged: %s", file, what);
+static ctl_status damaged(ctl_place place, const char *file, const char *what) {
+    ctl_say(place.voice, CTL_ERROR, "E0708", DAMAGED, "'%s' is damaged: %s", file, what);
     return CTL_ERR_INPUT;
 }
 
@@ -316,10 +316,10 @@ static bool get_engine(const json_t *root, written *w) {
     return w->engine && sealed && sum == text_checksum(w->keeps);
 }
 
-static ctl_status read_state(ctl_session *s, const char *path, ctl_checkpoint *state, written *w) {
+static ctl_status read_state(ctl_place place, const char *path, ctl_checkpoint *state, written *w) {
     char *text;
     size_t n;
-    ctl_status status = ctl_file_read(path, MOST_STATE, &text, &n, ctl_session_place(s));
+    ctl_status status = ctl_file_read(path, MOST_STATE, &text, &n, place);
     if (status != CTL_OK) return status;
     json_error_t error;
     json_t *root = w->root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
@@ -333,14 +333,14 @@ static ctl_status read_state(ctl_session *s, const char *path, ctl_checkpoint *s
                !get_real(root, "learning_rate", &state->learning_rate) ||
                !get_number(root, "program", &w->program) ||
                !get_number(root, "checksum", &w->checksum)) {
-        status = damaged(s, path, root ? "something is missing, or another version wrote it" : error.text);
+        status = damaged(place, path, root ? "something is missing, or another version wrote it" : error.text);
     } else if (!get_engine(root, w)) {
-        status = damaged(s, path, "the checksum of what its engine keeps is wrong");
+        status = damaged(place, path, "the checksum of what its engine keeps is wrong");
     } else {
-        state->loop = ctl_string_format(s->allocator, "%s", loop);
+        state->loop = ctl_string_format(place.allocator, "%s", loop);
         if (!state->loop) status = CTL_ERR_MEMORY;
     }
-    ctl_free(s->allocator, text, n + 1);
+    ctl_free(place.allocator, text, n + 1);
     return status;
 }
 
@@ -365,16 +365,21 @@ static ctl_status check_tensors(content *c, const ctl_tensors *set, const char *
     return CTL_ERR_INPUT;
 }
 
-static uint64_t checksum(const content *c, const ctl_tensors *set) {
+/* Of all tensors of a file; those of a type that is none of ours have no place in a checkpoint. */
+static uint64_t checksum(const ctl_tensors *set) {
     uint64_t sum = 0;
-    for (size_t i = 0; i < c->n; i++) {
-        const ctl_tensor *t = ctl_tensors_find(set, c->specs[i].name);
+    for (size_t i = 0; i < ctl_tensors_count(set); i++) {
+        const ctl_tensor *t = ctl_tensors_at(set, i);
+        if (!t->known) continue;
         size_t size = ctl_dtype_size(t->dtype), piece = CTL_TENSOR_PIECE / size * size;
         for (size_t at = 0; at < t->bytes; at += piece)
-            sum += piece_hash(&c->specs[i], at / size, (const char *)t->data + at,
-                              t->bytes - at < piece ? t->bytes - at : piece);
+            sum += piece_hash(t->name, at / size, (const char *)t->data + at, t->bytes - at < piece ? t->bytes - at : piece);
     }
     return sum;
+}
+
+static ctl_status check_sum(ctl_place place, const char *path, const ctl_tensors *set, const written *w) {
+    return w->checksum == checksum(set) ? CTL_OK : damaged(place, path, "its checksum is wrong");
 }
 
 static ctl_status apply(content *c, const ctl_tensors *set, uint64_t seed) {
@@ -406,14 +411,14 @@ static ctl_status apply_engine(ctl_session *s, const written *w, const char *pat
         return CTL_OK;
     }
     ctl_status status = engine->take ? engine->take(s, w->keeps) : CTL_OK;
-    return status == CTL_ERR_INPUT ? damaged(s, path, "what its engine keeps cannot be read") : status;
+    return status == CTL_ERR_INPUT ? damaged(ctl_session_place(s), path, "what its engine keeps cannot be read") : status;
 }
 
 static ctl_status load_directory(ctl_session *s, const char *json, const char *path, ctl_checkpoint *state) {
     written w = {0};
     content c;
     ctl_tensors *set = NULL;
-    ctl_status status = read_state(s, json, state, &w);
+    ctl_status status = read_state(ctl_session_place(s), json, state, &w);
     if (status == CTL_OK) status = ctl_tensors_open(path, "", ctl_session_place(s), &set);
     if (status == CTL_OK) status = content_init(&c, s);
     if (status == CTL_OK) {
@@ -424,8 +429,7 @@ static ctl_status load_directory(ctl_session *s, const char *json, const char *p
                 "'%s' belongs to another program: the model, the compute type or the optimizer differ", path);
             status = CTL_ERR_INPUT;
         }
-        if (status == CTL_OK && w.checksum != checksum(&c, set))
-            status = damaged(s, path, "its checksum is wrong");
+        if (status == CTL_OK) status = check_sum(ctl_session_place(s), path, set, &w);
         if (status == CTL_OK) status = apply_engine(s, &w, json);
         if (status == CTL_OK) status = apply(&c, set, state->seed);
         content_free(&c);
@@ -451,41 +455,25 @@ ctl_status ctl_checkpoint_load(ctl_session *s, const char *out, ctl_checkpoint *
     return status;
 }
 
+ctl_status ctl_checkpoint_verify(const char *folder, ctl_place place) {
+    char *json = ctl_string_format(place.allocator, "%s/state.json", folder);
+    char *tensors = ctl_string_format(place.allocator, "%s/state.safetensors", folder);
+    ctl_status status = json && tensors ? CTL_OK : CTL_ERR_MEMORY;
+    ctl_checkpoint state = {0};
+    ctl_tensors *set = NULL;
+    written w = {0};
+    if (status == CTL_OK) status = read_state(place, json, &state, &w);
+    if (status == CTL_OK) status = ctl_tensors_open(tensors, "", place, &set);
+    if (status == CTL_OK) status = check_sum(place, tensors, set, &w);
+    ctl_tensors_close(set);
+    json_decref(w.root);
+    ctl_string_free(place.allocator, state.loop);
+    ctl_string_free(place.allocator, tensors);
+    ctl_string_free(place.allocator, json);
+    return status;
+}
+
 void ctl_checkpoint_free(const ctl_session *s, ctl_checkpoint *c) {
     ctl_string_free(s->allocator, c->loop);
     c->loop = NULL;
-}
-
-/* ---- what a checkpoint does not hold ---- */
-/* ctl_hash goes byte by byte, too slowly for 16 GB: four chains of words hide the multiplications' latency. */
-static uint64_t hash_words(const void *data, size_t bytes, uint64_t h) {
-    enum { LANES = 4 };
-    uint64_t lane[LANES] = {h, h ^ 1, h ^ 2, h ^ 3}, word[LANES];
-    const char *at = data;
-    for (; bytes >= sizeof word; at += sizeof word, bytes -= sizeof word) {
-        memcpy(word, at, sizeof word);
-        for (int k = 0; k < LANES; k++) {
-            lane[k] = (lane[k] ^ word[k]) * 0x9e3779b97f4a7c15u;
-            lane[k] ^= lane[k] >> 32;
-        }
-    }
-    return ctl_hash(at, bytes, ctl_hash(lane, sizeof lane, h));
-}
-
-uint64_t ctl_session_frozen_hash(ctl_session *s) {
-    const ctl_program *program = s->program;
-    double buffer[1024]; /* aligned for elements of any type */
-    uint64_t h = 0;
-    for (size_t i = 0; i < program->nparams; i++) {
-        const ctl_program_param *p = &program->params[i];
-        if (ctl_save_selects(p, CTL_SAVE_ADAPTER)) continue;
-        const size_t n = ctl_param_elements(p), size = ctl_dtype_size(p->value.dtype), most = sizeof buffer / size;
-        h = ctl_hash(p->name, strlen(p->name), h);
-        for (size_t first = 0, count; first < n; first += count) {
-            count = n - first < most ? n - first : most;
-            ctl_session_param_get(s, i, first, count, p->value.dtype, buffer);
-            h = hash_words(buffer, count * size, h);
-        }
-    }
-    return h;
 }

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "ctl/ctlrt.h"
+#include "runtime/files.h"
 
 typedef struct ctl_checkpoint {
     uint64_t step, data_position, seed; /* seed: of the session; load sets it there */
@@ -32,6 +33,9 @@ ctl_status ctl_checkpoint_save(ctl_session *s, const char *out, const ctl_checkp
  * model must have been loaded before. Free c->loop by ctl_checkpoint_free. */
 ctl_status ctl_checkpoint_load(ctl_session *s, const char *out, ctl_checkpoint *c, bool *found);
 void ctl_checkpoint_free(const ctl_session *s, ctl_checkpoint *c);
+
+/* Whether a checkpoint's own folder is whole, by its checksum; what is not is said, as by ctl_checkpoint_load. */
+ctl_status ctl_checkpoint_verify(const char *folder, ctl_place place);
 
 /* Of all that is neither trained nor made by a control, as it is stored: what a checkpoint does not hold, and what its
  * numbers mean nothing without. Reads every weight once. */

@@ -192,6 +192,18 @@ static void writes_biases(void **state) {
          "`train **.bias`");
 }
 
+static void flip_last_byte(const char *name) {
+    char path[200];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, -1, SEEK_END), 0);
+    const int byte = fgetc(f);
+    assert_int_equal(fseek(f, -1, SEEK_END), 0);
+    assert_int_equal(fputc(byte ^ 1, f), byte ^ 1);
+    assert_int_equal(fclose(f), 0);
+}
+
 /* A checkpoint has what the run had at that step. */
 static void exports_checkpoints(void **state) {
     (void)state;
@@ -216,6 +228,22 @@ static void exports_checkpoints(void **state) {
          "'run/latest' names, with --spec SPEC.ctl; or end the run");
     assert_int_equal(ctlc("export run/checkpoint-2 --peft peft --spec spec.ctl"), 0);
     assert_true(loss_of("peft", "") == loss_of("run/checkpoint-2", ""));
+    /* One bit that is another: no number of it is used, as with --resume. */
+    flip_last_byte("run/checkpoint-2/state.safetensors");
+    static const char damaged[] = "error[E0708]: 'run/checkpoint-2/state.safetensors' is damaged: its checksum is wrong\n";
+    assert_int_equal(ctlc("export run/checkpoint-2 --peft peft --spec spec.ctl"), 1);
+    says(damaged);
+    for (int k = 0; k < 2; k++) {
+        assert_int_equal(ctlc("%s spec.ctl --engine reference --tune a --data text.txt --adapter run/checkpoint-2",
+                              k ? "train --out more --steps 1" : "eval"),
+                         1);
+        says(damaged);
+    }
+    flip_last_byte("run/checkpoint-2/state.safetensors");
+    assert_int_equal(ctlc("export run/checkpoint-2 --peft peft --spec spec.ctl"), 0);
+    write_file("run/checkpoint-2/state.json", "{}");
+    assert_int_equal(ctlc("export run/checkpoint-2 --peft peft --spec spec.ctl"), 1);
+    says("error[E0708]: 'run/checkpoint-2/state.json' is damaged: something is missing, or another version wrote it\n");
 }
 
 /* The run records its tune block and what --set said; a spec of one's own can be named. */
