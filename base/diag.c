@@ -32,14 +32,13 @@ const char *ctl_code_summary(ctl_code code) {
 
 uint32_t ctl_sink_add_source(ctl_sink *sink, const char *name, const char *text, size_t size) {
     ctl_source source = {ctl_strndup(sink->arena, name, strlen(name)), ctl_strndup(sink->arena, text, size),
-                         size};
+                         size, false};
     CTL_PUSH(sink->arena, &sink->sources, source);
     return (uint32_t)(sink->sources.n - 1);
 }
 
-/* Fills in file, line, columns and the line's text. A NUL in the line becomes a byte that is no text either.
- */
-static void place(const ctl_sink *sink, ctl_span span, ctl_diagnostic *d) {
+/* A NUL in the line becomes a byte that is no text either. */
+void ctl_sink_place(const ctl_sink *sink, ctl_arena *arena, ctl_span span, ctl_diagnostic *d) {
     if (span.file >= sink->sources.n) return;
     const ctl_source *s = &sink->sources.at[span.file];
     size_t begin = span.begin < s->size ? span.begin : s->size, first = 0;
@@ -51,7 +50,7 @@ static void place(const ctl_sink *sink, ctl_span span, ctl_diagnostic *d) {
     if (last > first && last > begin && s->text[last - 1] == '\r') last--;
     size_t end = span.end < last ? span.end : last;
     if (end <= begin) end = begin + 1;
-    char *line = ctl_strndup(sink->arena, s->text + first, last - first);
+    char *line = ctl_strndup(arena, s->text + first, last - first);
     for (size_t i = 0; i < last - first; i++)
         if (line[i] == 0) line[i] = '\x01';
     d->line_text = line;
@@ -76,7 +75,7 @@ void ctl_report(ctl_sink *sink, ctl_severity severity, ctl_code code, ctl_span s
     ctl_diagnostic d = {.severity = severity, .code = ctl_code_name(code), .hint = hint};
     d.message = ctl_vformat(sink->arena, fmt, args);
     va_end(args);
-    place(sink, span, &d);
+    ctl_sink_place(sink, sink->arena, span, &d);
     sink->fn(sink->ctx, &d);
 }
 

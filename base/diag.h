@@ -20,6 +20,7 @@ typedef struct ctl_source {
     const char *name; /* as the user wrote it, or "<nn>" for the embedded library */
     const char *text; /* NUL-terminated copy in the sink's arena */
     size_t size;
+    bool library; /* embedded: no file of the user's */
 } ctl_source;
 
 #define CODE(id, summary) CTL_##id,
@@ -41,6 +42,8 @@ typedef struct ctl_sink {
 } ctl_sink;
 
 uint32_t ctl_sink_add_source(ctl_sink *sink, const char *name, const char *text, size_t size);
+/* Fills in file, line, columns and the text of the line, which lies in the arena; of a span without a source nothing. */
+void ctl_sink_place(const ctl_sink *sink, ctl_arena *arena, ctl_span span, ctl_diagnostic *d);
 /* hint may be NULL. Never fails but by the arena. */
 void ctl_report(ctl_sink *sink, ctl_severity severity, ctl_code code, ctl_span span, const char *hint,
                 const char *fmt, ...) CTL_PRINTF(6, 7);

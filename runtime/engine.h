@@ -64,7 +64,11 @@ struct ctl_engine {
 ctl_status ctl_session_common_init(ctl_session *s, const ctl_program *program, const ctl_session_options *options);
 void ctl_session_common_free(ctl_session *s);
 
-/* session.c: says something through the session's callback. */
+/* say.c: says something through the session's callback. */
 void ctl_session_say(ctl_session *s, const char *code, const char *hint, const char *fmt, ...) CTL_PRINTF(4, 5);
+/* The same of what stands at a place of the program (ctl_task.place): the line of the .ctl is shown, and a note shows the
+ * standard library's line where that is what computes it. */
+void ctl_session_say_at(ctl_session *s, uint32_t place, const char *code, const char *hint, const char *fmt, ...)
+    CTL_PRINTF(5, 6);
 
 #endif

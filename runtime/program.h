@@ -82,6 +82,25 @@ typedef struct ctl_rows_kernel {
     bool sums_columns;     /* work is divided at multiples of CTL_ROW_CHUNK rows */
 } ctl_rows_kernel;
 
+/* ---- places ---- */
+/* A line of a .ctl file, as diagnostics show it; file NULL: none. */
+typedef struct ctl_program_line {
+    const char *file, *text; /* text: the line's */
+    int line, column, end_column;
+} ctl_program_line;
+
+/* Where something was written: the innermost line of the user's own files, and, where the standard library computes it, the
+ * library's line. Places are numbered from 1; 0: none is known. */
+typedef struct ctl_program_place {
+    ctl_program_line user, library;
+} ctl_program_place;
+
+/* What a message names: a path with what is done there, and its place. */
+typedef struct ctl_origin {
+    const char *name;
+    uint32_t place;
+} ctl_origin;
+
 /* ---- tasks ---- */
 typedef enum ctl_task_kind {
     TASK_ROWS,        /* kernel over `rows` rows; operands are its arguments; gathered ones name an index operand */
@@ -106,9 +125,11 @@ enum { CTL_MOST_OPERANDS = 64 };
 typedef struct ctl_task {
     ctl_task_kind kind;
     const char *name;          /* path and what it does, for errors, profiles and printed plans */
+    uint32_t place;            /* where it was written; of what backward and rebuilding do, what they are made from */
     ctl_operand *operands;
     uint32_t *index_of;        /* TASK_ROWS: for each operand the number of the operand that holds its row indices, or
                                   UINT32_MAX */
+    ctl_origin *gather_of;     /* TASK_ROWS: for each operand that gathers, which look-up that is; NULL where none does */
     uint32_t noperands;
     uint64_t writes;           /* bit k: the task writes operand k; the others it reads. For checks and printing */
     uint32_t kernel;           /* TASK_ROWS */
@@ -128,6 +149,11 @@ typedef struct ctl_task {
     ctl_operand scratch;       /* bytes (u8) for all threads of this task; absent when it needs none */
     double flops;              /* of its products, for reports */
 } ctl_task;
+
+/* Which look-up operand k of a TASK_ROWS is. */
+static inline ctl_origin ctl_task_gather(const ctl_task *t, uint32_t k) {
+    return t->gather_of && t->gather_of[k].name ? t->gather_of[k] : (ctl_origin){t->name, t->place};
+}
 
 typedef enum ctl_program_entry { RUN_LOAD, RUN_UPDATE, RUN_FORWARD, RUN_BACKWARD, RUN_EVALUATE, RUN_COUNT } ctl_program_entry;
 
@@ -154,6 +180,7 @@ typedef struct ctl_program_param {
 typedef struct ctl_program_input {
     const char *name; /* the net's inputs; "position" and "length" (i32, one a token) and "normaliser" when needed */
     ctl_operand value;
+    int64_t below; /* of ids and of positions: what a value that leads out of no table is below; 0: nothing says (limits.h) */
 } ctl_program_input;
 
 /* What tasks read of a space's rows beside data: i32, one a row. The host writes position and length of tokens, as
@@ -191,6 +218,8 @@ typedef struct ctl_program {
     size_t nbuffers;
     size_t region_bytes[REGION_COUNT];
     ctl_task_list run[RUN_COUNT]; /* step order: forward's tasks are 0 .., backward's follow; evaluate counts from 0 */
+    ctl_program_place *places;
+    size_t nplaces;
     ctl_rows_kernel *kernels;
     size_t nkernels;
     ctl_program_param *params;

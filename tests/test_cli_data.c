@@ -325,9 +325,77 @@ static void test_choices(void **state) {
     says("--data is missing, or --choices");
 }
 
+/* ---- documents and a model's positions ---- */
+/* Said when the data are opened: `--weights` names files that are not there, and nobody has looked for them. */
+static void refused(const char *spec, const char *data, const char *words) {
+    assert_int_equal(ctlc("eval %s --engine reference --weights absent.safetensors %s", spec, data), 1);
+    says(words);
+    assert_null(strstr(output, "absent"));
+}
+
+static void test_too_long(void **state) {
+    (void)state;
+    write_file("gpt.ctl", "import gpt2\n"
+                          "model m = gpt2.causal_lm(; vocab = 258, dim = 8, depth = 1, heads = 2, ffn = 8, positions = 12)\n"
+                          "tune packed = m {\n    tokens 64 packed\n}\n"
+                          "tune cut = m {\n    tokens 4 x 12\n}\n"
+                          "tune wide = m {\n    tokens 4 x 16\n}\n");
+    write_file("lines.jsonl", "{\"text\": \"ten bytes.\"}\n\n{\"text\": \"eleven byte\"}\n{\"text\": \"no more than ten?\"}\n");
+    refused("gpt.ctl --tune packed", "--data lines.jsonl",
+            "error[E0616]: lines.jsonl: document 2 has 13 rows, and the model has positions for 12; so have 1 more\n"
+            "  hint: `tokens N x 12` in the tune block, or --set tokens=Nx12, cuts texts; or cut them yourself\n");
+    refused("gpt.ctl --tune wide", "--data lines.jsonl",
+            "error[E0616]: sequences have 16 rows, and the model has positions for 12\n  hint: `tokens N x LENGTH` in the tune block");
+    assert_int_equal(ctlc("eval gpt.ctl --engine reference --tune cut --data lines.jsonl --quiet"), 0);
+    write_file("short.txt", "ten bytes.");
+    assert_int_equal(ctlc("eval gpt.ctl --engine reference --tune packed --data short.txt --quiet"), 0);
+    /* What is held out too, and in the document's own file. */
+    assert_int_equal(ctlc("train gpt.ctl --engine reference --tune packed --data short.txt --eval-data lines.jsonl --out no"), 1);
+    says("lines.jsonl: document 2 has 13 rows, and the model has positions for 12; so have 1 more\n");
+    assert_int_equal(ctlc("eval gpt.ctl --engine reference --tune packed --data short.txt --data lines.jsonl"), 1);
+    says("lines.jsonl: document 2 has 13 rows");
+    write_file("long.json", "[{\"instruction\": \"Q\", \"choices\": [\"a\", \"b\"], \"answer\": 0}]");
+    assert_int_equal(ctlc("eval gpt.ctl --engine reference --tune packed --choices long.json"), 1);
+    says("long.json: document 1 has 37 rows, and the model has positions for 12; so have 1 more\n");
+
+    /* Whole documents: what does not fit is left out, but padding behind one is a document too. */
+    write_file("kinds.ctl", "import bert\n"
+                            "model m = bert.classifier(; vocab = 40, dim = 8, depth = 1, heads = 2, ffn = 8, positions = 6, kinds = 2)\n"
+                            "tune m {\n    tokens 2 x 8\n}\n");
+    static const uint16_t ids[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+    static const int64_t bounds[] = {0, 3, 10}, whole[] = {0, 7, 10}, last[] = {0, 1, 10};
+    static const int32_t labels[] = {0, 1};
+    static const uint8_t types[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, wrong[] = {0, 0, 0, 0, 2, 0, 0, 0, 0, 0};
+    const raw_tensor t[] = {RAW("documents", "I64", bounds), RAW("ids", "U16", ids), RAW("labels", "I32", labels), RAW("types", "U8", types)};
+    const raw_tensor first[] = {RAW("documents", "I64", whole), t[1], t[2], t[3]};
+    const raw_tensor behind[] = {RAW("documents", "I64", last), t[1], t[2], t[3]};
+    const raw_tensor kinds[] = {t[0], t[1], t[2], RAW("types", "U8", wrong)};
+    write_raw_safetensors(in_folder("seven.safetensors"), METADATA, t, 4);
+    write_raw_safetensors(in_folder("seven_first.safetensors"), METADATA, first, 4);
+    write_raw_safetensors(in_folder("one.safetensors"), METADATA, behind, 4);
+    write_raw_safetensors(in_folder("three_kinds.safetensors"), METADATA, kinds, 4);
+    refused("kinds.ctl", "--data seven.safetensors",
+            "error[E0616]: seven.safetensors: document 2 has 7 rows, and the model has positions for 6\n"
+            "  hint: tools/tokenize --cutoff 6 cuts documents\n");
+    refused("kinds.ctl", "--data seven_first.safetensors", "seven_first.safetensors: document 1 has 7 rows");
+    refused("kinds.ctl", "--data one.safetensors", "sequences have 8 rows, and the model has positions for 6");
+    assert_int_equal(ctlc("eval kinds.ctl --engine reference --data seven.safetensors --set tokens=2x6 --quiet"), 0);
+    refused("kinds.ctl --set tokens=2x6", "--data three_kinds.safetensors",
+            "error[E0615]: three_kinds.safetensors: token 4 is of kind 2, and the model has 2 kinds, from 0 on");
+    refused("kinds.ctl --set tokens=2x6 --set model.vocab=30", "--data seven.safetensors",
+            "the data have a vocabulary of 40 (toy), the model one of 30");
+
+    write_file("patches.ctl", "import vit\n"
+                              "model m = vit.classifier(; classes = 2, patch = 4, positions = 16, dim = 8, depth = 1, heads = 2, ffn = 8)\n"
+                              "tune m {\n    tokens 2 x 16\n}\n");
+    make_images("few.npy", "few_labels.npy", 300, 2);
+    refused("patches.ctl", "--data few.npy --labels few_labels.npy", "sequences have 16 rows, and the model has positions for 15");
+    assert_int_equal(ctlc("eval patches.ctl --engine reference --data few.npy --labels few_labels.npy --set model.positions=17 --quiet"), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_text_classes), cmocka_unit_test(test_images), cmocka_unit_test(test_tokens),
                                        cmocka_unit_test(test_masked),
-                                       cmocka_unit_test(test_choices)};
+                                       cmocka_unit_test(test_choices), cmocka_unit_test(test_too_long)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -15,11 +15,18 @@ static const cuda_wanted wanted = {.text = spec, .engine = CTLC_CUDA};
 
 typedef struct heard {
     int n;
-    char code[16], message[512], hint[256];
+    char code[16], message[512], hint[256], file[64];
+    int line;
+    char note[64]; /* the file of the note behind it */
 } heard;
 static void take(void *ctx, const ctl_diagnostic *d) {
     heard *h = ctx;
-    h->n++;
+    if (d->severity == CTL_NOTE) {
+        snprintf(h->note, sizeof h->note, "%s", d->file ? d->file : "");
+        return;
+    }
+    h->n++, h->line = d->line, h->note[0] = 0;
+    snprintf(h->file, sizeof h->file, "%s", d->file ? d->file : "");
     snprintf(h->code, sizeof h->code, "%s", d->code);
     snprintf(h->message, sizeof h->message, "%s", d->message);
     snprintf(h->hint, sizeof h->hint, "%s", d->hint ? d->hint : "");
@@ -33,6 +40,24 @@ static void check_profile(const ctl_program *p, double *const seconds[RUN_COUNT]
     for (int e = RUN_FORWARD; e <= RUN_BACKWARD; e++)
         for (size_t k = 0; k < p->run[e].n; k++)
             if (!(seconds[e][k] > 0)) fail_msg("%s was not timed", p->run[e].at[k].name);
+}
+
+/* An error of a task is said to be where that task is written; what works on no task has no place. Is it a task's? */
+static bool check_place(const ctl_program *p, const heard *h, const char *call) {
+    bool named = false, right = false;
+    for (int e = 0; e < RUN_COUNT; e++)
+        for (size_t k = 0; k < p->run[e].n; k++) {
+            const ctl_task *t = &p->run[e].at[k];
+            const size_t n = strlen(t->name);
+            if (strncmp(h->message, t->name, n) != 0 || strncmp(h->message + n, ", on stand-in: ", 15) != 0) continue;
+            const ctl_program_place *at = t->place ? &p->places[t->place - 1] : NULL;
+            named = true;
+            right |= at ? strcmp(h->file, at->user.file) == 0 && h->line == at->user.line &&
+                              strcmp(h->note, at->library.file ? at->library.file : "") == 0
+                        : h->line == 0;
+        }
+    if (named ? !right : h->line != 0) fail_msg("%s: %s is said to be in %s:%d, %s", call, h->message, h->file, h->line, h->note);
+    return named && h->line > 0;
 }
 
 /* A session's life: three steps, so that graphs are made and launched, one whose tasks are timed, an evaluation, a parameter
@@ -94,7 +119,7 @@ static void test_every_call_fails(void **state) {
     const long calls = c->calls, close = first_of_close;
     assert_int_equal(c->live, 0);
     assert_true(calls > 200);
-    int failures = 0, memory = 0;
+    int failures = 0, memory = 0, placed = 0;
     for (long k = 0; k < calls; k += k < 60 || k > calls - 60 ? 1 : EVERY) {
         h = (heard){0};
         c->calls = 0, c->fail_at = k, c->fail_with = k % 2 ? 2 : 999, c->failed = "nothing";
@@ -109,6 +134,7 @@ static void test_every_call_fails(void **state) {
         failures++, memory += status == CTL_ERR_MEMORY;
         if (h.n < 1 || strncmp(h.code, "E081", 4) != 0 || !strstr(h.message, "stand-in") || !h.hint[0])
             fail_msg("call %ld, %s: said %d times, at last %s: %s (%s)", k, c->failed, h.n, h.code, h.message, h.hint);
+        placed += check_place(program, &h, c->failed);
     }
     /* The first launch: what it works on is named, then the device, the call, and the driver's words. */
     c->fail_with = 999;
@@ -124,7 +150,7 @@ static void test_every_call_fails(void **state) {
         assert_non_null(strstr(h.hint, "nvidia-smi tells whether the GPU is well"));
         break;
     }
-    assert_true(failures > 60 && memory > 20 && close < calls);
+    assert_true(failures > 60 && memory > 20 && close < calls && placed > 10);
     ctl_program_free(program);
 }
 
@@ -220,6 +246,7 @@ static void test_ids(void **state) {
     assert_int_equal(ctl_session_evaluate(n.session), CTL_ERR_INPUT);
     assert_string_equal(h.code, "E0804");
     assert_non_null(strstr(h.message, "id 24 of row 3 is not one of 24 rows"));
+    assert_true(strcmp(h.file, "spec") == 0 && h.line == 2 && strcmp(h.note, "<nn>") == 0); /* the model; the embedding */
     ids[3] = 0;
     assert_int_equal(ctl_session_input(n.session, "ids", CTL_I32, ids, 16), CTL_OK);
     for (int turn = 0; turn < 3; turn++) { /* positions from 2 on are computed, and there are 12; launched, captured, replayed */
@@ -233,12 +260,44 @@ static void test_ids(void **state) {
         assert_string_equal(h.code, "E0804");
         assert_non_null(strstr(h.message, "position_embeddings"));
         assert_non_null(strstr(h.message, "id 12 of row 10 is not one of 12 rows"));
+        assert_non_null(strstr(h.message, "roberta.embeddings.position_embeddings: take: "));
+        assert_true(strcmp(h.file, "spec") == 0 && h.line == 2 && strcmp(h.note, "<nn>") == 0);
         for (int k = 0; k < 16; k++) position[k] = k % 8, length[k] = 8; /* and what follows is right again */
         assert_int_equal(ctl_session_input(n.session, "position", CTL_I32, position, 16), CTL_OK);
         assert_int_equal(ctl_session_input(n.session, "length", CTL_I32, length, 16), CTL_OK);
         assert_int_equal(ctl_session_evaluate(n.session), CTL_OK);
         assert_int_equal(ctl_session_output(n.session, "loss", true, &loss, 1), CTL_OK);
         assert_true(isfinite(loss));
+    }
+    cuda_close(&n);
+}
+
+/* Two look-ups by computed ids in one kernel: the one that is wrong is named, and its line. */
+static void test_two_tables(void **state) {
+    (void)state;
+    static const char spec_of_two[] = "net two(ids: id, labels: id; d) -> loss {\n"
+                                      "    h <- first: embedding(ids + 1; n = 24, dim = d)\n"
+                                      "    h <- second: embedding(ids + 1; n = 20, dim = d)\n"
+                                      "    loss <- cross_entropy(out: linear(h; n = 24), labels)\n}\n"
+                                      "model m = two(; d = 8)\ntune m {\n    tokens 1 x 16\n}\n";
+    const cuda_wanted w = {.text = spec_of_two, .engine = CTLC_CUDA};
+    network n = {0};
+    heard h = {0};
+    const ctl_session_options so = {.seed = 5, .diagnostic = take, .diagnostic_ctx = &h};
+    assert_int_equal(cuda_compile(&w, &n.program), CTL_OK);
+    assert_int_equal(ctl_session_open(n.program, &so, &n.session), CTL_OK);
+    assert_int_equal(ctl_session_load(n.session), CTL_OK);
+    for (int second = 1; second >= 0; second--) {
+        int32_t ids[16] = {0};
+        double loss;
+        network_inputs(&n, 16);
+        ids[7] = second ? 21 : 23; /* of the first table's rows, or of none */
+        assert_int_equal(ctl_session_input(n.session, "ids", CTL_I32, ids, 16), CTL_OK);
+        assert_int_equal(ctl_session_evaluate(n.session), CTL_OK);
+        assert_int_equal(ctl_session_output(n.session, "loss", true, &loss, 1), CTL_ERR_INPUT);
+        assert_string_equal(h.message, second ? "second: take: id 22 of row 7 is not one of 20 rows"
+                                              : "first: take: id 24 of row 7 is not one of 24 rows");
+        assert_int_equal(h.line, second ? 3 : 2);
     }
     cuda_close(&n);
 }
@@ -262,6 +321,7 @@ static void test_labels(void **state) {
         assert_string_equal(h.code, "E0804");
         assert_non_null(strstr(h.message, k ? "label 24 of row 9 is not one of 24 classes" : "label -1 of row 9 is not one of 24 classes"));
         assert_string_equal(h.hint, "labels are 0 .. classes - 1, or -100 for a row that does not count");
+        assert_true(strcmp(h.file, "spec") == 0 && h.line == 2 && strcmp(h.note, "<llama>") == 0);
     }
     labels[9] = 23;
     assert_int_equal(ctl_session_input(n.session, "labels", CTL_I32, labels, 16), CTL_OK);
@@ -317,6 +377,6 @@ static int begin(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_call_fails), cmocka_unit_test(test_no_host_memory),
                                        cmocka_unit_test(test_no_memory_to_compile), cmocka_unit_test(test_no_device_memory),
-                                       cmocka_unit_test(test_ids), cmocka_unit_test(test_labels), cmocka_unit_test(test_libraries)};
+                                       cmocka_unit_test(test_ids), cmocka_unit_test(test_two_tables), cmocka_unit_test(test_labels), cmocka_unit_test(test_libraries)};
     return cmocka_run_group_tests(tests, begin, remove_folder);
 }

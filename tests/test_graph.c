@@ -3,6 +3,7 @@
 #include "tests/graph_fixture.h"
 
 #include "compiler/graph/graph_copy.h"
+#include "compiler/graph/limits.h"
 
 static void expect(fixture *f, ctl_node_id id, const char *shape, ctl_dtype dtype, ctl_rate rate) {
     if (id == CTL_NONE) fail_msg("%s", f->g->misfit);
@@ -433,12 +434,65 @@ static void test_replacing(void **state) {
     fx_close(&f);
 }
 
+/* ---- limits ---- */
+/* A row of the table for each position that f makes of it: the first position that leads out. */
+static int64_t positions_below(int64_t tokens, int64_t sequence, int64_t rows, ctl_node_id (*f)(ctl_graph *g, ctl_node_id position)) {
+    fixture x;
+    fx_open(&x, tokens, sequence);
+    const ctl_node_id table = fx_param(&x, "t", rows, 2, false);
+    const ctl_node_id at = CTL_B1(x.g, CTL_NONE, OP_TOINT, f(x.g, CTL_B0(x.g, CTL_NONE, OP_POSITION, SPACE_TOKENS)));
+    fx_output(&x, "y", CTL_B2(x.g, CTL_NONE, OP_TAKE, table, at));
+    fx_verify(&x, x.g);
+    const int64_t below = ctl_graph_positions_below(x.g);
+    fx_close(&x);
+    return below;
+}
+static ctl_node_id number(ctl_graph *g, double x) { return ctl_build_const(g, x); }
+static ctl_node_id itself(ctl_graph *g, ctl_node_id p) { return (void)g, p; }
+static ctl_node_id two_on(ctl_graph *g, ctl_node_id p) { return CTL_B2(g, p, OP_ADD, p, number(g, 2)); }
+static ctl_node_id back(ctl_graph *g, ctl_node_id p) { return CTL_B2(g, p, OP_SUB, number(g, 3), p); }
+static ctl_node_id clamped(ctl_graph *g, ctl_node_id p) { return CTL_B2(g, p, OP_MIN, p, number(g, 7)); }
+static ctl_node_id halves(ctl_graph *g, ctl_node_id p) {
+    return CTL_B2(g, p, OP_SUB, CTL_B2(g, p, OP_DIV, p, number(g, 2)), CTL_B2(g, p, OP_MOD, CTL_B2(g, p, OP_DIV, p, number(g, 2)), number(g, 1)));
+}
+static ctl_node_id of_length(ctl_graph *g, ctl_node_id p) {
+    return CTL_B2(g, p, OP_SUB, CTL_B0(g, p, OP_LENGTH, SPACE_TOKENS), p);
+}
+
+static void test_limits(void **state) {
+    (void)state;
+    assert_int_equal(positions_below(32, 0, 12, itself), 12);
+    assert_int_equal(positions_below(12, 0, 12, itself), 0); /* no document of a batch is longer */
+    assert_int_equal(positions_below(13, 0, 12, itself), 12);
+    assert_int_equal(positions_below(32, 16, 12, itself), 12);
+    assert_int_equal(positions_below(32, 8, 12, itself), 0);
+    assert_int_equal(positions_below(32, 0, 12, two_on), 10);
+    assert_int_equal(positions_below(32, 0, 12, back), 4);
+    assert_int_equal(positions_below(32, 0, 12, clamped), 0);
+    assert_int_equal(positions_below(32, 0, 6, clamped), 6);
+    assert_int_equal(positions_below(32, 0, 12, halves), 24);
+    assert_int_equal(positions_below(32, 0, 12, of_length), 0); /* not of the position alone */
+    fixture f;
+    fx_open(&f, 8, 4);
+    const ctl_node_id ids = fx_input(&f, "ids", 1, true), kinds = fx_input(&f, "kinds", 1, true), x = fx_input(&f, "x", 2, false);
+    const ctl_node_id wide = fx_param(&f, "wide", 9, 2, false), narrow = fx_param(&f, "narrow", 5, 2, false);
+    fx_output(&f, "a", CTL_B2(f.g, CTL_NONE, OP_TAKE, wide, ids));
+    fx_output(&f, "b", CTL_B2(f.g, CTL_NONE, OP_TAKE, narrow, ids));
+    fx_output(&f, "c", CTL_B3(f.g, CTL_NONE, OP_HEAD, x, wide, kinds));
+    fx_verify(&f, f.g);
+    assert_int_equal(ctl_graph_ids_below(f.g, &f.g->inputs.at[0]), 5);
+    assert_int_equal(ctl_graph_ids_below(f.g, &f.g->inputs.at[1]), 9);
+    assert_int_equal(ctl_graph_ids_below(f.g, &f.g->inputs.at[2]), 0);
+    fx_close(&f);
+}
+
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_types),          cmocka_unit_test(test_what_is_refused),
         cmocka_unit_test(test_sequences), cmocka_unit_test(test_entries),        cmocka_unit_test(test_builders_pass_misfits_on),
         cmocka_unit_test(test_planted_faults), cmocka_unit_test(test_print_and_copy),
-        cmocka_unit_test(test_sweep),          cmocka_unit_test(test_replacing),
+        cmocka_unit_test(test_sweep),          cmocka_unit_test(test_replacing), cmocka_unit_test(test_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

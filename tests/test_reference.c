@@ -520,7 +520,7 @@ static void check_training(ctl_dtype compute, double tolerance) {
     fx_open(&f, TOKENS, 0);
     regression(&f, &g);
     ctl_settings settings = {.optimizer = "sgd"};
-    assert_int_equal(ctl_reference_program(g, compute, &settings, "m", NULL, NULL, &program), CTL_OK);
+    assert_int_equal(ctl_reference_program(g, compute, &settings, NULL, "m", NULL, NULL, &program), CTL_OK);
     double x[TOKENS * 3], target[TOKENS * 2], bias[2] = {0.25, -0.5}, w[6], found[6], loss;
     for (size_t k = 0; k < CTL_COUNT(x); k++) x[k] = (float)fx_draw(&f, -1, 1);
     for (size_t k = 0; k < CTL_COUNT(target); k++) target[k] = (float)fx_draw(&f, -1, 1);
@@ -614,7 +614,7 @@ static void test_every_allocation_may_fail(void **state) {
         ctl_reference *r = NULL;
         ctl_settings settings = {.optimizer = "adamw"};
         ctl_status status =
-            ctl_reference_program(g, CTL_F64, &settings, NULL, "control", &allocator, &program);
+            ctl_reference_program(g, CTL_F64, &settings, NULL, NULL, "control", &allocator, &program);
         if (status == CTL_OK)
             status = ctl_session_open(program, &(ctl_session_options){.allocator = &allocator}, &s);
         if (status == CTL_OK) status = ctl_reference_open(g, CTL_F32, &allocator, &r);
@@ -638,7 +638,7 @@ static void test_bad_data_is_said(void **state) {
     ctl_node_id table = fx_param(&f, "table", 4, 3, false), ids = fx_input(&f, "ids", 1, true);
     fx_output(&f, "y", CTL_B2(f.g, CTL_NONE, OP_TAKE, table, ids));
     ctl_settings settings = {.optimizer = "sgd"};
-    assert_int_equal(ctl_reference_program(f.g, CTL_BF16, &settings, NULL, NULL, NULL, &program), CTL_OK);
+    assert_int_equal(ctl_reference_program(f.g, CTL_BF16, &settings, NULL, NULL, NULL, NULL, &program), CTL_OK);
     assert_int_equal(ctl_session_open(program, NULL, &s), CTL_OK);
     assert_int_equal(ctl_session_load(s), CTL_OK);
     const int32_t wrong[TOKENS] = {0, 1, 2, 3, 4};
@@ -646,7 +646,7 @@ static void test_bad_data_is_said(void **state) {
     assert_int_equal(ctl_session_forward(s), CTL_ERR_INPUT);
     ctl_session_close(s);
     ctl_program_free(program);
-    assert_int_equal(ctl_reference_program(f.g, CTL_I32, &settings, NULL, NULL, NULL, &program),
+    assert_int_equal(ctl_reference_program(f.g, CTL_I32, &settings, NULL, NULL, NULL, NULL, &program),
                      CTL_ERR_UNSUPPORTED);
     fx_close(&f);
 }

@@ -114,8 +114,8 @@ static void fixture_make(fixture *f, int64_t tokens, int64_t sequence) {
     const char *const names[] = {"ids", "labels", "position", "length"};
     const uint32_t at[] = {AT_IDS, AT_LABELS, AT_POSITION, AT_LENGTH};
     for (int i = 0; i < 4; i++)
-        f->inputs[i] = (ctl_program_input){names[i], operand(at[i], tokens, 1, CTL_I32)};
-    f->inputs[4] = (ctl_program_input){"normaliser", operand(AT_NORMALISER, 1, 1, CTL_F32)};
+        f->inputs[i] = (ctl_program_input){names[i], operand(at[i], tokens, 1, CTL_I32), 0};
+    f->inputs[4] = (ctl_program_input){"normaliser", operand(AT_NORMALISER, 1, 1, CTL_F32), 0};
     f->output =
         (ctl_program_output){"loss", operand(AT_LOSS, 1, 1, CTL_F32), operand(AT_LOSS, 1, 1, CTL_F32)};
     f->program = (ctl_program){.engine = &engine,

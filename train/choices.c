@@ -3,7 +3,6 @@
 #include "train/choices.h"
 
 #include "train/feed.h"
-#include "train/images.h"
 
 typedef struct sums {
     double *loss;     /* [ndocs]: minus the log-likelihood */
@@ -80,7 +79,7 @@ ctl_status ctl_choices_evaluate(ctl_session *session, const ctl_program *program
         ctl_say(o->voice, CTL_ERROR, "E0614", NULL, "there is no item of multiple choice in the data");
         return CTL_ERR_INPUT;
     }
-    status = ctl_corpus_fits(corpus, false, program->classes, o->voice);
+    status = ctl_corpus_fits(corpus, false, program, o->voice);
     if (status != CTL_OK) return status;
     const ctl_allocator *a = ctl_allocator_or_default(o->allocator);
     sums s = {ctl_alloc(a, corpus->ndocs * sizeof *s.loss), ctl_alloc(a, corpus->ndocs * sizeof *s.counted)};

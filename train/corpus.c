@@ -22,6 +22,8 @@ void ctl_corpus_free(ctl_corpus *c) {
     ctl_free(c->allocator, c->items, c->items_cap * sizeof *c->items);
     for (size_t i = 0; i < c->nfiles; i++) ctl_tokens_close(c->files[i], c->allocator);
     ctl_free(c->allocator, c->files, c->files_cap * sizeof *c->files);
+    for (size_t i = 0; i < c->nnames; i++) ctl_string_free(c->allocator, c->names[i]);
+    ctl_free(c->allocator, c->names, c->names_cap * sizeof *c->names);
     ctl_corpus_init(c, c->allocator);
 }
 
@@ -56,7 +58,8 @@ ctl_status ctl_corpus_add(ctl_corpus *c, const void *bytes, size_t size, size_t 
     if (!ok) return CTL_ERR_MEMORY;
     memcpy(c->bytes + c->nbytes, bytes, size);
     ctl_status status = ctl_corpus_put(
-        c, &(ctl_document){.begin = c->nbytes, .size = size, .answer = answer, .text_bytes = -1, .label = CTL_NO_LABEL});
+        c, &(ctl_document){.begin = c->nbytes, .size = size, .answer = answer, .text_bytes = -1, .label = CTL_NO_LABEL,
+                            .number = c->ndocs + 1});
     if (status == CTL_OK) c->nbytes += size;
     return status;
 }
@@ -142,7 +145,7 @@ static ctl_status read_tokens(ctl_corpus *c, const char *path, bool items, ctl_v
     return status;
 }
 
-static ctl_status read_file(ctl_corpus *c, const char *path, bool items, ctl_voice voice) {
+static ctl_status read_contents(ctl_corpus *c, const char *path, bool items, ctl_voice voice) {
     char *text;
     size_t size;
     if (ends_with(path, ".safetensors")) return read_tokens(c, path, items, voice);
@@ -161,6 +164,24 @@ static ctl_status read_file(ctl_corpus *c, const char *path, bool items, ctl_voi
         status = ctl_corpus_add(c, text, size, 0);
     ctl_free(c->allocator, text, size + 1);
     return status;
+}
+
+/* Documents from `first` on are the file's. */
+static ctl_status name_documents(ctl_corpus *c, const char *path, size_t first) {
+    void *names = c->names;
+    const bool ok = grow(c->allocator, &names, c->nnames, &c->names_cap, 1, sizeof *c->names);
+    c->names = names;
+    char *name = ok ? ctl_string_format(c->allocator, "%s", path) : NULL;
+    if (!name) return CTL_ERR_MEMORY;
+    c->names[c->nnames++] = name;
+    for (size_t d = first; d < c->ndocs; d++) c->docs[d].file = name, c->docs[d].number = d - first + 1;
+    return CTL_OK;
+}
+
+static ctl_status read_file(ctl_corpus *c, const char *path, bool items, ctl_voice voice) {
+    const size_t first = c->ndocs;
+    const ctl_status status = read_contents(c, path, items, voice);
+    return status == CTL_OK && c->ndocs > first ? name_documents(c, path, first) : status;
 }
 
 /* ---- directories ---- */

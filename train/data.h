@@ -32,6 +32,8 @@ typedef struct ctl_document {
     const ctl_tokens *from; /* the token file that holds it; NULL: bytes */
     int64_t text_bytes;     /* of a token file: bytes of text among its labels, or -1 where nothing says */
     int32_t label;          /* its class; CTL_NO_LABEL: none */
+    const char *file;       /* where it comes from, for messages; NULL: no file */
+    size_t number;          /* of the document there, from 1 on */
 } ctl_document;
 
 /* An item of multiple choice: documents first .. first + count - 1 are the same prompt, each with a candidate. */
@@ -49,6 +51,8 @@ typedef struct ctl_corpus {
     size_t nitems, items_cap;
     ctl_tokens **files; /* token files, which documents point into */
     size_t nfiles, files_cap;
+    char **names; /* of files that were read */
+    size_t nnames, names_cap;
 } ctl_corpus;
 
 void ctl_corpus_init(ctl_corpus *c, const ctl_allocator *allocator); /* NULL: malloc */

@@ -56,7 +56,7 @@ ctl_status ctl_program_data(const ctl_program *p, ctl_voice voice, ctl_data_kind
 }
 
 ctl_status ctl_program_takes(const ctl_program *p, const ctl_loader *data, ctl_voice voice) {
-    if (!p->sees_ahead || !ctl_loader_wants_next(data)) return CTL_OK;
+    if (!p->sees_ahead || !ctl_loader_wants_next(data)) return ctl_loader_fits(data, p, voice);
     ctl_say(voice, CTL_ERROR, "E0605",
             "give it labels: a token file with `targets` (tools/tokenize --masked 0.15 makes one), or a net of classes",
             "the data have the model predict the next token, and its attention sees that token");

@@ -39,10 +39,9 @@ void ctl_images_close(ctl_images *images);
 ctl_status ctl_images_split(ctl_images *images, double fraction, uint64_t seed, ctl_images *held_out);
 uint64_t ctl_images_fingerprint(const ctl_images *images);
 
-/* Whether every class of the examples, or the vocabulary of token files, is one that the program knows (where it tells how
- * many there are). CTL_ERR_INPUT, said with the number. */
+/* Whether every class of the examples is one that the program knows (where it tells how many there are). CTL_ERR_INPUT, said
+ * with the number. */
 ctl_status ctl_images_fit(const ctl_images *images, int64_t classes, ctl_voice voice);
-ctl_status ctl_corpus_fits(const ctl_corpus *c, bool classify, int64_t classes, ctl_voice voice);
 
 /* Classes: an .npy array of integers, or a text with one number a line; of a line with commas the last field counts, and
  * a first line without a number there is a header. *out has *n numbers and is the caller's: *n * sizeof(int32_t). */

@@ -1,4 +1,4 @@
-/* labels: classes from .npy arrays and from texts, and whether the model knows them. See images.h. */
+/* labels: classes from .npy arrays and from texts. See images.h. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -100,34 +100,4 @@ ctl_status ctl_labels_read(const char *path, const ctl_allocator *allocator, ctl
     *out = NULL, *n = 0;
     allocator = ctl_allocator_or_default(allocator);
     return ends_with(path, ".npy") ? read_array(path, allocator, voice, out, n) : read_lines(path, allocator, voice, out, n);
-}
-
-/* ---- classes and the model's ---- */
-static ctl_status not_so_many(ctl_voice voice, size_t which, const char *what, int32_t label, int64_t classes) {
-    ctl_say(voice, CTL_ERROR, "E0615", "classes are numbered from 0; a parameter of the model says how many it knows",
-            "%s %zu is of class %d, and the model has %lld classes", what, which + 1, (int)label, (long long)classes);
-    return CTL_ERR_INPUT;
-}
-
-ctl_status ctl_images_fit(const ctl_images *m, int64_t classes, ctl_voice voice) {
-    for (size_t i = 0; i < m->n && classes; i++) {
-        const int32_t label = m->labels[m->index ? m->index[i] : i];
-        if (label >= classes) return not_so_many(voice, i, "image", label, classes);
-    }
-    return CTL_OK;
-}
-
-ctl_status ctl_corpus_fits(const ctl_corpus *c, bool classify, int64_t classes, ctl_voice voice) {
-    if (!classes || c->ndocs == 0) return CTL_OK;
-    for (size_t d = 0; d < c->ndocs && classify; d++)
-        if (c->docs[d].label >= classes) return not_so_many(voice, d, "document", c->docs[d].label, classes);
-    const ctl_tokens *tokens = c->docs[0].from; /* of all documents alike */
-    const int64_t vocab = tokens ? tokens->vocab : CTL_TOKEN_COUNT;
-    if (classify || vocab <= classes) return CTL_OK;
-    ctl_say(voice, CTL_ERROR, "E0615",
-            tokens ? "data must be tokenised with the model's own tokenizer (tools/tokenize)"
-                   : "texts are bytes and need a vocabulary of 258; tools/tokenize makes other tokens of them",
-            "the data have a vocabulary of %lld (%s), the model one of %lld", (long long)vocab,
-            tokens ? tokens->tokenizer : "bytes", (long long)classes);
-    return CTL_ERR_INPUT;
 }

@@ -238,6 +238,7 @@ ctl_status ctl_train(ctl_session *s, const ctl_program *program, const ctl_train
     ctl_data_kind kind;
     ctl_status status = ctl_program_data(program, o->voice, &kind);
     if (status == CTL_OK) status = ctl_program_takes(program, o->data, o->voice);
+    if (status == CTL_OK && o->held_out) status = ctl_program_takes(program, o->held_out, o->voice);
     if (status == CTL_OK) status = check(program, &options);
     if (status != CTL_OK) return status;
     status = prepare(&l);

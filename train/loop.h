@@ -95,7 +95,13 @@ typedef enum ctl_data_kind {
 } ctl_data_kind;
 /* CTL_ERR_INPUT, with a diagnostic, for a program that takes none of them. */
 ctl_status ctl_program_data(const ctl_program *program, ctl_voice voice, ctl_data_kind *kind);
-/* CTL_ERR_INPUT, with a diagnostic, where the next token is wanted of a program that sees it. */
+/* Whether every class, the vocabulary and the kinds of tokens are ones that the program knows (where it tells how many there
+ * are). CTL_ERR_INPUT, said with the number. */
+ctl_status ctl_corpus_fits(const ctl_corpus *c, bool classify, const ctl_program *program, ctl_voice voice);
+/* Whether every document, as it will lie in a batch, has no more rows than the program has positions for. CTL_ERR_INPUT, said with
+ * the first that has more. */
+ctl_status ctl_loader_fits(const ctl_loader *data, const ctl_program *program, ctl_voice voice);
+/* CTL_ERR_INPUT, with a diagnostic, where the next token is wanted of a program that sees it, or ctl_loader_fits says so. */
 ctl_status ctl_program_takes(const ctl_program *program, const ctl_loader *data, ctl_voice voice);
 /* Where the program's evaluation tells each row's loss and class; absent (ctl_operand) otherwise. */
 const ctl_operand *ctl_program_row_results(const ctl_program *program);

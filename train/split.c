@@ -19,8 +19,10 @@ uint64_t ctl_corpus_fingerprint(const ctl_corpus *c) {
 static ctl_status move(const ctl_corpus *c, const ctl_document *d, ctl_corpus *held_out) {
     if (d->from) return ctl_corpus_put(held_out, d);
     ctl_status status = ctl_corpus_add(held_out, c->bytes + d->begin, d->size, d->answer);
-    if (status == CTL_OK) held_out->docs[held_out->ndocs - 1].label = d->label;
-    return status;
+    if (status != CTL_OK) return status;
+    ctl_document *moved = &held_out->docs[held_out->ndocs - 1];
+    moved->label = d->label, moved->file = d->file, moved->number = d->number;
+    return CTL_OK;
 }
 
 /* Few documents: each gives its end, so that both parts have something of all. */

@@ -95,7 +95,7 @@ void ctl_unit_fail(ctl_unit *u, ctl_status status, const char *doing, const char
 
 void ctl_unit_reference(ctl_unit *u) {
     if (u->options->check_only) return;
-    ctl_status status = ctl_reference_program(u->graph, u->compute, &u->spec.settings, u->spec.model_name,
+    ctl_status status = ctl_reference_program(u->graph, u->compute, &u->spec.settings, &u->sink, u->spec.model_name,
                                               u->spec.description, u->options->allocator, &u->program);
     if (status != CTL_OK) ctl_unit_fail(u, status, "the reference executor", NULL);
     else carry_adaptation(u);
@@ -109,7 +109,7 @@ bool ctl_unit_lower_graph(ctl_unit *u, const ctl_graph *graph) {
     ctl_lower_options options = {.threads = u->options->engine == CTLC_CUDA ? 1 : u->threads, .target = ctl_unit_target(u),
                                  .no_fuse = u->options->no_fuse, .compute = u->compute,
                                  .settings = u->spec.settings, .model_name = u->spec.model_name,
-                                 .control_source = u->spec.description, .known_scratch = &u->known_scratch};
+                                 .control_source = u->spec.description, .sources = &u->sink, .known_scratch = &u->known_scratch};
     ctl_lowered lowered = {0};
     const char *why = NULL;
     ctl_status status = ctl_lower(u->arena, graph, &options, ctl_allocator_or_default(u->options->allocator), &lowered, &why);

@@ -150,7 +150,7 @@ static void run_series(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s, const c
         return;
     }
     CTL_PUSH(e->arena, &state->series, result);
-    CTL_PUSH(e->arena, &e->lines, (ctl_edge){result, s->span, e->control});
+    CTL_PUSH(e->arena, &e->lines, (ctl_edge){result, s->span, ctl_users_span(e, s->span), e->control});
 }
 
 static void run_tilde(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s, const ctl_path *path) {
@@ -183,7 +183,7 @@ static void run_tilde(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s, const ct
         }
         while (e->replaced.n < e->draft->n) CTL_PUSH(e->arena, &e->replaced, CTL_NONE);
         e->replaced.at[use.product] = result;
-        CTL_PUSH(e->arena, &e->lines, (ctl_edge){use.product, s->span, e->control});
+        CTL_PUSH(e->arena, &e->lines, (ctl_edge){use.product, s->span, ctl_users_span(e, s->span), e->control});
         changed++;
     }
     if (!changed && e->sink->errors == 0)
@@ -317,9 +317,10 @@ void ctl_apply_control(ctl_elab *e, const ctl_loaded *module, const ctl_expr *ca
         ctl_scope *scope = ctl_scope_new(e, instance->scope, names);
         ctl_scope *outside = ctl_scope_new(e, NULL, ctl_entity_new(e, NULL, NULL, ENTITY_GROUP, call->span));
         if (!ctl_bind_params(e, scope, where, outside, control->params, control->nparams, call, control->name)) return;
+        const ctl_span entered = ctl_enter(e, call->span);
         e->making = instance, e->module = where, e->control = control->name, e->owner = NULL, e->star = -1;
         ctl_run_block(e, scope, &control->body);
-        e->making = NULL, e->module = module, e->control = NULL;
+        e->making = NULL, e->module = module, e->control = NULL, e->entered = entered;
         applied++;
         if (e->sink->errors > errors) return; /* the other instances would say the same */
     }

@@ -9,6 +9,18 @@ ctl_value ctl_node_value(ctl_node_id node) {
 }
 static ctl_value error_value(void) { return (ctl_value){.kind = VALUE_ERROR}; }
 
+/* ---- places ---- */
+ctl_span ctl_users_span(const ctl_elab *e, ctl_span span) {
+    const bool library = span.file < e->sink->sources.n && e->sink->sources.at[span.file].library;
+    return library ? e->entered : span;
+}
+
+ctl_span ctl_enter(ctl_elab *e, ctl_span call) {
+    const ctl_span before = e->entered;
+    e->entered = ctl_users_span(e, call);
+    return before;
+}
+
 const char *ctl_shape_text(ctl_elab *e, ctl_node_id node) { return ctl_node_shape(e->arena, &e->draft->at[node]); }
 
 ctl_value ctl_emit(ctl_elab *e, ctl_span span, ctl_op op, int nin, const ctl_node_id *in, int64_t i0, int64_t i1,
@@ -23,7 +35,7 @@ ctl_value ctl_emit(ctl_elab *e, ctl_span span, ctl_op op, int nin, const ctl_nod
     ctl_node_id *inputs = CTL_NEW_ARRAY(e->arena, ctl_node_id, nin);
     if (nin) memcpy(inputs, in, (size_t)nin * sizeof *in);
     ctl_node node = {.op = (uint16_t)op, .nin = (uint32_t)nin, .in = inputs, .i = {i0, i1, 0}, .f = f, .split = 1,
-                     .span = span, .path = e->making ? e->making->entity->path : ""};
+                     .span = span, .user = ctl_users_span(e, span), .path = e->making ? e->making->entity->path : ""};
     if (op == OP_CONST) node.rows = node.cols = 1;
     if (op == OP_INDEX) node.rows = 1, node.cols = i0;
     if (op == OP_EYE) node.rows = i0, node.cols = i1;
@@ -66,7 +78,7 @@ ctl_value ctl_state_new(ctl_elab *e, ctl_span span, const char *path, ctl_node_i
     grow_side_tables(e);
     ctl_state *s = CTL_NEW(e->arena, ctl_state);
     s->path = path, s->raw_of = CTL_NONE;
-    CTL_PUSH(e->arena, &s->edges, (ctl_edge){first, span, NULL});
+    CTL_PUSH(e->arena, &s->edges, (ctl_edge){first, span, ctl_users_span(e, span), NULL});
     e->states.at[v.node] = s;
     return v;
 }
@@ -82,7 +94,7 @@ void ctl_state_edge(ctl_elab *e, ctl_node_id state, ctl_node_id edge, ctl_span s
         ctl_note(e->sink, e->states.at[state]->edges.at[0].span, "the state's first edge, which gives it its shape, is here");
         return;
     }
-    CTL_PUSH(e->arena, &e->states.at[state]->edges, (ctl_edge){edge, span, e->control});
+    CTL_PUSH(e->arena, &e->states.at[state]->edges, (ctl_edge){edge, span, ctl_users_span(e, span), e->control});
 }
 
 /* ---- numbers while compiling ---- */

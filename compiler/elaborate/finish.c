@@ -78,10 +78,12 @@ static void write_node(finisher *f, ctl_node_id key) {
         ctl_node_id sum = in[0];
         for (uint32_t k = 1; k < n && sum != CTL_NONE; k++) {
             ctl_node_id pair[] = {sum, in[k]};
-            sum = add(f, &(ctl_node){.op = OP_ADD, .nin = 2, .in = pair, .split = 1, .span = s->edges.at[k].span, .path = node.path});
+            sum = add(f, &(ctl_node){.op = OP_ADD, .nin = 2, .in = pair, .split = 1, .span = s->edges.at[k].span,
+                                         .user = s->edges.at[k].user, .path = node.path});
         }
         if (sum == CTL_NONE) return;
-        f->map[key] = add(f, &(ctl_node){.op = OP_STATE, .nin = 1, .in = &sum, .split = 1, .span = node.span, .path = s->path});
+        f->map[key] = add(f, &(ctl_node){.op = OP_STATE, .nin = 1, .in = &sum, .split = 1, .span = node.span, .user = node.user,
+                                          .path = s->path});
         return;
     }
     if (node.op == OP_PARAM) f->out->params.at[node.i[0]].node = (ctl_node_id)f->out->n;

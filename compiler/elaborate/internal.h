@@ -73,6 +73,7 @@ typedef struct ctl_loaded { /* an opened module */
 typedef struct ctl_edge {
     ctl_node_id node;
     ctl_span span;
+    ctl_span user; /* ctl_node.user */
     const char *control; /* whose line added it to a state that was there; NULL: the model's own */
 } ctl_edge;
 typedef struct ctl_state { /* side table of a STATE node of the draft */
@@ -110,6 +111,7 @@ struct ctl_elab {
     bool too_many_steps;               /* it was said */
     bool cut_short;                    /* an error ended a loop: its families may lack members */
     const ctl_stmt *loop;              /* the innermost `for` that runs, or NULL */
+    ctl_span entered;                  /* the innermost call, in the user's own files, of what runs */
     ctl_spec *spec;
 };
 
@@ -140,6 +142,10 @@ bool ctl_eval_number(ctl_elab *e, ctl_scope *scope, const ctl_expr *expr, const 
 bool ctl_eval_bool(ctl_elab *e, ctl_scope *scope, const ctl_expr *expr, bool *out);
 ctl_value ctl_number(double x);
 ctl_value ctl_node_value(ctl_node_id node);
+/* Where the user wrote what is written at span: there, or, where that is the library's, at the call that led there. */
+ctl_span ctl_users_span(const ctl_elab *e, ctl_span span);
+/* What runs from here on is led to by this call; returns what `entered` was, for its end. */
+ctl_span ctl_enter(ctl_elab *e, ctl_span call);
 /* Adds a node to the draft; reports what the rules say against it. */
 ctl_value ctl_emit(ctl_elab *e, ctl_span span, ctl_op op, int nin, const ctl_node_id *in, int64_t i0, int64_t i1, double f);
 ctl_node_id ctl_as_node(ctl_elab *e, ctl_value v, ctl_span span); /* numbers become constants */

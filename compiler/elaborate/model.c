@@ -79,7 +79,7 @@ static ctl_instance *build(ctl_elab *e, const ctl_loaded *main, const ctl_decl *
 ctl_graph *ctl_elaborate(ctl_arena *arena, ctl_sink *sink, uint32_t file, const ctl_elaborate_options *options,
                          ctl_spec *spec) {
     ctl_elab *e = CTL_NEW(arena, ctl_elab);
-    e->arena = arena, e->sink = sink, e->options = options, e->spec = spec, e->star = -1;
+    e->arena = arena, e->sink = sink, e->options = options, e->spec = spec, e->star = -1, e->entered = CTL_NO_SPAN;
     e->modules.arena = arena, e->weight_paths.arena = arena;
     e->draft = ctl_graph_new(arena);
     ctl_loaded *main = ctl_load_main(e, file);

@@ -64,8 +64,11 @@ ctl_loaded *ctl_load_module(ctl_elab *e, const char *name, ctl_span span) {
         return m;
     }
     for (const ctl_stdlib_file *f = ctl_stdlib; f->name; f++)
-        if (strcmp(f->name, name) == 0)
-            return open_source(e, name, ctl_sink_add_source(e->sink, ctl_format(e->arena, "<%s>", name), f->text, f->size));
+        if (strcmp(f->name, name) == 0) {
+            const uint32_t file = ctl_sink_add_source(e->sink, ctl_format(e->arena, "<%s>", name), f->text, f->size);
+            e->sink->sources.at[file].library = true;
+            return open_source(e, name, file);
+        }
     size_t size;
     const char *shown, *text = e->options->read ? e->options->read(e->options->read_ctx, name, &size, &shown) : NULL;
     if (text) return open_source(e, name, ctl_sink_add_source(e->sink, shown, text, size));

@@ -260,8 +260,10 @@ static ctl_value call_net(ctl_elab *e, ctl_scope *scope, const ctl_decl *net, co
                    k < given ? call->span : call->args[k - given]->span);
     /* After the inputs: defaults may use them (cols(x)). */
     good = ctl_bind_params(e, instance->scope, module, scope, net->params, net->nparams, call, net->name);
-    int errors = e->sink->errors;
+    const int errors = e->sink->errors;
+    const ctl_span entered = ctl_enter(e, call->span);
     if (good) good = run_body(e, instance);
+    e->entered = entered;
     note_call(e, errors, call, net, module);
     if (!good) return failed;
     return output_of(e, instance, call->span);
@@ -285,9 +287,10 @@ static ctl_value call_fn(ctl_elab *e, ctl_scope *scope, const ctl_decl *fn, cons
         enter_number(e, inner, fn->inputs[k].name, v, fn->inputs[k].span);
     }
     const ctl_loaded *outer = e->module;
+    const ctl_span entered = ctl_enter(e, call->span);
     e->module = module, e->depth++;
     ctl_value v = ctl_eval(e, inner, fn->value);
-    e->module = outer, e->depth--;
+    e->module = outer, e->depth--, e->entered = entered;
     return v;
 }
 
@@ -316,6 +319,7 @@ ctl_instance *ctl_instantiate_root(ctl_elab *e, const ctl_decl *net, const ctl_l
         return NULL;
     }
     if (!ctl_bind_params(e, instance->scope, module, outside, net->params, net->nparams, call, net->name)) return NULL;
+    const ctl_span entered = ctl_enter(e, call->span);
     /* Inputs: ids, or real numbers with as many columns as the parameter says that their kind names. */
     for (size_t k = 0; k < net->ninputs; k++) {
         const ctl_parameter *p = &net->inputs[k];
@@ -341,6 +345,7 @@ ctl_instance *ctl_instantiate_root(ctl_elab *e, const ctl_decl *net, const ctl_l
         bind_input(e, instance, p, ctl_node_value(id), p->span);
     }
     bool good = run_body(e, instance);
+    e->entered = entered;
     note_call(e, 0, call, net, module);
     return good ? instance : NULL;
 }

@@ -95,8 +95,8 @@ static ctl_node_id build(ctl_graph *g, ctl_node_id like, const ctl_node *node) {
     for (uint32_t k = 0; k < node->nin; k++)
         if (node->in[k] == CTL_NONE) return CTL_NONE;
     ctl_node made = *node;
-    made.span = CTL_NO_SPAN;
-    if (like < g->n) made.span = g->at[like].span, made.path = g->at[like].path;
+    made.span = made.user = CTL_NO_SPAN;
+    if (like < g->n) made.span = g->at[like].span, made.user = g->at[like].user, made.path = g->at[like].path;
     const char *why;
     ctl_node_id id = ctl_graph_add(g, &made, &why);
     if (id == CTL_NONE && !g->misfit) g->misfit = why;

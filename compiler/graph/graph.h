@@ -61,6 +61,7 @@ typedef struct ctl_node {
     double f;
     int32_t phase;    /* after the remat pass, of rate step: when it is computed (remat.h); else 0 */
     ctl_span span;    /* where it was written */
+    ctl_span user;    /* the innermost place of the user's own files that led there: span itself, or a call */
     const char *path; /* STATE, PARAM, INPUT: its name; else the instance it was written in; NULL for made-up ones */
 } ctl_node;
 

@@ -179,6 +179,7 @@ static ctl_lowering *begin(ctl_arena *arena, const ctl_graph *graph, const ctl_l
     *l = (ctl_lowering){.arena = arena,
                         .g = spelled_out(graph),
                         .options = options,
+                        .places = {.arena = arena, .sink = options->sources, .numbers = {.arena = arena}},
                         .threads = options->threads > 0 ? options->threads : 1,
                         .target = options->target ? options->target : ctl_target_cpu()};
     return l;

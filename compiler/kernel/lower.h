@@ -20,6 +20,7 @@ typedef struct ctl_lower_options {
     const ctl_target *target; /* NULL: ctl_target_cpu() */
     ctl_settings settings;    /* copied; "sgd" needs no second moments, without momentum no first */
     const char *model_name, *control_source; /* copied; NULL: "" */
+    const ctl_sink *sources;  /* of the .ctl files, for places in errors; NULL: none */
     ctl_map *known_scratch;   /* what the target said of scratch, for more lowerings of one target; NULL: not kept */
 } ctl_lower_options;
 

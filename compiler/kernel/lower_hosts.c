@@ -1,5 +1,6 @@
 /* lower_hosts: what the host of a program sees: parameters, inputs, outputs, the flat arrays of everything
  * trained. */
+#include "compiler/graph/limits.h"
 #include "compiler/kernel/lower_state.h"
 
 static ctl_operand flat(ctl_lowering *l, uint32_t buffer) {
@@ -43,18 +44,22 @@ static void params(ctl_lowering *l) {
 static void inputs(ctl_lowering *l) {
     const ctl_graph *g = l->g;
     CTL_VEC(ctl_program_input) in = {0};
-    for (size_t k = 0; k < g->inputs.n; k++)
-        if (g->inputs.at[k].node != CTL_NONE)
-            CTL_PUSH(l->arena, &in,
-                     (ctl_program_input){g->inputs.at[k].name, ctl_lower_operand(l, g->inputs.at[k].node)});
+    for (size_t k = 0; k < g->inputs.n; k++) {
+        const ctl_input *i = &g->inputs.at[k];
+        if (i->node == CTL_NONE) continue;
+        const ctl_operand value = ctl_lower_operand(l, i->node);
+        CTL_PUSH(l->arena, &in, (ctl_program_input){i->name, value, ctl_graph_ids_below(g, i)});
+    }
     const uint32_t *documents = l->row_numbers[SPACE_TOKENS];
     if (documents[ROWS_POSITION] != UINT32_MAX) {
         int64_t tokens = g->rows_of[SPACE_TOKENS];
-        CTL_PUSH(l->arena, &in, (ctl_program_input){"position", {documents[ROWS_POSITION], 0, tokens, 1, 1, CTL_I32}});
-        CTL_PUSH(l->arena, &in, (ctl_program_input){"length", {documents[ROWS_LENGTH], 0, tokens, 1, 1, CTL_I32}});
+        const ctl_operand position = {documents[ROWS_POSITION], 0, tokens, 1, 1, CTL_I32};
+        const ctl_operand length = {documents[ROWS_LENGTH], 0, tokens, 1, 1, CTL_I32};
+        CTL_PUSH(l->arena, &in, (ctl_program_input){"position", position, ctl_graph_positions_below(g)});
+        CTL_PUSH(l->arena, &in, (ctl_program_input){"length", length, 0});
     }
-    if (l->normaliser != UINT32_MAX)
-        CTL_PUSH(l->arena, &in, (ctl_program_input){"normaliser", {l->normaliser, 0, 1, 1, 1, CTL_F32}});
+    const ctl_operand normaliser = {l->normaliser, 0, 1, 1, 1, CTL_F32};
+    if (l->normaliser != UINT32_MAX) CTL_PUSH(l->arena, &in, (ctl_program_input){"normaliser", normaliser, 0});
     l->hosts.inputs = in.at, l->hosts.ninputs = in.n;
 }
 

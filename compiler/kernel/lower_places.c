@@ -21,6 +21,10 @@ const char *ctl_lower_name(ctl_lowering *l, ctl_node_id id) {
     return ctl_format(l->arena, "%s: %s", n->path, ctl_op_name((ctl_op)n->op));
 }
 
+ctl_origin ctl_lower_origin(ctl_lowering *l, ctl_node_id id) {
+    return (ctl_origin){ctl_lower_name(l, id), ctl_places_number(&l->places, &l->g->at[id])};
+}
+
 uint32_t ctl_lower_buffer(ctl_lowering *l, ctl_region region, ctl_use use, size_t bytes, const char *name) {
     CTL_PUSH(
         l->arena, &l->buffers,

@@ -35,6 +35,9 @@ static void copy_tasks(ctl_arena *arena, ctl_task_list *to, const ctl_task *task
         t->operands = COPY(arena, t->operands, t->noperands);
         if (t->index_of) t->index_of = COPY(arena, t->index_of, t->noperands);
         t->sites = COPY(arena, t->sites, t->nsites);
+        if (t->gather_of) t->gather_of = COPY(arena, t->gather_of, t->noperands);
+        for (uint32_t j = 0; t->gather_of && j < t->noperands; j++)
+            if (t->gather_of[j].name) t->gather_of[j].name = text(arena, t->gather_of[j].name);
     }
 }
 
@@ -49,6 +52,7 @@ static void copy_all(const ctl_lowering *l, owned *own) {
     for (size_t k = 0; k < p->nbuffers; k++) p->buffers[k].name = text(arena, p->buffers[k].name);
     for (int list = 0; list < RUN_COUNT; list++)
         copy_tasks(arena, &p->run[list], l->run[list].at, l->run[list].n);
+    ctl_places_copy(arena, l->places.at.at, l->places.at.n, p);
     p->nkernels = l->rows.n;
     p->kernels = CTL_NEW_ARRAY(arena, ctl_rows_kernel, p->nkernels);
     for (size_t k = 0; k < p->nkernels; k++)

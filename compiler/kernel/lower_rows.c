@@ -5,6 +5,11 @@
  * which rows, strides and dropout sites a call means are its arguments. */
 #include "compiler/kernel/lower_state.h"
 
+typedef struct gather {
+    uint32_t operand, index; /* the index is a place in indices */
+    ctl_node_id take;
+} gather;
+
 typedef struct writer {
     ctl_lowering *l;
     const ctl_unit *unit;
@@ -13,7 +18,7 @@ typedef struct writer {
     CTL_VEC(ctl_row_instr) code;
     CTL_VEC(ctl_row_operand) operands;
     CTL_VEC(ctl_operand) arguments;
-    CTL_VEC(uint32_t) gathers; /* pairs: a gathered operand, and its place in indices */
+    CTL_VEC(gather) gathers;
     CTL_VEC(ctl_operand) indices;
     CTL_VEC(uint32_t) sites;
     uint64_t writes; /* operands stored to */
@@ -83,13 +88,13 @@ static uint32_t outer_value(writer *w, ctl_node_id id) {
     return l->outer_of[id] = load_value(w, id, true);
 }
 
-static uint32_t take_rows(writer *w, const ctl_node *n) {
+static uint32_t take_rows(writer *w, ctl_node_id id) {
+    const ctl_node *n = at(w, id);
     ctl_operand table = ctl_lower_operand(w->l, n->in[0]), index = ctl_lower_operand(w->l, n->in[1]);
     if (index.dtype != CTL_I32 || (index.stride != 1 && index.rows > 1))
         ctl_lower_fail(w->l, CTL_ERR_INTERNAL, "take: indices that are not integers one after the other");
     uint32_t v = load(w, AT_GATHER, n->cols, &table);
-    CTL_PUSH(w->l->arena, &w->gathers, (uint32_t)w->operands.n - 1);
-    CTL_PUSH(w->l->arena, &w->gathers, (uint32_t)w->indices.n);
+    CTL_PUSH(w->l->arena, &w->gathers, (gather){(uint32_t)w->operands.n - 1, (uint32_t)w->indices.n, id});
     CTL_PUSH(w->l->arena, &w->indices, index);
     return v;
 }
@@ -134,7 +139,7 @@ static uint32_t compute(writer *w, ctl_node_id id) {
     case OP_INDEX:
         return emit(w, (ctl_row_instr){.op = OP_INDEX, .width = n->cols}, NULL, 0);
     case OP_TAKE:
-        return take_rows(w, n);
+        return take_rows(w, id);
     case OP_PICK:
         return pick(w, n);
     case OP_REPEAT:
@@ -215,8 +220,10 @@ static bool finish(writer *w) {
     if (!ctl_rowprog_verify(p, &why))
         return ctl_lower_fail(l, CTL_ERR_INTERNAL, "the row program of %s: %s",
                               ctl_lower_name(l, w->unit->node), why);
+    const ctl_origin origin = ctl_lower_origin(l, w->unit->node);
     ctl_task task = {.kind = TASK_ROWS,
-                     .name = ctl_lower_name(l, w->unit->node),
+                     .name = origin.name,
+                     .place = origin.place,
                      .rows = w->unit->rows,
                      .split = w->unit->split,
                      .weights = w->unit->space == SPACE_NONE,
@@ -228,8 +235,12 @@ static bool finish(writer *w) {
     task.noperands = (uint32_t)(w->arguments.n + w->indices.n);
     task.index_of = CTL_NEW_ARRAY(l->arena, uint32_t, task.noperands);
     for (uint32_t k = 0; k < task.noperands; k++) task.index_of[k] = UINT32_MAX;
-    for (size_t k = 0; k < w->gathers.n; k += 2)
-        task.index_of[w->gathers.at[k]] = (uint32_t)w->arguments.n + w->gathers.at[k + 1];
+    if (w->gathers.n) task.gather_of = CTL_NEW_ARRAY(l->arena, ctl_origin, task.noperands);
+    for (size_t k = 0; k < w->gathers.n; k++) {
+        const gather *g = &w->gathers.at[k];
+        task.index_of[g->operand] = (uint32_t)w->arguments.n + g->index;
+        task.gather_of[g->operand] = ctl_lower_origin(l, g->take);
+    }
     for (size_t k = 0; k < w->indices.n; k++) CTL_PUSH(l->arena, &w->arguments, w->indices.at[k]);
     task.operands = w->arguments.at;
     return ctl_lower_push(l, w->list, &task);

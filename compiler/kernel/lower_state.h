@@ -3,6 +3,7 @@
 #ifndef CTL_LOWER_STATE_H
 #define CTL_LOWER_STATE_H
 
+#include "compiler/graph/places.h"
 #include "compiler/kernel/group.h"
 #include "compiler/kernel/lower.h"
 
@@ -29,6 +30,7 @@ typedef struct ctl_lowering {
     CTL_VEC(const ctl_rowprog *) rows;
     CTL_VEC(size_t) rows_scratch; /* bytes for one thread, of each row program */
     ctl_map kernel_of_key;
+    ctl_places places;
     uint32_t *buffer_of;  /* of each node that owns storage; UINT32_MAX before it is asked for */
     uint32_t *partial_of; /* of each COLSUM: its partial sums */
     uint64_t *flat;       /* of each trained parameter: its first element in the flat arrays */
@@ -58,6 +60,8 @@ ctl_operand ctl_lower_operand(ctl_lowering *l, ctl_node_id id);
 /* The value as rows of its space. */
 ctl_operand ctl_lower_rows_operand(ctl_lowering *l, ctl_node_id id);
 const char *ctl_lower_name(ctl_lowering *l, ctl_node_id id);
+/* Its name and its place. */
+ctl_origin ctl_lower_origin(ctl_lowering *l, ctl_node_id id);
 
 /* lower_rows.c: the row program of a unit, and its task. */
 bool ctl_lower_row_unit(ctl_lowering *l, int list, uint32_t number);

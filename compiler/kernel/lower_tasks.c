@@ -190,7 +190,8 @@ static void head(ctl_lowering *l, ctl_task *t, const ctl_node *n, const ctl_valu
 bool ctl_lower_task_unit(ctl_lowering *l, int list, const ctl_unit *unit) {
     const ctl_node *n = &l->g->at[unit->node];
     const ctl_value *v = &l->u->value[unit->node];
-    ctl_task t = {.name = ctl_lower_name(l, unit->node), .scratch = CTL_NO_OPERAND};
+    const ctl_origin origin = ctl_lower_origin(l, unit->node);
+    ctl_task t = {.name = origin.name, .place = origin.place, .scratch = CTL_NO_OPERAND};
     if (n->op == OP_COLSUM && !v->needed) return true;
     t.operands = CTL_NEW_ARRAY(l->arena, ctl_operand, 11);
     switch (n->op) {

@@ -17,7 +17,8 @@ static ctl_node_id build_leaf(ctl_graph *g, ctl_op op, int64_t rows, int64_t col
                      .split = 1,
                      .rows = rows,
                      .cols = cols,
-                     .span = CTL_NO_SPAN};
+                     .span = CTL_NO_SPAN,
+                     .user = CTL_NO_SPAN};
     const char *why = NULL;
     return ctl_graph_add(g, &leaf, &why);
 }

@@ -89,6 +89,7 @@ ctl_node_id ctl_rewrite_make(ctl_rewrite *r, const ctl_node *like, ctl_op op, ui
                      .in = copy,
                      .i = {i0, i1, 0},
                      .span = like->span,
+                     .user = like->user,
                      .path = like->path};
     return ctl_rewrite_node(r, &node);
 }

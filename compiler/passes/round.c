@@ -28,6 +28,7 @@ static ctl_node_id add_cast(rounder *p, const ctl_node *like, ctl_node_id x, ctl
                      .nin = 1,
                      .in = &x,
                      .span = like->span,
+                     .user = like->user,
                      .path = like->path};
     return ctl_rewrite_node(&p->r, &cast);
 }
@@ -72,7 +73,7 @@ static void narrow_inputs(rounder *p, ctl_node *n, uint32_t count) {
         /* A forward value is cast in forward, so that forward and backward share the cast. */
         const ctl_node *x = &p->r.out->at[n->in[k]];
         if (x->rate == RATE_STEP && ctl_op_class_of((ctl_op)x->op) != CLASS_LEAF) like.entry = x->entry;
-        like.path = x->path;
+        like.span = x->span, like.user = x->user, like.path = x->path;
         n->in[k] = narrow(p, &like, n->in[k]);
     }
 }

@@ -16,11 +16,11 @@ static ctl_node_id evaluated_loss(const ctl_graph *g) {
 
 static ctl_node_id predicted(ctl_graph *g, ctl_node_id logits) {
     const int64_t classes = g->at[logits].cols;
-    ctl_node_id index = CTL_B0(g, CTL_NONE, OP_INDEX, classes);
-    ctl_node_id largest = CTL_B2(g, CTL_NONE, OP_EQ, logits, CTL_B1(g, CTL_NONE, OP_ROWMAX, logits));
-    ctl_node_id candidates = CTL_B3(g, CTL_NONE, OP_SELECT, largest, CTL_B1(g, CTL_NONE, OP_NEG, index),
+    ctl_node_id index = CTL_B0(g, logits, OP_INDEX, classes);
+    ctl_node_id largest = CTL_B2(g, logits, OP_EQ, logits, CTL_B1(g, logits, OP_ROWMAX, logits));
+    ctl_node_id candidates = CTL_B3(g, logits, OP_SELECT, largest, CTL_B1(g, logits, OP_NEG, index),
                                     ctl_build_const(g, -(double)classes));
-    return CTL_B1(g, CTL_NONE, OP_NEG, CTL_B1(g, CTL_NONE, OP_ROWMAX, candidates));
+    return CTL_B1(g, logits, OP_NEG, CTL_B1(g, logits, OP_ROWMAX, candidates));
 }
 
 void ctl_pass_row_results(const ctl_graph *in, ctl_graph **out) {
@@ -34,10 +34,10 @@ void ctl_pass_row_results(const ctl_graph *in, ctl_graph **out) {
     ctl_graph *g = c->out;
     g->entry = ENTRY_EVALUATE;
     if (loss != CTL_NONE && in->at[loss].op == OP_HEAD) {
-        made = ctl_build(g, CTL_NONE, OP_PART, 1, &c->map[loss], (const int64_t[3]){3}, 0);
+        made = ctl_build(g, c->map[loss], OP_PART, 1, &c->map[loss], (const int64_t[3]){3}, 0);
     } else if (loss != CTL_NONE && ctl_match_cross_entropy(in, loss, &logits, &labels)) {
         const ctl_node_id rows = in->at[in->at[loss].in[0]].in[0]; /* the operand of the sum over rows */
-        made = CTL_B2(g, CTL_NONE, OP_CAT, c->map[rows], predicted(g, c->map[logits]));
+        made = CTL_B2(g, c->map[loss], OP_CAT, c->map[rows], predicted(g, c->map[logits]));
     }
     *out = ctl_copy_end(c);
     (*out)->entry = ENTRY_FORWARD;

@@ -77,7 +77,7 @@ static ctl_node_id fold_constants(ctl_rewrite *r, const ctl_node *n) {
         x[k] = get(r, n->in[k])->f;
     }
     if (!compute((ctl_op)n->op, x, &y)) return CTL_NONE;
-    ctl_node made = {.op = OP_CONST, .f = y, .span = n->span, .path = n->path};
+    ctl_node made = {.op = OP_CONST, .f = y, .span = n->span, .user = n->user, .path = n->path};
     return ctl_rewrite_node(r, &made);
 }
 
@@ -149,7 +149,7 @@ static ctl_node_id fold_power(ctl_rewrite *r, const ctl_node *n) {
         if (times > 1) a = make2(r, n, OP_MUL, a, a);
     }
     if (b > 0) return product;
-    ctl_node one = {.op = OP_CONST, .f = 1, .span = n->span, .path = n->path};
+    ctl_node one = {.op = OP_CONST, .f = 1, .span = n->span, .user = n->user, .path = n->path};
     return make2(r, n, OP_DIV, ctl_rewrite_node(r, &one), product);
 }
 

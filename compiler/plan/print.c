@@ -59,6 +59,11 @@ static void print_kind(const ctl_program *p, const ctl_task *t, ctl_text *out) {
     if (t->accumulate) ctl_text_add(out, " accumulate");
 }
 
+static void print_place(const ctl_program_place *at, ctl_text *out) {
+    ctl_text_add(out, ", %s:%d", at->user.file, at->user.line);
+    if (at->library.file) ctl_text_add(out, " (%s:%d)", at->library.file, at->library.line);
+}
+
 static void print_task(const ctl_program *p, const ctl_task *t, size_t number, ctl_text *out) {
     ctl_text_add(out, "  %zu: ", number);
     print_kind(p, t, out);
@@ -73,7 +78,9 @@ static void print_task(const ctl_program *p, const ctl_task *t, size_t number, c
     }
     ctl_text_add(out, ")");
     if (t->scratch.buffer != UINT32_MAX) ctl_text_add(out, " scratch b%u", t->scratch.buffer);
-    ctl_text_add(out, "  # %s\n", t->name);
+    ctl_text_add(out, "  # %s", t->name);
+    if (t->place) print_place(&p->places[t->place - 1], out);
+    ctl_text_add(out, "\n");
 }
 
 void ctl_program_print(const ctl_program *p, ctl_text *out) {

@@ -4,6 +4,8 @@
 #include "runtime/engine.h"
 
 #include "compiler/graph/graph_copy.h"
+#include "compiler/graph/limits.h"
+#include "compiler/graph/places.h"
 #include "compiler/reference/execute.h"
 
 enum { ALIGN = 64 };
@@ -13,6 +15,7 @@ typedef struct reference_program { /* ctl_program.engine_data */
     const ctl_allocator *allocator;
     ctl_arena arena;
     const ctl_graph *graph;
+    const ctl_origin *origins; /* of its nodes */
     ctl_operand values; /* the executor's doubles */
     ctl_operand positions, lengths, normaliser;
     ctl_operand *inputs; /* of the graph, absent for unused ones */
@@ -49,9 +52,10 @@ static ctl_operand make_buffer(maker *m, ctl_region region, ctl_use use, int64_t
         .buffer = (uint32_t)(m->buffers.n - 1), .rows = rows, .cols = cols, .stride = cols, .dtype = dtype};
 }
 
-static ctl_operand make_input(maker *m, int64_t rows, int64_t cols, ctl_dtype dtype, const char *name) {
+static ctl_operand make_input(maker *m, int64_t rows, int64_t cols, ctl_dtype dtype, const char *name,
+                              int64_t below) {
     ctl_operand value = make_buffer(m, REGION_PERSISTENT, USE_INPUTS, rows, cols, dtype, name);
-    CTL_PUSH(m->arena, &m->inputs, (ctl_program_input){name, value});
+    CTL_PUSH(m->arena, &m->inputs, (ctl_program_input){name, value, below});
     return value;
 }
 
@@ -116,12 +120,14 @@ static void make_inputs(maker *m, reference_program *own, const ctl_graph *g, ct
         const ctl_input *in = &g->inputs.at[k];
         own->inputs[k] = CTL_NO_OPERAND;
         if (in->node == CTL_NONE) continue;
-        own->inputs[k] = make_input(m, g->rows_of[in->space], in->cols, in->is_id ? CTL_I32 : real, in->name);
+        own->inputs[k] = make_input(m, g->rows_of[in->space], in->cols, in->is_id ? CTL_I32 : real, in->name,
+                                    ctl_graph_ids_below(g, in));
     }
     own->positions = own->lengths = own->normaliser = CTL_NO_OPERAND;
-    if (documents) own->positions = make_input(m, tokens, 1, CTL_I32, "position");
-    if (documents) own->lengths = make_input(m, tokens, 1, CTL_I32, "length");
-    if (normaliser) own->normaliser = make_input(m, 1, 1, real, "normaliser");
+    if (documents)
+        own->positions = make_input(m, tokens, 1, CTL_I32, "position", ctl_graph_positions_below(g));
+    if (documents) own->lengths = make_input(m, tokens, 1, CTL_I32, "length", 0);
+    if (normaliser) own->normaliser = make_input(m, 1, 1, real, "normaliser", 0);
 }
 
 /* The graph's outputs, then the gradients of inputs as outputs named "d NAME", which backward leaves there.
@@ -158,13 +164,12 @@ static const char *text_or_empty(ctl_arena *arena, const char *text) {
     return text ? ctl_strndup(arena, text, strlen(text)) : "";
 }
 
-/* A copy that keeps nothing of the old arena (names included); swept, so that what nothing needs is not
+/* A copy that keeps nothing of the old arena but its nodes' paths; swept, so that what nothing needs is not
  * computed. */
-static const ctl_graph *adopt(ctl_arena *arena, const ctl_graph *g) {
+static ctl_graph *adopt(ctl_arena *arena, const ctl_graph *g) {
     ctl_graph shallow = *g;
     shallow.arena = arena;
     ctl_graph *copy = ctl_graph_sweep(&shallow);
-    for (size_t id = 0; id < copy->n; id++) copy->at[id].path = NULL;
     for (size_t k = 0; k < copy->params.n; k++)
         copy->params.at[k].name = text_or_empty(arena, copy->params.at[k].name);
     for (size_t k = 0; k < copy->inputs.n; k++)
@@ -174,16 +179,33 @@ static const ctl_graph *adopt(ctl_arena *arena, const ctl_graph *g) {
     return copy;
 }
 
+/* What an error names a node by, as a task of a compiled program is named; and the places it refers to, in the program. The nodes'
+ * own paths lie in another arena. */
+static const ctl_origin *find_origins(ctl_arena *arena, ctl_graph *g, const ctl_sink *sources, ctl_program *p) {
+    ctl_places places = {.arena = arena, .sink = sources, .numbers = {.arena = arena}};
+    ctl_origin *origins = CTL_NEW_ARRAY(arena, ctl_origin, g->n);
+    for (size_t id = 0; id < g->n; id++) {
+        ctl_node *n = &g->at[id];
+        const char *op = ctl_op_name((ctl_op)n->op);
+        origins[id].name = n->path ? ctl_format(arena, "%s: %s", n->path, op) : op;
+        origins[id].place = ctl_places_number(&places, n);
+        n->path = NULL;
+    }
+    ctl_places_copy(arena, places.at.at, places.at.n, p);
+    return origins;
+}
+
 /* Everything that may run out of memory by a jump. */
-static ctl_status make(reference_program *own, const ctl_graph *g, const char *model_name,
-                       const char *control_source) {
+static ctl_status make(reference_program *own, const ctl_graph *g, const ctl_sink *sources,
+                       const char *model_name, const char *control_source) {
     ctl_program *p = &own->program;
     maker m = {.arena = &own->arena, .p = p, .fits = true};
     size_t count;
     const char *why;
     ctl_dtype real = p->compute == CTL_F64 ? CTL_F64 : CTL_F32;
-    own->graph = adopt(&own->arena, g);
-    g = own->graph;
+    ctl_graph *copy = adopt(&own->arena, g);
+    own->origins = find_origins(&own->arena, copy, sources, p);
+    g = own->graph = copy;
     if (!ctl_graph_verify(g, &own->arena, &why)) return CTL_ERR_INTERNAL;
     p->tokens = g->rows_of[SPACE_TOKENS], p->sequence = g->sequence, p->classes = g->classes;
     p->sees_ahead = ctl_graph_sees_ahead(g);
@@ -201,8 +223,9 @@ static ctl_status make(reference_program *own, const ctl_graph *g, const char *m
 }
 
 ctl_status ctl_reference_program(const ctl_graph *g, ctl_dtype compute, const ctl_settings *settings,
-                                 const char *model_name, const char *control_source,
-                                 const ctl_allocator *allocator, ctl_program **out) {
+                                 const ctl_sink *sources, const char *model_name,
+                                 const char *control_source, const ctl_allocator *allocator,
+                                 ctl_program **out) {
     *out = NULL;
     if (compute != CTL_F64 && compute != CTL_F32 && compute != CTL_BF16) return CTL_ERR_UNSUPPORTED;
     allocator = ctl_allocator_or_default(allocator);
@@ -221,7 +244,7 @@ ctl_status ctl_reference_program(const ctl_graph *g, ctl_dtype compute, const ct
         release(&own->program);
         return CTL_ERR_MEMORY;
     }
-    ctl_status status = make(own, g, model_name, control_source);
+    ctl_status status = make(own, g, sources, model_name, control_source);
     own->arena.on_failure = NULL; /* nothing is added after this */
     if (status != CTL_OK)
         release(&own->program);
@@ -322,8 +345,10 @@ static ctl_status run(ctl_session *s, ctl_program_entry entry) {
     r->seed = s->seed, r->step = (uint32_t)s->step, r->first_row = s->first_row;
     ctl_status status = ref_run(r, rates[entry], entries[entry]);
     if (status != CTL_OK) {
+        const ctl_origin of = ((const reference_program *)p->engine_data)->origins[r->at];
         if (r->why[0])
-            ctl_session_say(s, "E0804", "data, labels and documents must fit the model", "%s", r->why);
+            ctl_session_say_at(s, of.place, "E0804", "data, labels and documents must fit the model", "%s: %s",
+                               of.name, r->why);
         return status;
     }
     if (entry == RUN_BACKWARD) add_gradients(s, g, r);

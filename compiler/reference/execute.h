@@ -28,6 +28,7 @@ struct ctl_reference {
     double own_normaliser;
     bool owns_values;
     char why[160];
+    ctl_node_id at; /* the node that ran last */
 };
 
 /* Doubles that all values of g take; false: more than memory can be. */

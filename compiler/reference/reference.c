@@ -149,6 +149,7 @@ const double *ctl_reference_value(const ctl_reference *r, ctl_node_id node) {
 static ctl_status run_node(ctl_reference *r, ctl_node_id id) {
     const ctl_node *n = &r->g->at[id];
     ctl_status status = CTL_OK;
+    r->at = id;
     switch (ctl_op_class_of((ctl_op)n->op)) {
     case CLASS_MAP:
     case CLASS_REDUCE:

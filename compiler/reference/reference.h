@@ -45,10 +45,11 @@ const char *ctl_reference_why(const ctl_reference *r);
 /* The engine of programs made by ctl_reference_program: sessions, the optimizer and the training loop run on
  * the executor as on compiled code. Storage is f64 for CTL_F64, else f32. */
 extern const ctl_engine ctl_reference_engine;
-/* The graph (with gradients; evaluate entries if they are to run) is copied into the program. model_name and
- * control_source may be NULL. */
+/* The graph (with gradients; evaluate entries if they are to run) is copied into the program. sources
+ * (of the .ctl files, for places in errors), model_name and control_source may be NULL. */
 ctl_status ctl_reference_program(const ctl_graph *g, ctl_dtype compute, const ctl_settings *settings,
-                                 const char *model_name, const char *control_source,
-                                 const ctl_allocator *allocator, ctl_program **out);
+                                 const ctl_sink *sources, const char *model_name,
+                                 const char *control_source, const ctl_allocator *allocator,
+                                 ctl_program **out);
 
 #endif

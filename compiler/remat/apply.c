@@ -38,7 +38,7 @@ static ctl_node_id add(applier *a, const ctl_node *node, ctl_entry entry) {
 /* Makes the slice a value of its own: f32 numbers times 1, or 16-bit ones widened and rounded again. */
 static ctl_node_id copy_slice(applier *a, ctl_node_id id, ctl_node_id slice, ctl_entry entry) {
     const ctl_node *n = &a->in->at[id];
-    ctl_node node = {.op = OP_CAST, .dtype = CTL_REAL, .nin = 1, .in = &slice, .span = n->span, .path = n->path};
+    ctl_node node = {.op = OP_CAST, .dtype = CTL_REAL, .nin = 1, .in = &slice, .span = n->span, .user = n->user, .path = n->path};
     if (n->dtype == CTL_BF16) {
         ctl_node_id wide = add(a, &node, entry);
         node.dtype = CTL_BF16, node.in = &wide;

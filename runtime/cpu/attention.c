@@ -57,7 +57,7 @@ static int64_t find_documents(ctl_cpu_session *s, const ctl_task *t, const ctl_o
         for (int64_t i = 0; whole && position && i < size; i++)
             whole = position[(row + i) * positions->stride] == i;
         if (!whole) {
-            ctl_session_say(&s->common, "E0804",
+            ctl_session_say_at(&s->common, t->place, "E0804",
                             "rows of a document follow each other, with positions from 0 and the document's "
                             "length in each",
                             "%s: the document of %lld rows that begins in row %lld leaves the batch, is "

@@ -87,7 +87,7 @@ static ctl_status prepare_list(ctl_cpu_session *s, ctl_program_entry entry) {
                           ? 0
                           : (size_t)task->scratch.rows * (size_t)task->scratch.stride;
         if (!status && bytes <= room) continue;
-        ctl_session_say(&s->common, "E0901", "report it, with the specification",
+        ctl_session_say_at(&s->common, task->place, "E0901", "report it, with the specification",
                         status ? "task '%s' cannot run here (it wants %zu bytes of scratch, and has %zu)"
                                : "task '%s' wants %zu bytes of scratch, and has %zu",
                         task->name, bytes, room);
@@ -195,8 +195,8 @@ static ctl_status run(ctl_session *session, ctl_program_entry entry) {
         ctl_status status = run_task(s, task, &s->prepared[entry][i]);
         if (seconds) seconds[i] += now(s->clock) - begin;
         if (status == CTL_ERR_INTERNAL || status == CTL_ERR_UNSUPPORTED)
-            ctl_session_say(session, "E0901", "report it, with the specification", "task '%s' failed",
-                            task->name);
+            ctl_session_say_at(session, task->place, "E0901", "report it, with the specification",
+                               "task '%s' failed", task->name);
         if (status) return status;
     }
     return CTL_OK;

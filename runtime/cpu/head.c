@@ -106,10 +106,10 @@ static bool check_labels(ctl_cpu_session *s, const ctl_task *t, const ctl_head *
     for (int64_t i = 0; i < h->rows; i++) {
         int32_t label = labels[i * t->operands[LABELS].stride];
         if (label == IGNORED || (label >= 0 && label < h->vocab)) continue;
-        ctl_session_say(&s->common, "E0804",
-                        "labels are 0 .. classes - 1, or -100 for a row that does not count",
-                        "%s: label %d of row %lld is not one of %lld classes", t->name, (int)label,
-                        (long long)i, (long long)h->vocab);
+        ctl_session_say_at(&s->common, t->place, "E0804",
+                           "labels are 0 .. classes - 1, or -100 for a row that does not count",
+                           "%s: label %d of row %lld is not one of %lld classes", t->name, (int)label,
+                           (long long)i, (long long)h->vocab);
         return false;
     }
     return true;

@@ -11,14 +11,15 @@ static bool is_bf16(const ctl_operand *o) {
 }
 
 /* Indices are read by kernels unchecked. */
-static bool check_index(ctl_cpu_session *s, const ctl_task *t, const int32_t *index, int64_t stride,
+static bool check_index(ctl_cpu_session *s, ctl_origin of, const int32_t *index, int64_t stride,
                         int64_t n, int64_t rows) {
     for (int64_t i = 0; i < n; i++) {
         const int32_t id = index[i * stride];
         if (id >= 0 && id < rows) continue;
-        ctl_session_say(&s->common, "E0804", "ids are numbers of rows of the table that they select from",
-                        "%s: id %d of row %lld is not one of %lld rows", t->name, (int)id, (long long)i,
-                        (long long)rows);
+        ctl_session_say_at(&s->common, of.place, "E0804",
+                           "ids are numbers of rows of the table that they select from",
+                           "%s: id %d of row %lld is not one of %lld rows", of.name, (int)id, (long long)i,
+                           (long long)rows);
         return false;
     }
     return true;
@@ -32,7 +33,7 @@ static ctl_status make_args(ctl_cpu_session *s, const ctl_task *t, ctl_rows_arg 
         const ctl_operand *by = &t->operands[t->index_of[i]];
         if (by->dtype != CTL_I32 || by->stride != 1 || by->rows < t->rows) return CTL_ERR_INTERNAL;
         args[i].index = ctl_cpu_at(s, by);
-        if (!check_index(s, t, args[i].index, 1, t->rows, o->rows)) return CTL_ERR_INPUT;
+        if (!check_index(s, ctl_task_gather(t, i), args[i].index, 1, t->rows, o->rows)) return CTL_ERR_INPUT;
     }
     return CTL_OK;
 }
@@ -77,7 +78,7 @@ ctl_status ctl_run_scatter(ctl_cpu_session *s, const ctl_task *t) {
     const char *from = ctl_cpu_at(s, x);
     float *to = ctl_cpu_at(s, out);
     const bool bf16 = is_bf16(x);
-    if (!check_index(s, t, id, ids->stride, ids->rows, out->rows)) return CTL_ERR_INPUT;
+    if (!check_index(s, (ctl_origin){t->name, t->place}, id, ids->stride, ids->rows, out->rows)) return CTL_ERR_INPUT;
     const int64_t units = (x->cols + 15) / 16; /* a line of the cache has one owner */
 #pragma omp parallel num_threads(s->common.threads) if (units > 1)
     {

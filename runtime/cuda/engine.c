@@ -7,7 +7,8 @@
 /* ---- errors ---- */
 static ctl_status fail(ctl_cuda_session *s, ctl_status status, const char *code, const char *hint, const char *call,
                        const char *why) {
-    ctl_session_say(&s->common, code, hint, "%s%son %s: %s: %s", s->at ? s->at : "", s->at ? ", " : "", s->code->device.name, call, why);
+    ctl_session_say_at(&s->common, s->at.place, code, hint, "%s%son %s: %s: %s", s->at.name ? s->at.name : "", s->at.name ? ", " : "",
+                       s->code->device.name, call, why);
     return s->failed = status;
 }
 
@@ -40,8 +41,8 @@ static ctl_status check_scratch(ctl_cuda_session *s, const ctl_task *t) {
         else bytes = ctl_cuda_rows_scratch(&s->code->rows[t->kernel], t->rows);
     }
     if (status == CTL_OK && bytes <= room) return CTL_OK;
-    ctl_session_say(&s->common, "E0901", "report it, with the specification",
-                    "task '%s' wants %zu bytes of scratch, and has %zu", t->name, bytes, room);
+    ctl_session_say_at(&s->common, t->place, "E0901", "report it, with the specification",
+                       "task '%s' wants %zu bytes of scratch, and has %zu", t->name, bytes, room);
     return s->failed = CTL_ERR_INTERNAL;
 }
 
@@ -55,12 +56,12 @@ static ctl_status prepare_list(ctl_cuda_session *s, ctl_program_entry entry) {
     ctl_status status = CTL_OK;
     for (size_t i = 0; i < list->n && status == CTL_OK; i++) {
         const ctl_task *t = &list->at[i];
-        s->at = t->name;
+        s->at = (ctl_origin){t->name, t->place};
         status = check_scratch(s, t);
         if (status == CTL_OK && ctl_cuda_is_product(t))
             status = ctl_cuda_product_prepare(s, t, &s->prepared[entry][i]);
     }
-    s->at = NULL;
+    s->at = (ctl_origin){0};
     return status;
 }
 
@@ -122,13 +123,13 @@ static ctl_status launch_list(ctl_cuda_session *s, ctl_program_entry entry, bool
     const ctl_task_list *list = &s->common.program->run[entry];
     ctl_status status = CTL_OK;
     for (size_t i = 0; i < list->n && status == CTL_OK; i++) {
-        s->at = list->at[i].name;
+        s->at = (ctl_origin){list->at[i].name, list->at[i].place};
         status = ctl_cuda_run_task(s, &list->at[i], &s->prepared[entry][i]);
         if (status == CTL_OK && one_by_one) status = ctl_cuda_wait(s);
         if (status == CTL_ERR_INTERNAL && !s->failed)
-            ctl_session_say(&s->common, "E0901", "report it, with the specification", "task '%s' failed", s->at);
+            ctl_session_say_at(&s->common, s->at.place, "E0901", "report it, with the specification", "task '%s' failed", s->at.name);
     }
-    s->at = NULL;
+    s->at = (ctl_origin){0};
     if (status != CTL_OK) s->failed = status;
     return status;
 }

@@ -7,34 +7,36 @@ typedef struct use { /* of indices by a task */
     const ctl_operand *ids;
     int64_t rows, below; /* indices; rows of the table */
     int32_t beside;      /* another one that is right */
+    ctl_origin of;
 } use;
-enum { IGNORED = -100 }; /* a label of a row that does not count */
+enum { IGNORED = -100 /* a label of a row that does not count */, MOST_USES = CTL_MOST_OPERANDS };
 
 /* The kth use; false: there are fewer. */
 static bool use_of(const ctl_task *t, uint32_t k, use *out) {
+    const ctl_origin own = {t->name, t->place};
     if (t->kind == TASK_SCATTER && k == 0) {
-        *out = (use){&t->operands[1], t->operands[1].rows, t->operands[2].rows, 0};
+        *out = (use){&t->operands[1], t->operands[1].rows, t->operands[2].rows, 0, own};
         return true;
     }
     if (t->kind == TASK_HEAD && k == 0) {
-        *out = (use){&t->operands[2], t->operands[2].rows, t->operands[1].rows, IGNORED};
+        *out = (use){&t->operands[2], t->operands[2].rows, t->operands[1].rows, IGNORED, own};
         return true;
     }
     for (uint32_t i = 0; t->kind == TASK_ROWS && t->index_of && i < t->noperands; i++) {
         if (t->index_of[i] == UINT32_MAX || k-- > 0) continue;
-        *out = (use){&t->operands[t->index_of[i]], t->rows, t->operands[i].rows, 0};
+        *out = (use){&t->operands[t->index_of[i]], t->rows, t->operands[i].rows, 0, ctl_task_gather(t, i)};
         return true;
     }
     return false;
 }
 
-static ctl_status wrong(ctl_cuda_session *s, const ctl_task *task, const ctl_cuda_bad_id *bad) {
-    if (task->kind == TASK_HEAD)
-        ctl_session_say(&s->common, "E0804", "labels are 0 .. classes - 1, or -100 for a row that does not count",
-                        "%s: label %d of row %d is not one of %d classes", task->name, (int)bad->id, (int)bad->row, (int)bad->rows);
+static ctl_status wrong(ctl_cuda_session *s, const use *u, const ctl_cuda_bad_id *bad) {
+    if (u->beside == IGNORED)
+        ctl_session_say_at(&s->common, u->of.place, "E0804", "labels are 0 .. classes - 1, or -100 for a row that does not count",
+                           "%s: label %d of row %d is not one of %d classes", u->of.name, (int)bad->id, (int)bad->row, (int)bad->rows);
     else
-        ctl_session_say(&s->common, "E0804", "ids are numbers of rows of the table that they select from",
-                        "%s: id %d of row %d is not one of %d rows", task->name, (int)bad->id, (int)bad->row, (int)bad->rows);
+        ctl_session_say_at(&s->common, u->of.place, "E0804", "ids are numbers of rows of the table that they select from",
+                           "%s: id %d of row %d is not one of %d rows", u->of.name, (int)bad->id, (int)bad->row, (int)bad->rows);
     return CTL_ERR_INPUT;
 }
 
@@ -50,7 +52,7 @@ ctl_status ctl_cuda_check_inputs(ctl_cuda_session *s, ctl_program_entry entry) {
             for (int64_t r = 0; r < u.rows; r++) {
                 const int32_t id = ids[r * u.ids->stride];
                 if ((id < 0 || id >= u.below) && id != u.beside)
-                    return wrong(s, &list->at[i], &(ctl_cuda_bad_id){0, (int32_t)r, id, (int32_t)u.below});
+                    return wrong(s, &u, &(ctl_cuda_bad_id){0, (int32_t)r, id, (int32_t)u.below});
             }
         }
     s->checked[entry] = true;
@@ -81,7 +83,7 @@ ctl_status ctl_cuda_check_computed(ctl_cuda_session *s, const ctl_task *task) {
         const ctl_cuda_ids call = {.ids = (int32_t *)(uintptr_t)ctl_cuda_at(s, u.ids),
                                    .bad = (void *)(uintptr_t)(s->own + offsetof(ctl_cuda_own, bad)),
                                    .stride = u.ids->stride, .rows = (int32_t)u.rows, .below = (int32_t)u.below,
-                                   .beside = u.beside, .task = number_of(s->common.program, task)};
+                                   .beside = u.beside, .task = number_of(s->common.program, task) * MOST_USES + (int32_t)k};
         status = ctl_cuda_launch(s, s->functions[CUDA_IDS], 1, 1, 256, CTL_CUDA_IDS_SHARED, &call);
     }
     return status;
@@ -96,7 +98,9 @@ ctl_status ctl_cuda_bad_ids(ctl_cuda_session *s) {
     if (status != CTL_OK || s->host->bad.task < 0) return status;
     status = ctl_cuda_check(s, s->driver->to_device(at, &s->host->none, sizeof s->host->none, s->stream), "cuMemcpyHtoDAsync");
     if (status == CTL_OK) status = ctl_cuda_wait(s);
-    const ctl_task *task = task_of(s->common.program, s->host->bad.task);
+    const ctl_task *task = task_of(s->common.program, s->host->bad.task / MOST_USES);
+    use u;
     if (status != CTL_OK) return status;
-    return task ? wrong(s, task, &s->host->bad) : CTL_ERR_INTERNAL;
+    const bool found = task && use_of(task, (uint32_t)(s->host->bad.task % MOST_USES), &u);
+    return found ? wrong(s, &u, &s->host->bad) : CTL_ERR_INTERNAL;
 }

@@ -19,7 +19,7 @@
 enum { CTL_CUDA_MOST_CHUNKS = 512 }; /* of the gradient's norm: ctl_optimizer_chunk */
 
 /* An id that is none of its table's rows, found by a kernel; task < 0: none. */
-typedef struct ctl_cuda_bad_id {
+typedef struct ctl_cuda_bad_id { /* task: its number, and which of its indices: ids.c */
     int32_t task, row, id, rows;
 } ctl_cuda_bad_id;
 
@@ -70,7 +70,7 @@ typedef struct ctl_cuda_session {
     void *graph[RUN_COUNT]; /* executables */
     int64_t runs[RUN_COUNT];
     double *seconds[RUN_COUNT]; /* of tasks, for whoever asked; NULL: nobody */
-    const char *at;         /* the task, or the parameter, that is worked on, for messages; NULL: none */
+    ctl_origin at;          /* the task, or the parameter, that is worked on, for messages; its name NULL: none */
 } ctl_cuda_session;
 
 static inline ctl_cuda_session *ctl_cuda_own_session(ctl_session *s) {

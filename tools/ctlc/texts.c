@@ -71,13 +71,14 @@ static ctl_status open_texts(const tool_data *d, const ctl_program *p, bool trai
                             "--loss output: a token file of the data does not say what is output");
     if (status == CTL_OK && train && d->eval_data.n == 0 && d->eval_fraction > 0)
         status = ctl_corpus_split(&s->corpus, d->eval_fraction, packing.seed, &s->held_corpus);
-    if (status == CTL_OK) status = ctl_corpus_fits(&s->corpus, packing.classify, p->classes, voice);
-    if (status == CTL_OK) status = ctl_corpus_fits(&s->held_corpus, packing.classify, p->classes, voice);
+    if (status == CTL_OK) status = ctl_corpus_fits(&s->corpus, packing.classify, p, voice);
+    if (status == CTL_OK) status = ctl_corpus_fits(&s->held_corpus, packing.classify, p, voice);
     if (status == CTL_OK) status = ctl_loader_open(&s->corpus, &packing, NULL, voice, &s->data);
     if (status == CTL_OK) status = ctl_program_takes(p, s->data, voice);
     packing.shuffle = false;
     if (status == CTL_OK && s->held_corpus.ndocs)
         status = ctl_loader_open(&s->held_corpus, &packing, NULL, voice, &s->held_out);
+    if (status == CTL_OK && s->held_out) status = ctl_program_takes(p, s->held_out, voice);
     if (status == CTL_OK) s->fingerprint = ctl_corpus_fingerprint(&s->corpus);
     return status;
 }
@@ -109,6 +110,7 @@ static ctl_status open_images(const tool_data *d, const ctl_program *p, bool tra
     else if (status == CTL_OK && train && d->eval_fraction > 0)
         status = ctl_images_split(&s->images, d->eval_fraction, packing.seed, &s->held_images);
     if (status == CTL_OK) status = ctl_loader_open_images(&s->images, &packing, NULL, voice, &s->data);
+    if (status == CTL_OK) status = ctl_program_takes(p, s->data, voice);
     packing.shuffle = false;
     if (status == CTL_OK && s->held_images.n)
         status = ctl_loader_open_images(&s->held_images, &packing, NULL, voice, &s->held_out);
