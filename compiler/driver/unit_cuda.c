@@ -20,7 +20,26 @@ static void hand_out(ctl_unit *u, const char *name, const char *ending, const vo
     if (o->artifact) o->artifact(o->artifact_ctx, &artifact);
 }
 
-static const char *name_of(ctl_unit *u, const ctl_rowprog *p) {
+/* The forms in which the program's tasks launch its kernel k: what a buffer begins at is aligned, what lies in it may not be. */
+static int forms_of(const ctl_unit *u, size_t k, const ctl_cuda_kernel *kernel) {
+    int forms = 0;
+    for (int entry = 0; entry < RUN_COUNT; entry++)
+        for (size_t i = 0; i < u->program->run[entry].n; i++) {
+            const ctl_task *t = &u->program->run[entry].at[i];
+            ctl_rows_arg args[CTL_MOST_OPERANDS] = {0};
+            ctl_dtype dtypes[CTL_MOST_OPERANDS] = {0};
+            if (t->kind != TASK_ROWS || t->kernel != k) continue;
+            for (uint32_t j = 0; j < t->noperands && j < CTL_MOST_OPERANDS; j++)
+                args[j] = (ctl_rows_arg){.base = (void *)(uintptr_t)t->operands[j].offset, .stride = t->operands[j].stride},
+                dtypes[j] = t->operands[j].dtype;
+            forms |= (int)ctl_cuda_rows_form(kernel, args, dtypes);
+        }
+    return forms;
+}
+
+/* A program's name tells its forms where it does not have all. */
+static const char *name_of(ctl_unit *u, const ctl_rowprog *p, const ctl_cuda_kernel *k) {
+    static const char *const endings[] = {"", "_wide", "_any", ""};
     unsigned char digest[CTL_SHA256_BYTES];
     char hex[CTL_SHA256_HEX];
     ctl_text key = {.arena = u->arena};
@@ -30,7 +49,7 @@ static const char *name_of(ctl_unit *u, const ctl_rowprog *p) {
     ctl_sha256_add(&h, key.at, key.n);
     ctl_sha256_end(&h, digest);
     ctl_sha256_hex(digest, hex);
-    return ctl_format(u->arena, "rows_%.12s", hex);
+    return ctl_format(u->arena, "rows_%.12s%s", hex, k->wide ? endings[k->forms & 3] : "");
 }
 
 /* What must be freed on any way out. */
@@ -101,7 +120,9 @@ static held *write_sources(ctl_unit *u, const part_list *parts, ctl_cuda_kernel 
         ctl_text text = {.arena = u->arena};
         const char *name;
         if (k < nrows) {
-            name = kernels[k].name = name_of(u, u->rows[k]);
+            ctl_cuda_plan(u->rows[k], u->arena, &kernels[k]);
+            kernels[k].forms = forms_of(u, k, &kernels[k]);
+            name = kernels[k].name = name_of(u, u->rows[k], &kernels[k]);
             ctl_cuda_source(u->arena, &u->rows[k], 1, &kernels[k], &text);
         } else {
             const ctl_cuda_part *part = &parts->at[k - nrows];

@@ -7,6 +7,10 @@
 
 #include "runtime/program.h"
 
+/* A kernel's rows are written once, and compiled for operands all of whose rows begin at multiples of 16 bytes, for others, or
+ * for both. */
+typedef enum ctl_cuda_form { CTL_CUDA_FORM_WIDE = 1, CTL_CUDA_FORM_ANY = 2 } ctl_cuda_form;
+
 typedef struct ctl_cuda_kernel {
     const char *name;
     int group, block;      /* threads */
@@ -16,6 +20,7 @@ typedef struct ctl_cuda_kernel {
     bool chunks;           /* a block takes CTL_ROW_CHUNK rows of the space after the other */
     bool serial;           /* one block alone: rows are added to one row, in their order */
     uint64_t wide;         /* operands that are accessed 16 bytes at a time where they can be */
+    int forms;             /* of ctl_cuda_form; given before it is planned: those alone, as far as it may need them; 0: all */
     uint32_t noperands, nsites;
     int split;
 } ctl_cuda_kernel;
@@ -42,8 +47,10 @@ static inline size_t ctl_cuda_rows_bytes(const ctl_cuda_kernel *k) {
 }
 /* Blocks of a launch, at most `most` (and at most so many groups use scratch). */
 int64_t ctl_cuda_rows_blocks(const ctl_cuda_kernel *k, int64_t rows, int64_t most);
-/* Fills the structure, of ctl_cuda_rows_bytes. dtypes: of the operands. */
-void ctl_cuda_rows_call(const ctl_cuda_kernel *k, const ctl_cuda_rows_head *head, const ctl_rows_arg *args,
+/* The form that operands ask for; of a base its last four bits count. dtypes: of the operands. */
+ctl_cuda_form ctl_cuda_rows_form(const ctl_cuda_kernel *k, const ctl_rows_arg *args, const ctl_dtype *dtypes);
+/* Fills the structure, of ctl_cuda_rows_bytes. False: the kernel has no form for these operands. */
+bool ctl_cuda_rows_call(const ctl_cuda_kernel *k, const ctl_cuda_rows_head *head, const ctl_rows_arg *args,
                         const ctl_dtype *dtypes, const uint32_t *sites, void *call);
 
 #endif

@@ -40,7 +40,7 @@ static ctl_status run_rows(ctl_cuda_session *s, const ctl_task *t) {
                                      .scratch = at(s, &t->scratch),
                                      .tokens = t->weights ? 0 : s->common.program->tokens,
                                      .rows = (int32_t)t->rows};
-    ctl_cuda_rows_call(k, &head, args, dtypes, t->sites, call);
+    if (!ctl_cuda_rows_call(k, &head, args, dtypes, t->sites, call)) return CTL_ERR_INTERNAL;
     return ctl_cuda_launch(s, s->rows[t->kernel],
                            ctl_cuda_rows_blocks(k, t->rows, k->scratch_floats ? CTL_CUDA_SCRATCH_BLOCKS : MOST_BLOCKS), 1,
                            k->block, k->shared_bytes, call);

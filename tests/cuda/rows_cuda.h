@@ -10,6 +10,7 @@
 #include "tests/cuda/shared_object.h"
 
 static const int vector_cpus[] = {0};
+static int rows_cuda_forms; /* of the kernels that are emitted; 0: all */
 
 typedef struct cuda_rows {
     shared_object object;
@@ -24,7 +25,7 @@ static inline ctl_cpu_code *emit(ctl_arena *arena, ctl_rowprog **programs, size_
     ctl_text text = {.arena = arena};
     if (!c) fail_msg("no memory");
     c->programs = CTL_NEW_ARRAY(arena, rows_host_program, n);
-    for (size_t k = 0; k < n; k++) cuda[k].name = ctl_format(arena, "rows_%zu", k);
+    for (size_t k = 0; k < n; k++) cuda[k].name = ctl_format(arena, "rows_%zu", k), cuda[k].forms = rows_cuda_forms;
     ctl_cuda_source(arena, (const ctl_rowprog *const *)programs, n, cuda, &text);
     ctl_text_add(&text, "\n#include \"tests/cuda/rows_host.h\"\n");
     for (size_t k = 0; k < n; k++) {

@@ -41,7 +41,10 @@ static void rows_host_run(size_t which, void (*kernel)(const void *), int bound,
     const int64_t blocks = ctl_cuda_rows_blocks(k, end - begin, 3);
     head.scratch = malloc((size_t)(blocks * (k->block / k->group)) * k->scratch_floats * sizeof(float) + 16);
     char *packed = malloc(ctl_cuda_rows_bytes(k) + 64), fault[HOST_FAULT];
-    ctl_cuda_rows_call(k, &head, args, dtypes, call->sites, packed);
+    if (!ctl_cuda_rows_call(k, &head, args, dtypes, call->sites, packed)) {
+        fprintf(stderr, "kernel %s has no form for these operands\n", k->name);
+        abort();
+    }
     const host_launch_of launch = {.kernel = kernel, .call = packed, .grid = {(int)blocks, 1, 1}, .threads = k->block,
                                    .bound = bound, .shared = k->shared_bytes, .most_shared = 48 * 1024,
                                    .order = (host_order)(rows_host_order >= 0 ? rows_host_order : turn++ % HOST_ORDERS)};

@@ -13,11 +13,11 @@
 /* The texts of the .cu files beside this one, by name without its ending; NULL: there is none. */
 const char *ctl_cuda_text(const char *name);
 
-/* Decides how the kernel of a verified program is run: everything of *kernel but its name. */
+/* Decides how the kernel of a verified program is run: everything of *kernel but its name and, where they are given, its forms. */
 void ctl_cuda_plan(const ctl_rowprog *p, ctl_arena *arena, ctl_cuda_kernel *kernel);
 
 /* Appends a source with the kernels of programs[0 .. n-1], all verified, and fills kernels[0 .. n-1], whose names are the
- * caller's. */
+ * caller's, and forms, where they are not 0. */
 void ctl_cuda_source(ctl_arena *arena, const ctl_rowprog *const *programs, size_t n, ctl_cuda_kernel *kernels,
                      ctl_text *out);
 

@@ -7,7 +7,8 @@
  * rows, its groups side by side; what they add goes through shared memory, and one thread a column adds it in the order of
  * the rows. A group behind the last row computes that row again and writes nothing, so all threads meet at every barrier.
  *
- * The rows are written once and compiled twice: for 16-byte accesses, and for operands that are not aligned to them. */
+ * The rows are written once and compiled for 16-byte accesses, for operands that are not aligned to them, or for both
+ * (ctl_cuda_form). */
 #include "compiler/emit/cuda/build.h"
 
 enum { SHARED_LIMIT = 48 * 1024, BLOCK = 128, CHUNK_BLOCK = 256, LEAST_BLOCK = 32, WARP = 32 };
@@ -91,6 +92,8 @@ static void plan(const ctl_rowprog *p, const ctl_schedule *s, const needs *n, ct
     for (uint32_t i = 0; i < p->noperands; i++)
         if (p->operands[i].cols > 1 && p->operands[i].at != AT_CHUNK && ctl_cuda_wide(&w, &p->operands[i], 0)[0] == 'w')
             k->wide |= (uint64_t)1 << i;
+    if (!k->wide) k->forms = CTL_CUDA_FORM_ANY;
+    else if (!k->forms) k->forms = CTL_CUDA_FORM_WIDE | CTL_CUDA_FORM_ANY;
 }
 
 void ctl_cuda_plan(const ctl_rowprog *p, ctl_arena *arena, ctl_cuda_kernel *kernel) {
@@ -463,11 +466,11 @@ static void write_kernel(ctl_cuda_writer *w, ctl_arena *arena) {
     ctl_cuda_line(w, "} %s_call;", k->name);
     write_function(w, &n);
     ctl_cuda_line(w, "KERNEL(%s, %s_call, %d) {", k->name, k->name, k->block);
-    if (k->wide) {
+    if (k->forms == (CTL_CUDA_FORM_WIDE | CTL_CUDA_FORM_ANY)) {
         ctl_cuda_line(w, "    if (call.head.wide) %s_rows(&call, 1);", k->name);
         ctl_cuda_line(w, "    else %s_rows(&call, 0);", k->name);
     } else
-        ctl_cuda_line(w, "    %s_rows(&call, 0);", k->name);
+        ctl_cuda_line(w, "    %s_rows(&call, %d);", k->name, k->forms == CTL_CUDA_FORM_WIDE);
     ctl_cuda_line(w, "}");
 }
 
