@@ -268,3 +268,26 @@ const char *ctl_dtype_name(ctl_dtype dtype) {
     static const char *const names[] = {"real", "f64", "f32", "bf16", "f16", "i32", "u8"};
     return (size_t)dtype < CTL_COUNT(names) ? names[dtype] : "?";
 }
+
+const char *ctl_compute_hint(const char *word) {
+    static const struct {
+        const char *word, *hint;
+    } hints[] = {
+#define HALF "use bf16: f16 ends at 65504, so its gradients need loss scaling, which there is not; bf16 reaches as far as f32"
+        {"f16", HALF},
+        {"fp16", HALF},
+        {"float16", HALF},
+        {"half", HALF},
+#undef HALF
+        {"bfloat16", "use bf16"},
+        {"fp32", "use f32"},
+        {"float32", "use f32"},
+        {"float", "use f32"},
+        {"fp64", "use f64"},
+        {"float64", "use f64"},
+        {"double", "use f64"},
+    };
+    for (size_t k = 0; k < CTL_COUNT(hints); k++)
+        if (strcmp(word, hints[k].word) == 0) return hints[k].hint;
+    return NULL;
+}

@@ -15,6 +15,9 @@ static inline float ctl_bf16_to_f32(uint16_t h) {
     return f;
 }
 
+/* What somebody who writes another word for a compute type had better write, and why; NULL: nobody knows. */
+const char *ctl_compute_hint(const char *word);
+
 static inline uint16_t ctl_f32_to_bf16(float f) {
     uint32_t u;
     memcpy(&u, &f, 4);

@@ -98,6 +98,8 @@ static void test_usage(void **state) {
     assert_int_equal(ctlc("plan small.ctl --engine gpu"), 2);
     says("--engine is cpu, cuda or reference, not \"gpu\"");
     assert_int_equal(ctlc("plan small.ctl --compute f17"), 2);
+    assert_int_equal(ctlc("plan small.ctl --compute fp16"), 2);
+    says("--compute is f32, bf16 or f64, not \"fp16\"\nhint: use bf16: f16 ends at 65504, so its gradients need loss scaling");
     assert_int_equal(ctlc("check small.ctl --dump after:elabrate"), 2);
     says("did you mean elaborate?");
     assert_int_equal(ctlc("train small.ctl --data text.txt --loss some"), 2);

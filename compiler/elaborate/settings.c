@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/dtype.h"
 #include "compiler/elaborate/internal.h"
 
 typedef struct option {
@@ -84,7 +85,7 @@ static bool set_compute(ctl_elab *e, const char *word, ctl_span span) {
     else if (strcmp(word, "bf16") == 0) e->spec->compute = CTL_BF16;
     else if (strcmp(word, "f64") == 0) e->spec->compute = CTL_F64;
     else {
-        ctl_error(e->sink, CTL_E0505, span, NULL, "`compute` is f32, bf16 or (on the reference executor) f64, not `%s`", word);
+        ctl_error(e->sink, CTL_E0505, span, ctl_compute_hint(word), "`compute` is f32, bf16 or (on the reference executor) f64, not `%s`", word);
         return false;
     }
     return true;

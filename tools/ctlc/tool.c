@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 
 #include "base/base.h"
+#include "base/dtype.h"
 #include "runtime/files.h"
 
 int tool_exit_code(ctl_status status) {
@@ -154,7 +155,12 @@ int tool_compile_spec(const char *command, const char *spec, const tool_compile 
         const ctl_dtype legal[] = {CTL_F32, CTL_BF16, CTL_F64};
         for (size_t i = 0; i < CTL_COUNT(legal); i++)
             if (strcmp(c->compute, ctl_dtype_name(legal[i])) == 0) o.compute = legal[i];
-        if (o.compute == CTL_REAL) return wrong_value(command, "compute", c->compute, "f32, bf16 or f64");
+        if (o.compute == CTL_REAL) {
+            const char *hint = ctl_compute_hint(c->compute);
+            const int code = wrong_value(command, "compute", c->compute, "f32, bf16 or f64");
+            if (hint) fprintf(stderr, "hint: %s\n", hint);
+            return code;
+        }
     }
     rates measured;
     bool here = !c->machine || strcmp(c->machine, "cpu") == 0;
