@@ -280,6 +280,13 @@ static void test_resume(void **state) {
     assert_int_equal(cuda_control()->live, 0);
 }
 
+/* ---- orders of threads, times when copies land ---- */
+/* What went before launched each of attention's kernels that copy asynchronously in every way. */
+static void test_every_way(void **state) {
+    (void)state;
+    for (int k = 0; k < 3; k++) assert_int_equal(cuda_control()->attended[k], (1u << STANDIN_WAYS) - 1);
+}
+
 static int begin(void **state) {
     cuda_control(); /* loaded once, and kept */
     return make_folder(state);
@@ -289,6 +296,6 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_training), cmocka_unit_test(test_budgets),
                                        cmocka_unit_test(test_resume), cmocka_unit_test(test_families), cmocka_unit_test(test_sequences),
                                        cmocka_unit_test(test_row_results),
-                                       cmocka_unit_test(test_first_values)};
+                                       cmocka_unit_test(test_first_values), cmocka_unit_test(test_every_way)};
     return cmocka_run_group_tests(tests, begin, remove_folder);
 }

@@ -25,15 +25,18 @@ if(CMOCKA)
     target_compile_definitions(${cuda_name} PRIVATE SOURCE_DIR="${CMAKE_SOURCE_DIR}" CTL_ROWS_ON_CUDA=1)
     add_test(NAME ${cuda_name} COMMAND ${cuda_name})
   endforeach()
+  add_library(cuda_host OBJECT tests/cuda/host_runtime.c) # linked to what is compiled for the host
+  target_compile_options(cuda_host PRIVATE -D_GNU_SOURCE -DHOST_APART -fPIC -O2 -g0 -w -fno-strict-aliasing)
   foreach(name test_cuda_rows test_cuda_rows_values test_cuda_build test_cuda_attend test_cuda_tasks test_cuda_nvrtc)
-    target_compile_definitions(${name} PRIVATE HOST_CC="${CMAKE_C_COMPILER}")
+    target_compile_definitions(${name} PRIVATE HOST_CC="${CMAKE_C_COMPILER}" HOST_RUNTIME_OBJECT="$<TARGET_OBJECTS:cuda_host>")
     target_link_libraries(${name} ${CMAKE_DL_LIBS})
+    add_dependencies(${name} cuda_host)
   endforeach()
   target_compile_definitions(test_cuda_build PRIVATE CTL_ROWS_ON_CUDA=1)
+  target_compile_definitions(test_cuda_fragments PRIVATE HOST_CC="${CMAKE_C_COMPILER}") # plants faults in threads.h too
+  target_link_libraries(test_cuda_fragments ${CMAKE_DL_LIBS})
   # The driver, cuBLASLt and CUDA's compiler, as stand-ins in one shared object under their names.
   file(GLOB STANDINS CONFIGURE_DEPENDS tests/cuda/standin/*.c)
-  add_library(cuda_host OBJECT tests/cuda/host_runtime.c) # linked to what the stand-in compiles
-  target_compile_options(cuda_host PRIVATE -D_GNU_SOURCE -DHOST_APART -fPIC -O2 -g0 -w -fno-strict-aliasing)
   add_library(cuda_standin MODULE ${STANDINS})
   target_compile_definitions(cuda_standin PRIVATE SOURCE_DIR="${CMAKE_SOURCE_DIR}" HOST_CC="${CMAKE_C_COMPILER}"
     HOST_RUNTIME_OBJECT="$<TARGET_OBJECTS:cuda_host>")

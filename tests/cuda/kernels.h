@@ -4,6 +4,7 @@
 #define CTL_TESTS_CUDA_KERNELS_H
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -70,18 +71,23 @@ static inline bool launch_all(launcher *l, bool (*run)(launcher *l, void *ctx), 
 }
 
 /* Whether the source fails, in a process of its own. */
-static inline bool source_fails(const char *source, bool (*run)(launcher *l, void *ctx), void *ctx) {
+static inline bool source_fails_by(const char *source, const char *optimise, bool (*run)(launcher *l, void *ctx), void *ctx) {
     fflush(NULL);
     const pid_t child = fork();
     if (child == 0) {
+        static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL}; /* cmocka would go on to its other tests */
         launcher l = {0};
-        if (!freopen("/dev/null", "w", stderr) || shared_object_open(&l.object, &source, 1, "-O0")) _exit(2);
+        for (size_t k = 0; k < sizeof signals / sizeof *signals; k++) signal(signals[k], SIG_DFL);
+        if (!freopen("/dev/null", "w", stderr) || shared_object_open(&l.object, &source, 1, optimise)) _exit(2);
         _exit(launch_all(&l, run, ctx) ? 0 : 1);
     }
     int status = 0;
     assert_true(child > 0 && waitpid(child, &status, 0) == child);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 2) fail_msg("a source with a planted fault cannot be compiled");
     return !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+static inline bool source_fails(const char *source, bool (*run)(launcher *l, void *ctx), void *ctx) {
+    return source_fails_by(source, "-O0", run, ctx);
 }
 
 #endif

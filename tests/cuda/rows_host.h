@@ -3,6 +3,9 @@
 #ifndef CTL_TESTS_CUDA_ROWS_HOST_H
 #define CTL_TESTS_CUDA_ROWS_HOST_H
 
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "compiler/kernel/rowprog.h"
 #include "runtime/cuda/kernel.h"
 

@@ -13,6 +13,14 @@
 #define HOST_SANITIZE ""
 #endif
 
+/* With the object of host_runtime.c, threads.h need not be compiled again, and nothing is looked for in libraries that the process
+ * has loaded. */
+#ifdef HOST_RUNTIME_OBJECT
+#define HOST_THREADS "-DHOST_APART -nostdlib", "-x none " HOST_RUNTIME_OBJECT
+#else
+#define HOST_THREADS "", "-lm"
+#endif
+
 typedef struct shared_object {
     void *handle;
     char path[64]; /* of the source; the object's is path.so */
@@ -27,11 +35,12 @@ static inline const char *shared_object_open(shared_object *o, const char *const
     FILE *f = fdopen(fd, "w");
     for (size_t k = 0; f && k < n; k++) fputs(texts[k], f);
     if (!f || fclose(f)) return "the temporary file cannot be written";
-    char command[1024];
+    static const char *const threads[] = {HOST_THREADS};
+    char command[2048];
     snprintf(command, sizeof command,
              "%s -std=gnu17 %s -g1 -w -fPIC -shared -ffp-contract=off -fno-math-errno -fno-strict-aliasing " HOST_SANITIZE
-             "-I%s -I%s/include -include tests/cuda/tensor.h -x c %s -o %s.so -lm",
-             HOST_CC, optimise, SOURCE_DIR, SOURCE_DIR, o->path, o->path);
+             "-I%s -I%s/include %s -include tests/cuda/tensor.h -x c %s %s -o %s.so",
+             HOST_CC, optimise, SOURCE_DIR, SOURCE_DIR, threads[0], o->path, threads[1], o->path);
     if (system(command) != 0) {
         snprintf(why, sizeof why, "the host's compiler refused %s", o->path);
         return why;

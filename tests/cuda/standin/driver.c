@@ -9,7 +9,7 @@
 
 #include "tests/cuda/standin/driver.h"
 
-standin_control standin = {.fail_at = -1, .fail_with = 999, .memory = (size_t)1 << 30, .order = -1, .version = 130100};
+standin_control standin = {.fail_at = -1, .fail_with = 999, .memory = (size_t)1 << 30, .version = 130100};
 
 int standin_call(const char *name) {
     if (standin.calls++ != standin.fail_at) return 0;

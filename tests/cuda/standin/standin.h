@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { STANDIN_FAULT = 512, STANDIN_SHARED = 99 * 1024 };
+enum { STANDIN_FAULT = 512, STANDIN_SHARED = 99 * 1024, STANDIN_WAYS = 6 /* orders of threads, times when copies land */ };
 
 typedef struct standin_control {
     long calls;      /* of entry points so far, those of error texts and of the compiler apart */
@@ -16,8 +16,7 @@ typedef struct standin_control {
     const char *failed; /* its name */
     long live;       /* objects that were made and not freed */
     size_t memory, held, most; /* bytes of the device, of them allocated, and allocated at most */
-    int order;       /* of threads: of host_order; -1: another at every launch */
-    int landing;
+    unsigned attended[3]; /* of attention's forward, queries and keys, which copy asynchronously: a bit for each of STANDIN_WAYS */
     long launches, products, graph_launches, captures;
     long proposals;    /* of algorithms */
     size_t version;    /* of cuBLASLt */
@@ -38,6 +37,8 @@ int standin_fault(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int standin_capturing(void);
 /* Work for a stream: done(payload copied) later, in order. */
 int standin_enqueue(void *stream, int (*run)(const void *payload), const void *payload, size_t bytes);
+/* Of the bytes of an image, which stands behind its size in the image's head. */
+uint64_t standin_hash(const void *at, size_t n);
 /* Whether the bytes are the device's. */
 int standin_is_device(const void *at, size_t bytes);
 
