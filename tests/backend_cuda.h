@@ -1,5 +1,6 @@
-/* backend_cuda: what backend_harness.h asks of a back end, for the CUDA engine on the stand-ins: all row programs of all graphs in
- * one source, which is compiled once; each program gets it as the module of each of its kernels. */
+/* backend_cuda: what backend_harness.h asks of a back end, for the CUDA engine on the stand-ins. Row programs of all graphs go, some
+ * at a time, into sources of many kernels: one compilation each, and each program gets such a source as the module of each of
+ * its kernels - only while it runs, since a program's code is a copy of all its modules. */
 #ifndef CTL_TESTS_BACKEND_CUDA_H
 #define CTL_TESTS_BACKEND_CUDA_H
 
@@ -22,37 +23,42 @@ static inline void cuda_note_parts(ctl_arena *arena, const ctl_program *p, cuda_
     }
 }
 
+enum { CUDA_ROWS = 24 }; /* kernels of a source */
 typedef struct cuda_bench {
     cuda_parts parts;
     ctl_cuda_kernel *kernels; /* of the row programs */
-    ctl_cuda_unit *units;     /* the row programs' source, then one a part */
+    ctl_cuda_unit *units;     /* sources of row programs, then one a part */
+    size_t nrows;             /* how many of row programs */
 } cuda_bench;
+static inline size_t cuda_bench_units(const cuda_bench *c) { return c->nrows + c->parts.n; }
 
-/* text: the source of the row programs, whose kernels are planned. */
-static inline void cuda_bench_compile(ctl_arena *arena, cuda_bench *c, const char *text) {
+static inline void cuda_bench_compile(ctl_arena *arena, cuda_bench *c, const ctl_rowprog *const *programs, size_t n) {
     static void *kept; /* loaded as long as the test runs, so that what it holds for later has a name */
     ctl_nvrtc nvrtc;
     char why[CTL_NVRTC_WHY], *said = NULL;
     if (!kept) kept = dlopen(STANDIN_DIR "/libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
     if (ctl_nvrtc_open(&nvrtc, STANDIN_DIR "/libnvrtc.so.13", why) != CTL_OK) fail_msg("%s", why);
-    const size_t n = c->parts.n + 1;
-    c->units = CTL_NEW_ARRAY(arena, ctl_cuda_unit, n);
-    c->units[0] = (ctl_cuda_unit){.name = "rows", .source = text};
-    for (size_t k = 0; k < c->parts.n; k++) {
+    c->nrows = (n + CUDA_ROWS - 1) / CUDA_ROWS;
+    c->units = CTL_NEW_ARRAY(arena, ctl_cuda_unit, cuda_bench_units(c));
+    c->kernels = CTL_NEW_ARRAY(arena, ctl_cuda_kernel, n);
+    for (size_t k = 0; k < cuda_bench_units(c); k++) {
+        const size_t first = k * CUDA_ROWS;
         ctl_text source = {.arena = arena};
-        ctl_cuda_part_source(&c->parts.at[k], &source);
-        c->units[k + 1] = (ctl_cuda_unit){.name = "beside", .source = source.at};
+        for (size_t i = first; i < n && i < first + CUDA_ROWS; i++) c->kernels[i].name = ctl_format(arena, "rows_%zu", i);
+        if (k < c->nrows) ctl_cuda_source(arena, programs + first, n - first < CUDA_ROWS ? n - first : CUDA_ROWS, c->kernels + first, &source);
+        else ctl_cuda_part_source(&c->parts.at[k - c->nrows], &source);
+        c->units[k] = (ctl_cuda_unit){.name = k < c->nrows ? "rows" : "beside", .source = source.at};
     }
     const ctl_cuda_compile_options options = {.nvrtc = &nvrtc, .architecture = "sm_86", .cache = STANDIN_DIR "/cache", .threads = 2};
-    if (ctl_cuda_compile(&ctl_malloc_allocator, &options, c->units, n, &said) != CTL_OK) fail_msg("%s", said ? said : "?");
+    if (ctl_cuda_compile(&ctl_malloc_allocator, &options, c->units, cuda_bench_units(c), &said) != CTL_OK) fail_msg("%s", said ? said : "?");
     ctl_nvrtc_close(&nvrtc);
 }
 static inline void cuda_bench_drop(cuda_bench *c) {
-    if (c->units) ctl_cuda_units_drop(&ctl_malloc_allocator, c->units, c->parts.n + 1);
+    if (c->units) ctl_cuda_units_drop(&ctl_malloc_allocator, c->units, cuda_bench_units(c));
 }
 
-/* number[i]: of the program's kernel i among the row programs. */
-static inline void cuda_bench_attach(ctl_arena *arena, cuda_bench *c, ctl_program *p, const size_t *number) {
+/* Gives a program its code, until cuda_bench_detach. number[i]: of the program's kernel i among the row programs. */
+static inline void cuda_bench_attach(const cuda_bench *c, ctl_program *p, const size_t *number) {
     static const char *const folders[] = {STANDIN_DIR};
     const ctl_cuda_folders where = {folders, 1};
     ctl_cuda_code draft = {.nrows = p->nkernels, .parts = c->parts.at, .nparts = c->parts.n}, *code = NULL;
@@ -61,17 +67,22 @@ static inline void cuda_bench_attach(ctl_arena *arena, cuda_bench *c, ctl_progra
         ctl_blaslt_open(&draft.blaslt, &where, why) != CTL_OK)
         fail_msg("%s", why);
     const size_t n = ctl_cuda_code_images(&draft);
-    ctl_cuda_image *images = CTL_NEW_ARRAY(arena, ctl_cuda_image, n);
-    ctl_cuda_kernel *rows = CTL_NEW_ARRAY(arena, ctl_cuda_kernel, p->nkernels);
+    ctl_cuda_image *images = calloc(n, sizeof *images);
+    ctl_cuda_kernel *rows = calloc(p->nkernels + 1, sizeof *rows);
     for (size_t k = 0; k < n; k++) {
-        const ctl_nvrtc_output *made = &c->units[k < p->nkernels ? 0 : k - p->nkernels + 1].made;
-        images[k] = (ctl_cuda_image){k < p->nkernels ? c->kernels[number[k]].name : "beside", made->cubin, made->ncubin};
-        if (k < p->nkernels) rows[k] = c->kernels[number[k]];
+        const bool row = k < p->nkernels;
+        const ctl_nvrtc_output *made = &c->units[row ? number[k] / CUDA_ROWS : c->nrows + k - p->nkernels].made;
+        images[k] = (ctl_cuda_image){row ? c->kernels[number[k]].name : "beside", made->cubin, made->ncubin};
+        if (row) rows[k] = c->kernels[number[k]];
     }
     draft.images = images, draft.rows = rows;
     assert_int_equal(ctl_cuda_code_make(&ctl_malloc_allocator, &draft, &code), CTL_OK);
-    assert_true(ctl_lowered_defer(p, ctl_cuda_code_free, code));
     p->engine = &ctl_cuda_engine, p->engine_data = code;
+    free(images), free(rows);
+}
+static inline void cuda_bench_detach(ctl_program *p) {
+    ctl_cuda_code_free(p->engine_data);
+    p->engine_data = NULL;
 }
 
 #endif

@@ -70,7 +70,7 @@ static void test_extreme_numbers(void **state) {
     for (size_t k = 0; k < b.trials.n; k++) {
         const trial *t = &b.trials.at[k];
         results fused = bench_results(t), plain = bench_results(t), want = bench_results(t);
-        perform(t, false, 1, &fused), perform(t, true, 2, &plain), perform_reference(t, CTL_F32, &want);
+        perform(&b, t, false, 1, &fused), perform(&b, t, true, 2, &plain), perform_reference(t, CTL_F32, &want);
         wrong += same_bits(t, "fused and unfused", &fused, &plain) + differences(t, &fused, &want);
         results_free(&fused), results_free(&plain), results_free(&want);
     }

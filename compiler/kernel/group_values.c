@@ -310,6 +310,10 @@ static void take_inlined(ctl_grouping *u, uint8_t *cost) {
 static void need_whole(ctl_grouping *u, ctl_node_id id) {
     u->value[ctl_group_base(u, id)].whole = true;
 }
+/* A matrix of split rows has no place for padding: its rows are shorter than those that lie in memory. */
+static void need_whole_if_split(ctl_grouping *u, ctl_node_id id) {
+    if (id != CTL_NONE && at(u, id)->split > 1) need_whole(u, id);
+}
 
 static void take_views(ctl_grouping *u) {
     for (ctl_node_id id = 0; id < u->g->n; id++) {
@@ -325,9 +329,14 @@ static void take_views(ctl_grouping *u) {
             ctl_node_id of = ctl_group_stored(u, n->in[0]);
             if (u->value[of].part != PART_ROW || at(u, of)->op == OP_COLSUM) v->part = PART_VIEW;
         } else if (v->part == PART_TASK) {
-            for (uint32_t k = 0; k < n->nin; k++)
-                if (at(u, n->in[k])->split > 1) need_whole(u, n->in[k]);
+            for (uint32_t k = 0; k < n->nin; k++) need_whole_if_split(u, n->in[k]);
+            for (uint32_t k = 0; k < CTL_FUSED_RESULTS; k++) need_whole_if_split(u, v->result[k]);
+            need_whole_if_split(u, v->bias), need_whole_if_split(u, v->addend);
         }
+    }
+    for (size_t k = 0; k < u->g->outputs.n; k++) {
+        need_whole_if_split(u, u->g->outputs.at[k].node);
+        need_whole_if_split(u, u->g->outputs.at[k].evaluate);
     }
 }
 
