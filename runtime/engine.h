@@ -41,9 +41,10 @@ struct ctl_engine {
     void *(*address)(ctl_session *s, const ctl_operand *operand);
     ctl_status (*run)(ctl_session *s, ctl_program_entry entry);
 
-    /* Of engines with memory of their own; else NULL. Bytes from, and to, the value's storage, `at` bytes behind its begin. */
-    ctl_status (*read)(ctl_session *s, const ctl_operand *operand, size_t at, void *to, size_t bytes);
-    ctl_status (*write)(ctl_session *s, const ctl_operand *operand, size_t at, const void *from, size_t bytes);
+    /* Of engines with memory of their own; else NULL. `rows` times so many bytes from, and to, the value's storage, `at` bytes behind its
+     * begin: there a stride apart, at the host's one behind the other. */
+    ctl_status (*read)(ctl_session *s, const ctl_operand *operand, size_t at, void *to, size_t bytes, size_t rows);
+    ctl_status (*write)(ctl_session *s, const ctl_operand *operand, size_t at, const void *from, size_t bytes, size_t rows);
     ctl_status (*clear)(ctl_session *s, const ctl_operand *operand, size_t bytes); /* zeros from the begin */
     void (*memory)(ctl_session *s, ctl_device_memory *m); /* fills what is used, and all */
     ctl_status (*initialise)(ctl_session *s, size_t param); /* ctl_session_param_initialise; NULL: the host makes the numbers */

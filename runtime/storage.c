@@ -1,17 +1,24 @@
 /* storage: a session's data into and out of its engine's memory. The host's memory is converted in place; another's goes by
- * pieces through a buffer here, or at once where nothing is to be converted and the rows have no gaps. */
+ * pieces through a buffer here, or at once where nothing is to be converted. Rows that begin apart there go many at a time. */
 #include "runtime/convert.h"
 #include "runtime/session.h"
 
 enum { PIECE = 32 * 1024 };
 
-/* The next elements that lie one behind the other: their number, and where they are. */
-static size_t run_of(const ctl_operand *o, size_t at, size_t left, size_t most, size_t *offset) {
+/* What one copy takes of what is next: rows of so many elements each, a stride apart, or a part of one row. */
+typedef struct block {
+    size_t offset, cols, rows; /* offset: bytes */
+} block;
+
+/* Of `left` elements from `at` on, at most `most`. */
+static block next_block(const ctl_operand *o, size_t at, size_t left, size_t most) {
     const size_t cols = (size_t)o->cols, stride = (size_t)o->stride, size = ctl_dtype_size(o->dtype);
-    const size_t row = at / cols, col = at % cols, whole = stride == cols || o->rows == 1 ? left : cols - col;
-    const size_t n = whole < left ? whole : left;
-    *offset = (row * stride + col) * size;
-    return n < most ? n : most;
+    const size_t row = at / cols, col = at % cols, n = left < most ? left : most;
+    block b = {(row * stride + col) * size, n, 1};
+    if (stride == cols || o->rows == 1) return b;
+    if (col == 0 && n >= cols) b.cols = cols, b.rows = n / cols;
+    else if (n > cols - col) b.cols = cols - col;
+    return b;
 }
 
 ctl_status ctl_session_put(ctl_session *s, const ctl_operand *value, size_t first, size_t count, ctl_dtype dtype,
@@ -22,14 +29,16 @@ ctl_status ctl_session_put(ctl_session *s, const ctl_operand *value, size_t firs
         return CTL_OK;
     }
     const bool as_is = dtype == value->dtype;
+    const size_t size = ctl_dtype_size(value->dtype);
     const char *from = data;
     double piece[PIECE / sizeof(double)]; /* aligned for elements of any type */
     ctl_status status = CTL_OK;
-    for (size_t done = 0, n, offset; done < count && status == CTL_OK; done += n) {
-        n = run_of(value, first + done, count - done, as_is ? SIZE_MAX : PIECE / ctl_dtype_size(value->dtype), &offset);
+    for (size_t done = 0, n; done < count && status == CTL_OK; done += n) {
+        const block b = next_block(value, first + done, count - done, as_is ? SIZE_MAX : PIECE / size);
         const void *in = from + done * ctl_dtype_size(dtype);
+        n = b.cols * b.rows;
         if (!as_is) ctl_convert(value->dtype, piece, dtype, in, n);
-        status = s->engine->write(s, value, offset, as_is ? in : piece, n * ctl_dtype_size(value->dtype));
+        status = s->engine->write(s, value, b.offset, as_is ? in : piece, b.cols * size, b.rows);
     }
     return status;
 }
@@ -42,13 +51,15 @@ ctl_status ctl_session_get(ctl_session *s, const ctl_operand *value, size_t firs
         return CTL_OK;
     }
     const bool as_is = dtype == value->dtype;
+    const size_t size = ctl_dtype_size(value->dtype);
     char *to = data;
     double piece[PIECE / sizeof(double)];
     ctl_status status = CTL_OK;
-    for (size_t done = 0, n, offset; done < count && status == CTL_OK; done += n) {
-        n = run_of(value, first + done, count - done, as_is ? SIZE_MAX : PIECE / ctl_dtype_size(value->dtype), &offset);
+    for (size_t done = 0, n; done < count && status == CTL_OK; done += n) {
+        const block b = next_block(value, first + done, count - done, as_is ? SIZE_MAX : PIECE / size);
         void *out = to + done * ctl_dtype_size(dtype);
-        status = s->engine->read(s, value, offset, as_is ? out : piece, n * ctl_dtype_size(value->dtype));
+        n = b.cols * b.rows;
+        status = s->engine->read(s, value, b.offset, as_is ? out : piece, b.cols * size, b.rows);
         if (status == CTL_OK && !as_is) ctl_convert(dtype, out, value->dtype, piece, n);
     }
     return status;

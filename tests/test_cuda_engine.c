@@ -4,6 +4,7 @@
 
 #include "runtime/checkpoint.h"
 #include "runtime/cuda/cuda.h"
+#include "runtime/session.h"
 #include "tests/folder.h"
 
 /* Windows and first values that are computed; computed ids, biases and classes; images; matrices over the rows of sequences. */
@@ -153,6 +154,53 @@ static void test_row_results(void **state) {
     }
 }
 
+/* ---- rows with gaps ---- */
+/* Each row's loss and class, two numbers, begin 16 bytes apart: into the device's memory and back, whole and in part, converted and
+ * not; the gaps stay as they were, and many rows are one copy. */
+static void test_gaps(void **state) {
+    (void)state;
+    const cuda_wanted w = {.path = SOURCE_DIR "/examples/families.ctl", .tune = "mistral", .set = "tokens=2x16", .engine = CTLC_CUDA, .rows = true};
+    enum { ROWS = 32, COLS = 2, N = ROWS * COLS, STRIDE = 4 };
+    network n;
+    const ctl_operand *value = NULL;
+    cuda_open(&n, &w);
+    for (size_t j = 0; j < n.program->noutputs; j++)
+        if (strcmp(n.program->outputs[j].name, "row results") == 0) value = &n.program->outputs[j].evaluate;
+    assert_true(value && value->dtype == CTL_F32 && value->rows == ROWS && value->cols == COLS && value->stride == STRIDE);
+    float want[N], raw[N * 2 - 2];
+    double got[N], wide[N];
+    for (int k = 0; k < N; k++) want[k] = (float)unit(9, (uint32_t)k), wide[k] = (float)unit(11, (uint32_t)k);
+    const long before = cuda_control()->row_copies;
+    assert_int_equal(ctl_session_put(n.session, value, 0, N, CTL_F32, want), CTL_OK);
+    assert_int_equal(cuda_control()->row_copies - before, 1);
+    static const struct {
+        int first, count, copies; /* copies of many rows */
+    } parts[] = {{3, 8, 1}, {4, 2, 0}, {5, 1, 0}, {7, 2, 0}, {0, 64, 1}, {58, 6, 1}};
+    for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
+        const int first = parts[k].first, count = parts[k].count;
+        long copies = cuda_control()->row_copies;
+        assert_int_equal(ctl_session_put(n.session, value, (size_t)first, (size_t)count, CTL_F64, wide + first), CTL_OK);
+        assert_int_equal(cuda_control()->row_copies - copies, parts[k].copies);
+        for (int i = first; i < first + count; i++) want[i] = (float)wide[i], wide[i] = (float)(wide[i] / 3 + k);
+        copies = cuda_control()->row_copies;
+        assert_int_equal(ctl_session_get(n.session, value, (size_t)first, (size_t)count, CTL_F64, got), CTL_OK);
+        assert_int_equal(cuda_control()->row_copies - copies, parts[k].copies);
+        for (int i = 0; i < count; i++) assert_true(got[i] == want[first + i]);
+    }
+    float all[N];
+    assert_int_equal(ctl_session_get(n.session, value, 0, N, CTL_F32, all), CTL_OK);
+    assert_memory_equal(all, want, sizeof all);
+    assert_int_equal(n.session->engine->read(n.session, value, 0, raw, sizeof raw, 1), CTL_OK);
+    for (int k = 0; k < N * 2 - 2; k++) { /* what nobody has written is poisoned */
+        uint32_t bits;
+        memcpy(&bits, &raw[k], sizeof bits);
+        if (k % STRIDE < COLS) assert_true(raw[k] == want[k / STRIDE * COLS + k % STRIDE]);
+        else assert_int_equal(bits, UINT32_MAX);
+    }
+    cuda_close(&n);
+    assert_string_equal(cuda_control()->fault, "");
+}
+
 /* ---- first values ---- */
 /* Made on the device, they are the host's: a constant, an identity matrix, uniform and normal numbers, in rows with gaps. */
 static void test_first_values(void **state) {
@@ -295,7 +343,7 @@ static int begin(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_training), cmocka_unit_test(test_budgets),
                                        cmocka_unit_test(test_resume), cmocka_unit_test(test_families), cmocka_unit_test(test_sequences),
-                                       cmocka_unit_test(test_row_results),
+                                       cmocka_unit_test(test_row_results), cmocka_unit_test(test_gaps),
                                        cmocka_unit_test(test_first_values), cmocka_unit_test(test_every_way)};
     return cmocka_run_group_tests(tests, begin, remove_folder);
 }

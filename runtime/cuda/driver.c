@@ -35,6 +35,7 @@ ctl_status ctl_cuda_driver_open(ctl_cuda_driver *d, const ctl_cuda_folders *fold
         {"cuMemFreeHost", &d->host_release},
         {"cuMemcpyHtoDAsync_v2", &d->to_device},
         {"cuMemcpyDtoHAsync_v2", &d->to_host},
+        {"cuMemcpy2DAsync_v2", &d->copy_rows},
         {"cuMemsetD8Async", &d->fill},
         {"cuModuleLoadData", &d->module_load},
         {"cuModuleUnload", &d->module_unload},

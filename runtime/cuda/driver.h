@@ -20,9 +20,27 @@ enum { /* CUdevice_attribute, CUfunction_attribute, flags */
     CTL_CU_MINOR = 76,
     CTL_CU_SHARED_OPTIN = 97,
     CTL_CU_FUNCTION_SHARED = 8,
+    CTL_CU_HOST = 1, /* CUmemorytype */
+    CTL_CU_DEVICE = 2,
     CTL_CU_STREAM_NON_BLOCKING = 1,
     CTL_CU_CAPTURE_THREAD_LOCAL = 1
 };
+
+typedef struct ctl_cu_copy { /* CUDA_MEMCPY2D: rows of so many bytes, a pitch apart on either side */
+    size_t from_x, from_y;
+    int from_type;
+    const void *from_host;
+    ctl_cu_pointer from_device;
+    void *from_array;
+    size_t from_pitch;
+    size_t to_x, to_y;
+    int to_type;
+    void *to_host;
+    ctl_cu_pointer to_device;
+    void *to_array;
+    size_t to_pitch;
+    size_t bytes, rows;
+} ctl_cu_copy;
 
 typedef struct ctl_cuda_driver {
     void *library; /* NULL in a stand-in */
@@ -43,6 +61,7 @@ typedef struct ctl_cuda_driver {
     int (*host_release)(void *at);
     int (*to_device)(ctl_cu_pointer to, const void *from, size_t bytes, void *stream);
     int (*to_host)(void *to, ctl_cu_pointer from, size_t bytes, void *stream);
+    int (*copy_rows)(const ctl_cu_copy *copy, void *stream);
     int (*fill)(ctl_cu_pointer at, unsigned char byte, size_t bytes, void *stream);
     int (*module_load)(void **module, const void *image);
     int (*module_unload)(void *module);

@@ -118,20 +118,32 @@ static ctl_status begin(ctl_cuda_session *s) {
     return ctl_cuda_check(s, s->driver->context_set(s->context), "cuCtxSetCurrent");
 }
 
-ctl_status ctl_cuda_read(ctl_session *session, const ctl_operand *o, size_t at, void *to, size_t bytes) {
+static size_t pitch_of(const ctl_operand *o) { return (size_t)o->stride * ctl_dtype_size(o->dtype); }
+
+ctl_status ctl_cuda_read(ctl_session *session, const ctl_operand *o, size_t at, void *to, size_t bytes, size_t rows) {
     ctl_cuda_session *s = ctl_cuda_own_session(session);
+    const ctl_cu_pointer from = ctl_cuda_at(s, o) + at;
+    const ctl_cu_copy copy = {.from_type = CTL_CU_DEVICE, .from_device = from, .from_pitch = pitch_of(o), .to_type = CTL_CU_HOST,
+                              .to_host = to, .to_pitch = bytes, .bytes = bytes, .rows = rows};
     ctl_status status = begin(s);
-    if (status == CTL_OK && bytes)
-        status = ctl_cuda_check(s, s->driver->to_host(to, ctl_cuda_at(s, o) + at, bytes, s->stream), "cuMemcpyDtoHAsync");
+    if (status == CTL_OK && bytes && rows == 1)
+        status = ctl_cuda_check(s, s->driver->to_host(to, from, bytes, s->stream), "cuMemcpyDtoHAsync");
+    else if (status == CTL_OK && bytes && rows)
+        status = ctl_cuda_check(s, s->driver->copy_rows(&copy, s->stream), "cuMemcpy2DAsync");
     if (status == CTL_OK) status = ctl_cuda_bad_ids(s);
     return status;
 }
 
-ctl_status ctl_cuda_write(ctl_session *session, const ctl_operand *o, size_t at, const void *from, size_t bytes) {
+ctl_status ctl_cuda_write(ctl_session *session, const ctl_operand *o, size_t at, const void *from, size_t bytes, size_t rows) {
     ctl_cuda_session *s = ctl_cuda_own_session(session);
+    const ctl_cu_pointer to = ctl_cuda_at(s, o) + at;
+    const ctl_cu_copy copy = {.from_type = CTL_CU_HOST, .from_host = from, .from_pitch = bytes, .to_type = CTL_CU_DEVICE,
+                              .to_device = to, .to_pitch = pitch_of(o), .bytes = bytes, .rows = rows};
     ctl_status status = begin(s);
-    if (status == CTL_OK && bytes)
-        status = ctl_cuda_check(s, s->driver->to_device(ctl_cuda_at(s, o) + at, from, bytes, s->stream), "cuMemcpyHtoDAsync");
+    if (status == CTL_OK && bytes && rows == 1)
+        status = ctl_cuda_check(s, s->driver->to_device(to, from, bytes, s->stream), "cuMemcpyHtoDAsync");
+    else if (status == CTL_OK && bytes && rows)
+        status = ctl_cuda_check(s, s->driver->copy_rows(&copy, s->stream), "cuMemcpy2DAsync");
     return status == CTL_OK ? ctl_cuda_wait(s) : status; /* what it was copied from is the caller's */
 }
 

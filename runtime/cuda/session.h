@@ -88,8 +88,8 @@ void ctl_cuda_memory_close(ctl_cuda_session *s);
 ctl_cu_pointer ctl_cuda_at(const ctl_cuda_session *s, const ctl_operand *o); /* 0: absent */
 bool ctl_cuda_is_input(const ctl_cuda_session *s, const ctl_operand *o); /* it lies in the mirror */
 void *ctl_cuda_address(ctl_session *s, const ctl_operand *o);
-ctl_status ctl_cuda_read(ctl_session *s, const ctl_operand *o, size_t at, void *to, size_t bytes);
-ctl_status ctl_cuda_write(ctl_session *s, const ctl_operand *o, size_t at, const void *from, size_t bytes);
+ctl_status ctl_cuda_read(ctl_session *s, const ctl_operand *o, size_t at, void *to, size_t bytes, size_t rows);
+ctl_status ctl_cuda_write(ctl_session *s, const ctl_operand *o, size_t at, const void *from, size_t bytes, size_t rows);
 ctl_status ctl_cuda_clear(ctl_session *s, const ctl_operand *o, size_t bytes);
 void ctl_cuda_memory(ctl_session *s, ctl_device_memory *m);
 ctl_status ctl_cuda_wait(ctl_cuda_session *s);   /* until everything has run */

@@ -385,6 +385,48 @@ ENTRY(cuMemcpyDtoHAsync_v2, void *to, uint64_t from, size_t bytes, void *given) 
     const copying c = {to, at, bytes};
     return standin_enqueue(given, run_copy, &c, sizeof c);
 }
+/* CUDA_MEMCPY2D, between the host's memory and the device's. */
+typedef struct rows_copy {
+    size_t from_x, from_y;
+    int from_type;
+    const char *from_host;
+    uint64_t from_device;
+    void *from_array;
+    size_t from_pitch, to_x, to_y;
+    int to_type;
+    char *to_host;
+    uint64_t to_device;
+    void *to_array;
+    size_t to_pitch, width, height;
+} rows_copy;
+static int run_rows(const void *payload) {
+    rows_copy c;
+    memcpy(&c, payload, sizeof c);
+    const char *from = c.from_type == 1 ? (const char *)payload + sizeof c : (const char *)(uintptr_t)c.from_device;
+    char *to = c.to_type == 1 ? c.to_host : (char *)(uintptr_t)c.to_device;
+    for (size_t r = 0; r < c.height; r++) memcpy(to + r * c.to_pitch, from + r * c.from_pitch, c.width);
+    return 0;
+}
+ENTRY(cuMemcpy2DAsync_v2, const rows_copy *c, void *given) {
+    BEGIN("cuMemcpy2DAsync");
+    const size_t most = 0x7fffffff; /* a device's largest pitch */
+    const int up = c->from_type == 1 && c->to_type == 2, down = c->from_type == 2 && c->to_type == 1;
+    if ((!up && !down) || c->from_x || c->from_y || c->to_x || c->to_y || !c->width || !c->height || c->width > c->from_pitch ||
+        c->width > c->to_pitch || c->from_pitch > most || c->to_pitch > most)
+        return ERROR_INVALID;
+    const void *at = (const void *)(uintptr_t)(up ? c->to_device : c->from_device);
+    const size_t bytes = (c->height - 1) * (up ? c->to_pitch : c->from_pitch) + c->width;
+    if (!block_of(at, bytes, 0)) return standin_fault("rows of %zu bytes in what is not the device's", bytes), ERROR_INVALID;
+    const size_t follow = up ? (c->height - 1) * c->from_pitch + c->width : 0;
+    char *payload = malloc(sizeof *c + follow);
+    if (!payload) return ERROR_MEMORY;
+    memcpy(payload, c, sizeof *c);
+    if (follow) memcpy(payload + sizeof *c, c->from_host, follow);
+    const int error = standin_enqueue(given, run_rows, payload, sizeof *c + follow);
+    free(payload);
+    standin.row_copies++;
+    return error;
+}
 ENTRY(cuMemsetD8Async, uint64_t to, unsigned char byte, size_t bytes, void *given) {
     BEGIN("cuMemsetD8Async");
     const filling f = {(void *)(uintptr_t)to, bytes, byte};

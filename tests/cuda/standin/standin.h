@@ -18,6 +18,7 @@ typedef struct standin_control {
     size_t memory, held, most; /* bytes of the device, of them allocated, and allocated at most */
     unsigned attended[3]; /* of attention's forward, queries and keys, which copy asynchronously: a bit for each of STANDIN_WAYS */
     long launches, products, graph_launches, captures;
+    long row_copies;   /* of many rows at once */
     long proposals;    /* of algorithms */
     size_t version;    /* of cuBLASLt */
     int proposal;      /* which algorithm it proposes: 0 or 1 */
