@@ -167,12 +167,25 @@ static void thin_products(fixture *f) {
     loss_of(f, leaf_input(f, 'x', 1));
 }
 
+/* Split rows that a product reads out of columns, that one makes, and that are an output lie one after the other, also where a back
+ * end would pad the rows that they are parts of (2048 elements on the CPU, 3 on a GPU). */
+static void split_rows(fixture *f) {
+    ctl_node_id columns = fx_with(f, OP_COLUMNS, state_named(f, leaf_input(f, 'x', 20)), 4, 16);
+    ctl_node_id parts = fx_with(f, OP_SPLIT, columns, 4, 0), halves = fx_with(f, OP_SPLIT, leaf_input(f, 'x', 8), 4, 0);
+    ctl_node_id thin = fx_with(f, OP_SPLIT, one(f, OP_TANH, leaf_input(f, 'x', 3)), 1, 0);
+    ctl_node_id wide = fx_matmul(f, halves, false, leaf_param(f, 'w', 4, 1024, true), false);
+    loss_of(f, fx_matmul(f, parts, false, leaf_param(f, 'w', 4, 5, true), false));
+    loss_of(f, one(f, OP_SIN, wide));
+    loss_of(f, fx_matmul(f, thin, false, leaf_param(f, 'w', 1, 3, true), false));
+    show(f, wide), show(f, thin);
+}
+
 static void test_once_wrong(void **state) {
     (void)state;
     static void (*const cases[])(fixture *) = {two_terms, product_under_head, output_at_the_end, finer_repeats,
-                                               dropped_weight, place_as_output, thin_products};
+                                               dropped_weight, place_as_output, thin_products, split_rows};
     static const char *const names[] = {"two terms", "product under head", "output at the end", "finer repeats",
-                                        "dropped weight", "place as output", "thin products"};
+                                        "dropped weight", "place as output", "thin products", "split rows"};
     bench b;
     bench_open(&b);
     for (size_t k = 0; k < 2 * CTL_COUNT(cases); k++) {

@@ -315,7 +315,28 @@ static void need_whole_if_split(ctl_grouping *u, ctl_node_id id) {
     if (id != CTL_NONE && at(u, id)->split > 1) need_whole(u, id);
 }
 
+/* What is read as another matrix than it was made as, and the split rows that tasks take and make and that the host reads. */
+static void take_wholes(ctl_grouping *u) {
+    const ctl_graph *g = u->g;
+    for (ctl_node_id id = 0; id < g->n; id++) {
+        const ctl_node *n = at(u, id);
+        const ctl_value *v = &u->value[id];
+        if (v->part == PART_VIEW && n->space == SPACE_NONE) need_whole(u, n->in[0]);
+        if (v->part != PART_TASK) continue;
+        for (uint32_t k = 0; k < n->nin; k++) need_whole_if_split(u, n->in[k]);
+        for (uint32_t k = 0; k < CTL_FUSED_RESULTS; k++) need_whole_if_split(u, v->result[k]);
+        need_whole_if_split(u, v->bias), need_whole_if_split(u, v->addend);
+    }
+    for (size_t k = 0; k < g->outputs.n; k++) {
+        need_whole_if_split(u, g->outputs.at[k].node);
+        need_whole_if_split(u, g->outputs.at[k].evaluate);
+    }
+    for (size_t k = 0; k < g->inputs.n; k++) need_whole_if_split(u, g->inputs.at[k].grad);
+}
+
+/* Columns that must be whole are copied out of the rows that they stand in. */
 static void take_views(ctl_grouping *u) {
+    take_wholes(u);
     for (ctl_node_id id = 0; id < u->g->n; id++) {
         const ctl_node *n = at(u, id);
         ctl_value *v = &u->value[id];
@@ -323,20 +344,10 @@ static void take_views(ctl_grouping *u) {
             owns_storage(u, ctl_group_stored(u, n->in[0]))) {
             v->part = PART_VIEW;
             need_whole(u, n->in[0]);
-        } else if (v->part == PART_VIEW && n->space == SPACE_NONE) {
-            need_whole(u, n->in[0]);
-        } else if (v->part == PART_ROW && n->op == OP_COLUMNS && n->split == 1) {
+        } else if (v->part == PART_ROW && n->op == OP_COLUMNS && n->split == 1 && !v->whole) {
             ctl_node_id of = ctl_group_stored(u, n->in[0]);
             if (u->value[of].part != PART_ROW || at(u, of)->op == OP_COLSUM) v->part = PART_VIEW;
-        } else if (v->part == PART_TASK) {
-            for (uint32_t k = 0; k < n->nin; k++) need_whole_if_split(u, n->in[k]);
-            for (uint32_t k = 0; k < CTL_FUSED_RESULTS; k++) need_whole_if_split(u, v->result[k]);
-            need_whole_if_split(u, v->bias), need_whole_if_split(u, v->addend);
         }
-    }
-    for (size_t k = 0; k < u->g->outputs.n; k++) {
-        need_whole_if_split(u, u->g->outputs.at[k].node);
-        need_whole_if_split(u, u->g->outputs.at[k].evaluate);
     }
 }
 
