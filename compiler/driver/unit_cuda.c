@@ -150,7 +150,8 @@ static size_t shared_of(const ctl_unit *u, const part_list *parts, const ctl_cud
 
 static void hand_out_all(ctl_unit *u, held *h, const ctlc_cuda *o, const part_list *parts, const ctl_cuda_kernel *kernels) {
     for (size_t k = 0; k < h->n && o->emit & CTLC_EMIT_CU; k++)
-        hand_out(u, h->units[k].name, ".cu", h->units[k].source, strlen(h->units[k].source), NULL);
+        hand_out(u, h->units[k].name, ".cu", h->units[k].source, strlen(h->units[k].source),
+                 ctl_format(u->arena, "%zu bytes shared", shared_of(u, parts, kernels, k, 0)));
     if (o->emit & (CTLC_EMIT_CUBIN | CTLC_EMIT_PTX)) compile(u, h, o, o->architecture);
     for (size_t k = 0; k < h->n && u->status == CTL_OK; k++) {
         const ctl_cuda_unit *c = &h->units[k];
