@@ -227,18 +227,24 @@ static void test_no_device_memory(void **state) {
 }
 
 /* ---- ids ---- */
+/* A session, loaded, that says what is wrong to h. */
+static network open_heard(const char *text, heard *h) {
+    const cuda_wanted w = {.text = text, .engine = CTLC_CUDA};
+    const ctl_session_options so = {.seed = 5, .diagnostic = take, .diagnostic_ctx = h};
+    network n = {0};
+    assert_int_equal(cuda_compile(&w, &n.program), CTL_OK);
+    assert_int_equal(ctl_session_open(n.program, &so, &n.session), CTL_OK);
+    assert_int_equal(ctl_session_load(n.session), CTL_OK);
+    return n;
+}
+
 static const char bad_ids[] = "import roberta\n"
                               "model m = roberta.classifier(; vocab = 24, dim = 8, depth = 1, heads = 2, ffn = 8, positions = 12)\n"
                               "tune m {\n    tokens 1 x 16\n}\n";
 static void test_ids(void **state) {
     (void)state;
-    const cuda_wanted w = {.text = bad_ids, .engine = CTLC_CUDA};
-    network n = {0};
     heard h = {0};
-    const ctl_session_options so = {.seed = 5, .diagnostic = take, .diagnostic_ctx = &h};
-    assert_int_equal(cuda_compile(&w, &n.program), CTL_OK);
-    assert_int_equal(ctl_session_open(n.program, &so, &n.session), CTL_OK);
-    assert_int_equal(ctl_session_load(n.session), CTL_OK);
+    network n = open_heard(bad_ids, &h);
     network_inputs(&n, 16);
     int32_t ids[16] = {0}, position[16], length[16];
     ids[3] = 24;
@@ -280,13 +286,8 @@ static void test_two_tables(void **state) {
                                       "    h <- second: embedding(ids + 1; n = 20, dim = d)\n"
                                       "    loss <- cross_entropy(out: linear(h; n = 24), labels)\n}\n"
                                       "model m = two(; d = 8)\ntune m {\n    tokens 1 x 16\n}\n";
-    const cuda_wanted w = {.text = spec_of_two, .engine = CTLC_CUDA};
-    network n = {0};
     heard h = {0};
-    const ctl_session_options so = {.seed = 5, .diagnostic = take, .diagnostic_ctx = &h};
-    assert_int_equal(cuda_compile(&w, &n.program), CTL_OK);
-    assert_int_equal(ctl_session_open(n.program, &so, &n.session), CTL_OK);
-    assert_int_equal(ctl_session_load(n.session), CTL_OK);
+    network n = open_heard(spec_of_two, &h);
     for (int second = 1; second >= 0; second--) {
         int32_t ids[16] = {0};
         double loss;

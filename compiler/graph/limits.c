@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "base/dtype.h"
+#include "compiler/graph/scalar.h"
 
 enum { MOST_VALUES = 32, MOST_POSITIONS = 1 << 20 };
 
@@ -37,31 +38,23 @@ static size_t place_of(const formula *f, ctl_node_id id) {
     return k;
 }
 
-static bool is_understood(const ctl_node *n) {
+/* What ctl_scalar_compute leaves out: the position, casts, and what stands for its operand. */
+static bool compute(const ctl_node *n, const double in[3], double position, double *y) {
     switch (n->op) {
-    case OP_CONST:
-    case OP_POSITION:
-    case OP_NEG:
-    case OP_ADD:
-    case OP_SUB:
-    case OP_MUL:
-    case OP_DIV:
-    case OP_MOD:
-    case OP_MAX:
-    case OP_MIN:
-    case OP_LT:
-    case OP_LE:
-    case OP_EQ:
-    case OP_SELECT:
+    case OP_CONST: *y = n->f; return true;
+    case OP_POSITION: *y = position; return true;
+    case OP_TOINT: *y = nearbyint(in[0]); return true;
+    case OP_CAST: *y = n->dtype == CTL_BF16 ? (double)ctl_bf16_to_f32(ctl_f32_to_bf16((float)in[0])) : in[0]; return true;
     case OP_TOREAL:
-    case OP_TOINT:
-    case OP_CAST:
     case OP_STATE:
-    case OP_STOP:
-        return n->cols == 1;
-    default:
-        return false;
+    case OP_STOP: *y = in[0]; return true;
+    default: return ctl_scalar_compute((ctl_op)n->op, in, y);
     }
+}
+
+static bool is_understood(const ctl_node *n) {
+    double y;
+    return n->cols == 1 && compute(n, (const double[3]){0}, 0, &y);
 }
 
 /* False where the value is made of anything else than one space's position and numbers. */
@@ -87,35 +80,12 @@ static bool find_formula(const ctl_graph *g, ctl_node_id of, formula *f) {
     return f->space != SPACE_NONE;
 }
 
-static double compute(const ctl_node *n, const double in[3], double position) {
-    const double a = in[0], b = in[1];
-    switch (n->op) {
-    case OP_CONST: return n->f;
-    case OP_POSITION: return position;
-    case OP_NEG: return -a;
-    case OP_ADD: return a + b;
-    case OP_SUB: return a - b;
-    case OP_MUL: return a * b;
-    case OP_DIV: return a / b;
-    case OP_MOD: return a - b * floor(a / b);
-    case OP_MAX: return a > b ? a : b;
-    case OP_MIN: return a < b ? a : b;
-    case OP_LT: return a < b;
-    case OP_LE: return a <= b;
-    case OP_EQ: return a == b;
-    case OP_SELECT: return a != 0 ? b : in[2];
-    case OP_TOINT: return nearbyint(a);
-    case OP_CAST: return n->dtype == CTL_BF16 ? (double)ctl_bf16_to_f32(ctl_f32_to_bf16((float)a)) : a;
-    default: return a; /* the identities */
-    }
-}
-
 static double row_at(const ctl_graph *g, formula *f, double position) {
     for (size_t k = 0; k < f->n; k++) {
         const ctl_node *n = &g->at[f->node[k]];
         double in[3] = {0};
         for (uint32_t j = 0; j < n->nin; j++) in[j] = f->value[place_of(f, n->in[j])];
-        f->value[k] = compute(n, in, position);
+        compute(n, in, position, &f->value[k]); /* is_understood */
     }
     return f->value[f->n - 1];
 }

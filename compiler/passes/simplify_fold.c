@@ -10,6 +10,7 @@
  * quotients by what has a reciprocal already, and powers with known exponents. */
 #include <math.h>
 
+#include "compiler/graph/scalar.h"
 #include "compiler/passes/rewrite.h"
 #include "compiler/passes/simplify.h"
 
@@ -43,40 +44,13 @@ static ctl_node_id make2(ctl_rewrite *r, const ctl_node *like, ctl_op op, ctl_no
 }
 
 /* ---- constants ---- */
-static bool compute(ctl_op op, const double x[3], double *y) {
-    switch (op) {
-    case OP_NEG: *y = -x[0]; return true;
-    case OP_EXP: *y = exp(x[0]); return true;
-    case OP_LOG: *y = log(x[0]); return true;
-    case OP_SQRT: *y = sqrt(x[0]); return true;
-    case OP_RSQRT: *y = 1 / sqrt(x[0]); return true;
-    case OP_SIN: *y = sin(x[0]); return true;
-    case OP_COS: *y = cos(x[0]); return true;
-    case OP_TANH: *y = tanh(x[0]); return true;
-    case OP_ERF: *y = erf(x[0]); return true;
-    case OP_ADD: *y = x[0] + x[1]; return true;
-    case OP_SUB: *y = x[0] - x[1]; return true;
-    case OP_MUL: *y = x[0] * x[1]; return true;
-    case OP_DIV: *y = x[0] / x[1]; return true;
-    case OP_MOD: *y = x[0] - x[1] * floor(x[0] / x[1]); return true;
-    case OP_POW: *y = pow(x[0], x[1]); return true;
-    case OP_MAX: *y = x[0] > x[1] ? x[0] : x[1]; return true;
-    case OP_MIN: *y = x[0] < x[1] ? x[0] : x[1]; return true;
-    case OP_LT: *y = x[0] < x[1]; return true;
-    case OP_LE: *y = x[0] <= x[1]; return true;
-    case OP_EQ: *y = x[0] == x[1]; return true;
-    case OP_SELECT: *y = x[0] != 0 ? x[1] : x[2]; return true;
-    default: return false;
-    }
-}
-
 static ctl_node_id fold_constants(ctl_rewrite *r, const ctl_node *n) {
     double x[3], y;
     for (uint32_t k = 0; k < n->nin; k++) {
         if (!is_op(r, n->in[k], OP_CONST)) return CTL_NONE;
         x[k] = get(r, n->in[k])->f;
     }
-    if (!compute((ctl_op)n->op, x, &y)) return CTL_NONE;
+    if (!ctl_scalar_compute((ctl_op)n->op, x, &y)) return CTL_NONE;
     ctl_node made = {.op = OP_CONST, .f = y, .span = n->span, .user = n->user, .path = n->path};
     return ctl_rewrite_node(r, &made);
 }

@@ -56,7 +56,8 @@ typedef struct list {
     size_t room, n;
 } list;
 
-/* Where there is no room for a part, equal ones count again: whoever gives room for one part a kind and task misses none. */
+/* Only parts that had room are known when an equal one comes: without room the count is an upper bound, with that room it is
+ * exact. */
 static void add(list *l, ctl_cuda_part_kind kind, int64_t head) {
     for (size_t k = 0; k < l->n && k < l->room; k++)
         if (l->parts[k].kind == kind && l->parts[k].head == head) return;

@@ -42,8 +42,8 @@ const char *ctl_cuda_part_name(ctl_cuda_part_kind kind);
  * copied at once wherever the operand's buffer lies. */
 bool ctl_cuda_attends_on_tensor_cores(const ctl_task *task);
 
-/* The parts that a program's tasks, its optimizer and its parameters' first values may launch: the first `n` of them go to `parts`;
- * how many there are. */
+/* The parts that a program's tasks, its optimizer and its parameters' first values may launch, each
+ * once, to `parts`, which has room for n; how many there are. With less room than that, a number that is room enough. */
 size_t ctl_cuda_parts_of(const ctl_program *p, ctl_cuda_part *parts, size_t n);
 
 #endif
