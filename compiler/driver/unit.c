@@ -10,6 +10,7 @@
 #include "runtime/adaptation.h"
 #ifdef CTL_HAVE_CPU
 #include "compiler/emit/emit.h"
+#include "compiler/emit/pool.h"
 #include "runtime/cpu/cpu.h"
 #endif
 
@@ -129,34 +130,72 @@ void ctl_unit_lower(ctl_unit *u) {
 #ifdef CTL_HAVE_CPU
 static void release_code(void *code) { ctl_cpu_code_free(code); }
 
-void ctl_unit_emit(ctl_unit *u) {
-    if (u->options->plan_only) return;
-    if (u->options->engine == CTLC_CUDA) {
-        ctl_unit_emit_cuda(u);
-        return;
-    }
+/* Compiles the program's kernels of the numbers which[0 .. n-1]. */
+static ctl_cpu_code *compile_kernels(ctl_unit *u, const size_t *which, size_t n) {
     ctl_emit_options options = {.threads = u->threads};
     ctl_emit_times times = {0};
     ctl_cpu_code *code = NULL;
     const char *why = NULL;
-    ctl_program *p = u->program;
-    ctl_status status = ctl_cpu_emit(u->arena, u->rows, p->nkernels, &options, p->kernels, &code, &times, &why);
+    ctl_rows_kernel *kernels = CTL_NEW_ARRAY(u->arena, ctl_rows_kernel, n);
+    const ctl_rowprog **rows = CTL_NEW_ARRAY(u->arena, const ctl_rowprog *, n);
+    for (size_t k = 0; k < n; k++) kernels[k] = u->program->kernels[which[k]], rows[k] = u->rows[which[k]];
+    ctl_status status = ctl_cpu_emit(u->arena, rows, n, &options, kernels, &code, &times, &why);
     if (status != CTL_OK) {
         ctl_unit_fail(u, status, "machine code", why);
-        return;
+        return NULL;
     }
-    if (!ctl_lowered_defer(p, release_code, code)) {
-        ctl_cpu_code_free(code);
-        u->status = CTL_ERR_MEMORY;
-        return;
-    }
-    p->engine = &ctl_cpu_engine;
+    for (size_t k = 0; k < n; k++) u->program->kernels[which[k]] = kernels[k];
     if (u->options->time) {
         u->options->time(u->options->time_ctx, "emit: build", times.build);
         u->options->time(u->options->time_ctx, "emit: optimise", times.optimise);
         u->options->time(u->options->time_ctx, "emit: object", times.object);
         u->options->time(u->options->time_ctx, "emit: load", times.load);
     }
+    return code;
+}
+
+/* What the pool has is taken from it, the rest is compiled and left there; the program holds the pool. */
+static void emit_with_pool(ctl_unit *u, ctlc_kernels *pool) {
+    ctl_program *p = u->program;
+    ctl_text *keys = CTL_NEW_ARRAY(u->arena, ctl_text, p->nkernels);
+    size_t *missing = CTL_NEW_ARRAY(u->arena, size_t, p->nkernels);
+    for (size_t k = 0; k < p->nkernels; k++) {
+        keys[k].arena = u->arena;
+        ctl_rowprog_key(u->rows[k], &keys[k]);
+    }
+    const size_t n = ctl_pool_find(pool, keys, p->nkernels, p->kernels, missing);
+    if (n) {
+        ctl_cpu_code *code = compile_kernels(u, missing, n);
+        if (!code) return;
+        if (ctl_pool_add(pool, keys, missing, n, p->kernels, release_code, code) != CTL_OK) {
+            ctl_cpu_code_free(code);
+            u->status = CTL_ERR_MEMORY;
+            return;
+        }
+    }
+    if (ctl_lowered_defer(p, ctl_pool_drop, pool)) ctl_pool_hold(pool);
+    else u->status = CTL_ERR_MEMORY;
+}
+
+static void emit_alone(ctl_unit *u) {
+    size_t *all = CTL_NEW_ARRAY(u->arena, size_t, u->program->nkernels);
+    for (size_t k = 0; k < u->program->nkernels; k++) all[k] = k;
+    ctl_cpu_code *code = compile_kernels(u, all, u->program->nkernels);
+    if (code && !ctl_lowered_defer(u->program, release_code, code)) {
+        ctl_cpu_code_free(code);
+        u->status = CTL_ERR_MEMORY;
+    }
+}
+
+void ctl_unit_emit(ctl_unit *u) {
+    if (u->options->plan_only) return;
+    if (u->options->engine == CTLC_CUDA) {
+        ctl_unit_emit_cuda(u);
+        return;
+    }
+    if (u->options->kernels) emit_with_pool(u, u->options->kernels);
+    else emit_alone(u);
+    if (u->status == CTL_OK) u->program->engine = &ctl_cpu_engine;
 }
 #else
 void ctl_unit_emit(ctl_unit *u) {

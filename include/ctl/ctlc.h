@@ -94,6 +94,18 @@ typedef struct ctlc_plan {
 /* The plan and its points live until the call returns. */
 typedef void (*ctlc_plan_fn)(void *ctx, const ctlc_plan *plan);
 
+/* ---- compiled kernels ---- */
+/* Machine code that the programs of a process share: a program takes over the kernels that are there and leaves those that it had
+ * compiled. Kernels depend on arithmetic, columns and dtypes, and not on tokens, budget or parts of a batch: a host that compiles a
+ * model again for another sequence length compiles hardly anything. The bits are those of kernels compiled anew. For the CPU engine;
+ * a GPU's machine code has a folder (ctlc_cuda.cache). Calls may use one pool from several threads. */
+typedef struct ctlc_kernels ctlc_kernels;
+/* allocator: NULL is malloc; it must outlive the pool, and may be called from every thread that compiles or frees programs. */
+ctl_status ctlc_kernels_open(const ctl_allocator *allocator, ctlc_kernels **out);
+/* Programs that were made with it may live on: the code goes with the last of them. NULL is fine. */
+void ctlc_kernels_close(ctlc_kernels *kernels);
+size_t ctlc_kernels_count(ctlc_kernels *kernels);
+
 typedef struct ctlc_options {
     const ctl_allocator *allocator; /* NULL: malloc */
     ctl_diagnostic_fn diagnostic;
@@ -106,6 +118,7 @@ typedef struct ctlc_options {
     size_t nset;
     const char *const *outputs; /* outputs to keep beside the loss; without a loss all are kept */
     size_t noutputs;
+    ctlc_kernels *kernels;   /* shared with other programs; NULL: the program's own */
     bool no_fuse;            /* one kernel an operation: same bits, slower */
     bool row_results;        /* evaluate also gives "row results", where the loss is a cross-entropy: for each row its
                                 loss, and the class of its largest logit */
