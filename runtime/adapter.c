@@ -110,7 +110,7 @@ static ctl_status check_whole(ctl_match *m) {
     for (size_t i = 0; i < m->program->nparams; i++)
         if (!m->of_param[i] && ctl_save_selects(&m->program->params[i], CTL_SAVE_ADAPTER))
             ctl_match_say_missing(m, &m->program->params[i], CTL_ERROR, "");
-    ctl_match_say_more(m, CTL_ERROR);
+    ctl_match_say_more(m, CTL_ERROR, NULL);
     ctl_match_say_unused(m, CTL_ERROR);
     if (m->missing == 0 && m->unused == 0 && m->misfits == 0) return CTL_OK;
     ctl_match_free(m);

@@ -134,9 +134,9 @@ void ctl_match_say_missing(ctl_match *m, const ctl_program_param *p, ctl_severit
             "no file has the parameter '%s'%s", p->name, then);
 }
 
-void ctl_match_say_more(const ctl_match *m, ctl_severity severity) {
+void ctl_match_say_more(const ctl_match *m, ctl_severity severity, const char *hint) {
     if (m->missing <= CTL_MOST_SAID) return;
-    ctl_say(m->place.voice, severity, "E0704", NULL, "%zu more parameters are missing",
+    ctl_say(m->place.voice, severity, "E0704", hint, "%zu more parameters are missing",
             m->missing - CTL_MOST_SAID);
 }
 

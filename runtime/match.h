@@ -29,9 +29,9 @@ ctl_status ctl_match_open(ctl_match *m, const ctl_program *program, ctl_place pl
 void ctl_match_free(ctl_match *m);
 
 /* Says that a parameter has no tensor, with the nearest name that the files have for nothing else; the first
- * few are said one by one, the rest by ctl_match_more. */
+ * few are said one by one, the rest by ctl_match_say_more, whose hint may be NULL. */
 void ctl_match_say_missing(ctl_match *m, const ctl_program_param *p, ctl_severity severity, const char *then);
-void ctl_match_say_more(const ctl_match *m, ctl_severity severity);
+void ctl_match_say_more(const ctl_match *m, ctl_severity severity, const char *hint);
 /* Names tensors that are no parameter's, but for those that no model learns (names.h) and copies of one that
  * is. */
 void ctl_match_say_unused(ctl_match *m, ctl_severity severity);

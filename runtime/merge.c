@@ -69,7 +69,7 @@ static ctl_status check_base(merger *m) {
         ctl_match_say_missing(&m->base, p, CTL_ERROR, "");
         missing++;
     }
-    ctl_match_say_more(&m->base, CTL_ERROR);
+    ctl_match_say_more(&m->base, CTL_ERROR, NULL);
     return missing || m->base.misfits ? CTL_ERR_INPUT : CTL_OK;
 }
 

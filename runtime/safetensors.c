@@ -340,8 +340,9 @@ static ctl_status open_index(ctl_tensors *set, const char *directory, const char
 static ctl_status open_directory(ctl_tensors *set, const char *path, const char *single) {
     const ctl_allocator *a = set->place.allocator;
     char *file_path = ctl_string_format(a, "%s/%s", path, single);
+    char *adapter = ctl_string_format(a, "%s/adapter_model.safetensors", path);
     char *index = ctl_string_format(a, "%s/model.safetensors.index.json", path);
-    ctl_status status = file_path && index ? CTL_OK : CTL_ERR_MEMORY;
+    ctl_status status = file_path && adapter && index ? CTL_OK : CTL_ERR_MEMORY;
     if (status == CTL_OK && access(file_path, F_OK) == 0) {
         status = add_file(set, file_path);
         file_path = NULL;
@@ -350,13 +351,15 @@ static ctl_status open_directory(ctl_tensors *set, const char *path, const char 
         status = open_index(set, path, index);
     } else if (status == CTL_OK) {
         ctl_say(set->place.voice, CTL_ERROR, "E0701",
-                "name the directory that has them, or a .safetensors file; other formats (pytorch_model.bin) "
-                "must be "
-                "converted",
+                access(adapter, F_OK) == 0
+                    ? "it holds an adapter: give it to --adapter, and the folder of its model to --weights"
+                    : "name the directory that has them, or a .safetensors file; other formats (pytorch_model.bin) "
+                      "must be converted",
                 "the directory '%s' has neither %s nor model.safetensors.index.json", path, single);
         status = CTL_ERR_INPUT;
     }
     ctl_string_free(a, file_path);
+    ctl_string_free(a, adapter);
     ctl_string_free(a, index);
     return status;
 }

@@ -47,9 +47,10 @@ static bool check_present(ctl_session *s, ctl_match *m) {
         if (p->made_by_control || m->of_param[i] || s->param_written[i]) continue;
         bool error = !p->trained || found == 0;
         fatal += error;
-        ctl_match_say_missing(m, p, error ? CTL_ERROR : CTL_WARNING, error ? "" : "; it is initialised");
+        ctl_match_say_missing(m, p, error ? CTL_ERROR : CTL_WARNING, error ? "" : "; it is initialised, unless an adapter has it");
     }
-    ctl_match_say_more(m, fatal ? CTL_ERROR : CTL_WARNING);
+    ctl_match_say_more(m, fatal ? CTL_ERROR : CTL_WARNING,
+                       found ? NULL : "the files are another model's: `ctlc import DIR -o spec.ctl` writes a spec of a checkpoint");
     return fatal == 0 || wanted == 0;
 }
 

@@ -276,6 +276,12 @@ static void test_train_errors(void **state) {
     says("error[E0609]: nothing is trained");
     assert_int_equal(ctlc("plan small.ctl --tune low --set learnrate=1"), 1);
     says("hint: tokens, compute, store, memory, optimizer, lr, beta1");
+    assert_int_equal(ctlc("check small.ctl --tune low --set foo=1"), 1);
+    says("hint: tokens, compute, store");
+    assert_int_equal(ctlc("check small.ctl --tune low --set rank=1"), 1);
+    says("--set knows no setting `rank`\n  hint: it is a parameter: --set lora_qkv.rank=1\n");
+    assert_int_equal(ctlc("check small.ctl --tune low --set depth=1"), 1);
+    says("--set knows no setting `depth`\n  hint: it is a parameter: --set model.depth=1\n");
     assert_int_equal(ctlc("check small.ctl --tune low --set momentum=0.9"), 1);
     says("`--set momentum=0.9`: `adamw` has no parameter `momentum`");
     says("hint: `momentum` is sgd's: --set optimizer=sgd");
@@ -285,6 +291,13 @@ static void test_train_errors(void **state) {
     write_file("bad.json", "[{\"instruction\": \"x\"}]");
     assert_int_equal(ctlc("train small.ctl --tune low --data bad.json --out none"), 1);
     says("bad.json: entry 1: there is no \"output\"");
+    write_file("chat.jsonl", "{\"messages\": []}\n");
+    assert_int_equal(ctlc("train small.ctl --tune low --data chat.jsonl --out none"), 1);
+    says("chat.jsonl: line 1: there is no \"instruction\"\n  hint: a line is {\"text\": \"..\"} or {\"instruction\": \"..\",");
+    assert_int_equal(ctlc("train small.ctl --tune low --data text.txt --weights low --out none"), 1);
+    says("hint: it holds an adapter: give it to --adapter, and the folder of its model to --weights");
+    assert_int_equal(ctlc("train small.ctl --tune low --data text.txt --weights low/adapter_model.safetensors --out none"), 1);
+    says("more parameters are missing\n  hint: the files are another model's: `ctlc import DIR -o spec.ctl` writes a spec");
     assert_int_equal(ctlc("train small.ctl --tune low --data text.txt --weights nowhere --out none"), 4);
     assert_int_equal(ctlc("train small.ctl --tune low --data text.txt --out text.txt/x --steps 1"), 4);
     write_file("wild.ctl",

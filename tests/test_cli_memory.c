@@ -80,6 +80,8 @@ static void test_report(void **state) {
     says("there are cpu rtx3090");
     assert_int_equal(ctlc("plan small.ctl --split 3"), 1);
     says("4 sequences cannot go through in 3 parts");
+    assert_int_equal(ctlc("plan small.ctl --compare a,b"), 1);
+    says("no tune block is called `a`\n  hint: the spec's has no name: `tune NAME = MODEL with ..` gives it one\n");
     assert_int_equal(ctlc("plan small.ctl --memory plenty"), 1);
     says("`memory=plenty` is no amount of memory");
     assert_int_equal(ctlc("plan small.ctl --memory %lld", (long long)least_bytes - 64), 5);
@@ -128,6 +130,10 @@ static void test_resume(void **state) {
     assert_int_equal(whole(plan, "split"), 4);
     assert_true(whole(plan, "peak_bytes") <= least_bytes);
     json_decref(plan);
+    /* More tokens do not fit into what the run had, however much the spec has by now. */
+    assert_int_equal(ctlc("train small.ctl --data text.txt --eval-fraction 0 --steps 9 --out least --resume --set tokens=4x256"), 5);
+    says("note: that is the memory of the plan with which the run in least began (its plan.json). --resume goes on with the\n"
+         "spec and the settings of that run; --memory gives more, another --out begins anew\n");
     /* Another split is another run. */
     assert_int_equal(ctlc("train small.ctl --data text.txt --eval-fraction 0 --steps 9 --out least --resume --split 2 --memory max"), 1);
     says("error[E0606]");

@@ -325,6 +325,8 @@ static void test_command(void **state) {
     assert_string_equal(drawn, TEXT);
     assert_int_equal(run("'" CTLC "' graph toy.ctl --format png"), 2);
     holds("--format is text, dot or svg, not \"png\"");
+    assert_int_equal(run("'" CTLC "' graph toy.ctl --out net.png"), 2);
+    holds("pictures are SVG: --out NAME.svg. Others are Graphviz' own: --format dot | dot -Tpng");
     assert_int_equal(run("'" CTLC "' graph toy.ctl --unfold part.9"), 1);
     holds("there are: part.0..1");
     assert_int_equal(run("'" CTLC "' graph toy.ctl -o none/net.txt"), 4);

@@ -117,7 +117,7 @@ static void says_what_is_missing(void **state) {
     memcpy(specs, base, sizeof base);
     assert_int_equal(load_specs(&x, specs, 2, NULL), CTL_OK); /* without model.c.weight, which is trained */
     assert_true(x.h.warnings == 1 && x.h.errors == 0);
-    assert_string_equal(x.h.message, "no file has the parameter 'model.c.weight'; it is initialised");
+    assert_string_equal(x.h.message, "no file has the parameter 'model.c.weight'; it is initialised, unless an adapter has it");
     /* shapes and types */
     specs[0].dims[0] = 5, specs[0].dims[1] = 3;
     assert_int_equal(load_specs(&x, specs, 3, NULL), CTL_ERR_INPUT);

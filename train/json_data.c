@@ -23,7 +23,10 @@ ctl_status ctl_entry_text(const ctl_entry *e, const json_t *object, const char *
     if (!json_is_string(value)) {
         snprintf(what, sizeof what, value ? "\"%s\" is not a string" : "there is no \"%s\"", key);
         return ctl_entry_wrong(
-            e, "an entry is {\"instruction\": \"..\", \"input\": \"..\", \"output\": \"..\"}, input optional",
+            e,
+            e->line && !e->items
+                ? "a line is {\"text\": \"..\"} or {\"instruction\": \"..\", \"input\": \"..\", \"output\": \"..\"}, input optional"
+                : "an entry is {\"instruction\": \"..\", \"input\": \"..\", \"output\": \"..\"}, input optional",
             what);
     }
     *text = json_string_value(value), *size = json_string_length(value);

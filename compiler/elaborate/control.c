@@ -254,7 +254,7 @@ void ctl_run_targeted(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s) {
 
 /* ---- controls ---- */
 static void unknown_control(ctl_elab *e, const ctl_loaded *module, const ctl_path *path) {
-    const char *text = ctl_path_text(e->arena, path), *hint = NULL;
+    const char *text = ctl_path_text(e->arena, path), *hint = NULL, *home = "";
     const char *name = path->n && path->seg[path->n - 1].kind == SEG_NAME ? path->seg[path->n - 1].name : text;
     int least = 4;
     for (size_t i = 0; i <= module->imports.n; i++) {
@@ -264,7 +264,7 @@ static void unknown_control(ctl_elab *e, const ctl_loaded *module, const ctl_pat
             if (d->kind != DECL_CONTROL) continue;
             int dist = ctl_edit_distance(name, d->name, least - 1);
             if (dist >= least) continue;
-            least = dist;
+            least = dist, home = m->name;
             hint = ctl_format(e->arena, "did you mean `%s%s%s`?", i ? m->name : "", i ? "." : "", d->name);
         }
     }
@@ -272,7 +272,8 @@ static void unknown_control(ctl_elab *e, const ctl_loaded *module, const ctl_pat
         bool imported = false;
         for (size_t i = 0; i < module->imports.n; i++)
             imported |= strcmp(module->imports.at[i]->name, path->seg[0].name) == 0;
-        if (!imported) hint = ctl_format(e->arena, "is `import %s` missing at the top?", path->seg[0].name);
+        const bool misspelt = least == 0 && ctl_edit_distance(path->seg[0].name, home, 2) <= 2; /* an import's name */
+        if (!imported && !misspelt) hint = ctl_format(e->arena, "is `import %s` missing at the top?", path->seg[0].name);
     }
     ctl_error(e->sink, CTL_E0404, path->span, hint, "no control is called `%s`", text);
 }
@@ -317,9 +318,10 @@ void ctl_apply_control(ctl_elab *e, const ctl_loaded *module, const ctl_expr *ca
         ctl_scope *scope = ctl_scope_new(e, instance->scope, names);
         ctl_scope *outside = ctl_scope_new(e, NULL, ctl_entity_new(e, NULL, NULL, ENTITY_GROUP, call->span));
         if (!ctl_bind_params(e, scope, where, outside, control->params, control->nparams, call, control->name)) return;
-        const ctl_span entered = ctl_enter(e, call->span);
+        const ctl_user_call entered = ctl_enter(e, call, control->name);
         e->making = instance, e->module = where, e->control = control->name, e->owner = NULL, e->star = -1;
         ctl_run_block(e, scope, &control->body);
+        ctl_explain(e, errors);
         e->making = NULL, e->module = module, e->control = NULL, e->entered = entered;
         applied++;
         if (e->sink->errors > errors) return; /* the other instances would say the same */

@@ -10,15 +10,24 @@ ctl_value ctl_node_value(ctl_node_id node) {
 static ctl_value error_value(void) { return (ctl_value){.kind = VALUE_ERROR}; }
 
 /* ---- places ---- */
-ctl_span ctl_users_span(const ctl_elab *e, ctl_span span) {
-    const bool library = span.file < e->sink->sources.n && e->sink->sources.at[span.file].library;
-    return library ? e->entered : span;
+bool ctl_in_library(const ctl_elab *e, ctl_span span) {
+    return span.file < e->sink->sources.n && e->sink->sources.at[span.file].library;
 }
 
-ctl_span ctl_enter(ctl_elab *e, ctl_span call) {
-    const ctl_span before = e->entered;
-    e->entered = ctl_users_span(e, call);
+ctl_span ctl_users_span(const ctl_elab *e, ctl_span span) { return ctl_in_library(e, span) ? e->entered.span : span; }
+
+ctl_user_call ctl_enter(ctl_elab *e, const ctl_expr *call, const char *callee) {
+    const ctl_user_call before = e->entered;
+    if (!ctl_in_library(e, call->span)) e->entered = (ctl_user_call){call->span, callee};
     return before;
+}
+
+void ctl_explain(ctl_elab *e, int errors) {
+    const ctl_user_call *call = &e->entered;
+    if (e->sink->errors == errors || e->explained == e->sink->errors) return;
+    if (!ctl_in_library(e, e->sink->last_error) || call->span.file == CTL_NO_FILE) return;
+    e->explained = e->sink->errors;
+    ctl_note(e->sink, call->span, "this call of `%s` leads there", call->callee);
 }
 
 const char *ctl_shape_text(ctl_elab *e, ctl_node_id node) { return ctl_node_shape(e->arena, &e->draft->at[node]); }

@@ -88,6 +88,11 @@ typedef struct ctl_weight_use { /* a product with a weight on the right */
     ctl_node_id product, left, right;
 } ctl_weight_use;
 
+typedef struct ctl_user_call { /* a call that stands in the user's own files */
+    ctl_span span;
+    const char *callee;
+} ctl_user_call;
+
 struct ctl_elab {
     ctl_arena *arena;
     ctl_sink *sink;
@@ -111,7 +116,8 @@ struct ctl_elab {
     bool too_many_steps;               /* it was said */
     bool cut_short;                    /* an error ended a loop: its families may lack members */
     const ctl_stmt *loop;              /* the innermost `for` that runs, or NULL */
-    ctl_span entered;                  /* the innermost call, in the user's own files, of what runs */
+    ctl_user_call entered;             /* the innermost call, in the user's own files, of what runs */
+    int explained;                     /* errors that there were when the user's call was last named as what led to one */
     ctl_spec *spec;
 };
 
@@ -142,10 +148,14 @@ bool ctl_eval_number(ctl_elab *e, ctl_scope *scope, const ctl_expr *expr, const 
 bool ctl_eval_bool(ctl_elab *e, ctl_scope *scope, const ctl_expr *expr, bool *out);
 ctl_value ctl_number(double x);
 ctl_value ctl_node_value(ctl_node_id node);
+bool ctl_in_library(const ctl_elab *e, ctl_span span);
 /* Where the user wrote what is written at span: there, or, where that is the library's, at the call that led there. */
 ctl_span ctl_users_span(const ctl_elab *e, ctl_span span);
 /* What runs from here on is led to by this call; returns what `entered` was, for its end. */
-ctl_span ctl_enter(ctl_elab *e, ctl_span call);
+ctl_user_call ctl_enter(ctl_elab *e, const ctl_expr *call, const char *callee);
+/* What is wrong within the library's text is mostly what was passed to it: names the user's call that led to the last
+ * error there, once an error. errors: how many there were before what has just run. */
+void ctl_explain(ctl_elab *e, int errors);
 /* Adds a node to the draft; reports what the rules say against it. */
 ctl_value ctl_emit(ctl_elab *e, ctl_span span, ctl_op op, int nin, const ctl_node_id *in, int64_t i0, int64_t i1, double f);
 ctl_node_id ctl_as_node(ctl_elab *e, ctl_value v, ctl_span span); /* numbers become constants */

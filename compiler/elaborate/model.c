@@ -25,7 +25,8 @@ static const ctl_decl *choose_tune(ctl_elab *e, const ctl_loaded *main) {
         ctl_error(e->sink, CTL_E0501, main->ast->ndecls ? main->ast->decls[main->ast->ndecls - 1]->span : CTL_NO_SPAN,
                   "add `tune MODEL with CONTROL(..) { tokens 4 x 256 }`", "the spec has no tune block");
     else if (e->options->tune)
-        ctl_error(e->sink, CTL_E0501, CTL_NO_SPAN, names.n ? ctl_format(e->arena, "there are: %s", names.at) : NULL,
+        ctl_error(e->sink, CTL_E0501, CTL_NO_SPAN, names.n ? ctl_format(e->arena, "there are: %s", names.at)
+                          : "the spec's has no name: `tune NAME = MODEL with ..` gives it one",
                   "no tune block is called `%s`", e->options->tune);
     else
         ctl_error(e->sink, CTL_E0501, CTL_NO_SPAN, ctl_format(e->arena, "choose with --tune: %s", names.at),
@@ -79,7 +80,7 @@ static ctl_instance *build(ctl_elab *e, const ctl_loaded *main, const ctl_decl *
 ctl_graph *ctl_elaborate(ctl_arena *arena, ctl_sink *sink, uint32_t file, const ctl_elaborate_options *options,
                          ctl_spec *spec) {
     ctl_elab *e = CTL_NEW(arena, ctl_elab);
-    e->arena = arena, e->sink = sink, e->options = options, e->spec = spec, e->star = -1, e->entered = CTL_NO_SPAN;
+    e->arena = arena, e->sink = sink, e->options = options, e->spec = spec, e->star = -1, e->entered.span = CTL_NO_SPAN;
     e->modules.arena = arena, e->weight_paths.arena = arena;
     e->draft = ctl_graph_new(arena);
     ctl_loaded *main = ctl_load_main(e, file);

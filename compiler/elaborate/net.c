@@ -87,6 +87,12 @@ static ctl_value named_value(ctl_elab *e, ctl_scope *caller, const ctl_named_arg
     return ctl_eval(e, caller, &self);
 }
 
+static const char *known_params(ctl_elab *e, const ctl_parameter *params, size_t n) {
+    ctl_text text = {.arena = e->arena};
+    for (size_t p = 0; p < n; p++) ctl_text_add(&text, "%s%s", p ? ", " : "it has ", params[p].name);
+    return text.at; /* NULL: none */
+}
+
 bool ctl_bind_params(ctl_elab *e, ctl_scope *into, const ctl_loaded *home, ctl_scope *caller,
                      const ctl_parameter *params, size_t nparams, const ctl_expr *call, const char *what) {
     bool good = true;
@@ -106,7 +112,8 @@ bool ctl_bind_params(ctl_elab *e, ctl_scope *into, const ctl_loaded *home, ctl_s
                 good = false;
             }
         if (!known) {
-            ctl_error(e->sink, CTL_E0207, a->span, best ? ctl_format(e->arena, "did you mean `%s`?", best) : NULL,
+            ctl_error(e->sink, CTL_E0207, a->span,
+                      best ? ctl_format(e->arena, "did you mean `%s`?", best) : known_params(e, params, nparams),
                       "`%s` has no parameter `%s`", what, a->name);
             good = false;
         }
@@ -221,11 +228,14 @@ static ctl_value output_of(ctl_elab *e, ctl_instance *instance, ctl_span span) {
     return ctl_entity_value(e, entity, span);
 }
 
-/* What is wrong within a module is mostly what was passed to it. errors: how many there were before the call. */
+/* What is wrong within a module is mostly what was passed to it: names the call, and behind a call in the library the
+ * user's own. errors: how many there were before the call. */
 static void note_call(ctl_elab *e, int errors, const ctl_expr *call, const ctl_decl *net, const ctl_loaded *module) {
     uint32_t file = e->sink->last_error.file;
-    if (module != e->module && e->sink->errors > errors && file != call->span.file && file != CTL_NO_FILE)
+    if (e->sink->errors == errors || e->explained == e->sink->errors) return;
+    if (module != e->module && file != call->span.file && file != CTL_NO_FILE)
         ctl_note(e->sink, call->span, "this call of `%s` leads there", net->name);
+    if (ctl_in_library(e, call->span)) ctl_explain(e, errors);
 }
 
 static ctl_value call_net(ctl_elab *e, ctl_scope *scope, const ctl_decl *net, const ctl_loaded *module,
@@ -261,7 +271,7 @@ static ctl_value call_net(ctl_elab *e, ctl_scope *scope, const ctl_decl *net, co
     /* After the inputs: defaults may use them (cols(x)). */
     good = ctl_bind_params(e, instance->scope, module, scope, net->params, net->nparams, call, net->name);
     const int errors = e->sink->errors;
-    const ctl_span entered = ctl_enter(e, call->span);
+    const ctl_user_call entered = ctl_enter(e, call, net->name);
     if (good) good = run_body(e, instance);
     e->entered = entered;
     note_call(e, errors, call, net, module);
@@ -287,10 +297,12 @@ static ctl_value call_fn(ctl_elab *e, ctl_scope *scope, const ctl_decl *fn, cons
         enter_number(e, inner, fn->inputs[k].name, v, fn->inputs[k].span);
     }
     const ctl_loaded *outer = e->module;
-    const ctl_span entered = ctl_enter(e, call->span);
+    const int errors = e->sink->errors;
+    const ctl_user_call entered = ctl_enter(e, call, fn->name);
     e->module = module, e->depth++;
     ctl_value v = ctl_eval(e, inner, fn->value);
     e->module = outer, e->depth--, e->entered = entered;
+    note_call(e, errors, call, fn, module);
     return v;
 }
 
@@ -319,7 +331,7 @@ ctl_instance *ctl_instantiate_root(ctl_elab *e, const ctl_decl *net, const ctl_l
         return NULL;
     }
     if (!ctl_bind_params(e, instance->scope, module, outside, net->params, net->nparams, call, net->name)) return NULL;
-    const ctl_span entered = ctl_enter(e, call->span);
+    const ctl_user_call entered = ctl_enter(e, call, net->name);
     /* Inputs: ids, or real numbers with as many columns as the parameter says that their kind names. */
     for (size_t k = 0; k < net->ninputs; k++) {
         const ctl_parameter *p = &net->inputs[k];

@@ -58,7 +58,7 @@ static void set_option(ctl_elab *e, const option *o, ctl_value v, ctl_span span)
 /* `known`: the hint where no name is near. */
 static void unknown_option(ctl_elab *e, const char *name, ctl_span span, const char *what, const char *known) {
     const char *best = NULL;
-    int least = 4;
+    int least = strlen(name) < 4 ? (int)strlen(name) : 4; /* no name is near when every letter differs */
     for (size_t i = 0; i < CTL_COUNT(options); i++) {
         int d = ctl_edit_distance(name, options[i].name, least - 1);
         if (d < least) least = d, best = options[i].name;
@@ -114,7 +114,11 @@ static void optimizer(ctl_elab *e, const ctl_expr *call) {
                       "`%s` has no parameter `%s`", name, a->name);
         else if (twice)
             ctl_error(e->sink, CTL_E0207, a->span, NULL, "`%s` is given twice", a->name);
-        else if (a->value) set_option(e, o, ctl_eval(e, scope, a->value), a->span);
+        else if (a->value) {
+            const bool word = o->kind == KIND_SCHEDULE && a->value->kind == EXPR_PATH; /* a wrong one is no unknown name */
+            set_option(e, o, word ? (ctl_value){.kind = VALUE_WORD, .word = ctl_path_text(e->arena, &a->value->path)}
+                                  : ctl_eval(e, scope, a->value), a->span);
+        }
     }
 }
 
@@ -141,6 +145,19 @@ static void set_argument(ctl_elab *e, ctl_expr *call, const char *name, ctl_valu
     if (call->nnamed) memcpy(more, call->named, call->nnamed * sizeof *more);
     more[call->nnamed++] = (ctl_named_arg){call->span, name, value};
     call->named = more;
+}
+
+/* The control, or the model, that has a parameter called `name`; NULL when none has. */
+static const char *owner_of_parameter(ctl_elab *e, const ctl_decl *tune, const ctl_expr *model_call, const char *name) {
+    for (size_t k = 0; k <= tune->ncontrols; k++) {
+        const bool model = k == tune->ncontrols;
+        const ctl_path *path = model ? &model_call->path : &tune->controls[k]->path;
+        const ctl_loaded *where;
+        const ctl_decl *d = ctl_find_decl(e, e->module, path, model ? DECL_NET : DECL_CONTROL, &where);
+        for (size_t p = 0; d && p < d->nparams; p++)
+            if (strcmp(d->params[p].name, name) == 0) return model ? "model" : path->seg[path->n - 1].name;
+    }
+    return NULL;
 }
 
 static void apply_set(ctl_elab *e, const ctl_decl *tune, ctl_expr *model_call, const char *setting) {
@@ -197,7 +214,11 @@ static void apply_set(ctl_elab *e, const ctl_decl *tune, ctl_expr *model_call, c
                       "`--set %s`: neither the model nor a control is called `%s`", setting, head);
     } else {
         const option *o = find_option(key);
+        const char *owner = o ? NULL : owner_of_parameter(e, tune, model_call, key);
         if (o) set_option(e, o, v, CTL_NO_SPAN);
+        else if (owner)
+            ctl_error(e->sink, CTL_E0502, CTL_NO_SPAN, ctl_format(e->arena, "it is a parameter: --set %s.%s=%s", owner, key, text),
+                      "--set knows no setting `%s`", key);
         else
             unknown_option(e, key, CTL_NO_SPAN, "--set knows no setting",
                            "tokens, compute, store, memory, optimizer, " OPTION_NAMES ", model.PARAMETER, CONTROL.PARAMETER");

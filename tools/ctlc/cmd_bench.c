@@ -192,7 +192,7 @@ int cmd_bench(int argc, char **argv) {
         {"json", NULL, OPT_FLAG, &c.json, "one JSON object on standard output"},
         {"seed", "N", OPT_COUNT, &c.seed, "of weights and batch; 1 unless told"},
         {"weights", "PATH", OPT_LIST, &c.o.weights, "the model's safetensors, or their folder, instead of made-up weights"},
-        {"adapter", "DIR", OPT_TEXT, &c.o.adapter, "begin with this adapter: a run's folder, or PEFT's LoRA or DoRA"},
+        {"adapter", "DIR", OPT_TEXT, &c.o.adapter, "begin with this adapter: a run's folder, a checkpoint's, or\nPEFT's (LoRA, DoRA, (IA)^3)"},
         TOOL_COMPILE_OPTIONS(&c.o.compile),
     };
     command_line line = {

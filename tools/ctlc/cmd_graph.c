@@ -88,6 +88,14 @@ static bool ends_in(const char *path, const char *suffix) {
     return n > m && strcmp(path + n - m, suffix) == 0;
 }
 
+/* A picture of another kind would be text under its name. */
+static bool other_picture(const char *out) {
+    static const char *const endings[] = {".png", ".pdf", ".jpg", ".jpeg", ".ps"};
+    for (size_t i = 0; i < CTL_COUNT(endings); i++)
+        if (ends_in(out, endings[i])) return true;
+    return false;
+}
+
 int cmd_graph(int argc, char **argv) {
     tool_speaker speaker = {0};
     drawing d = {0};
@@ -129,6 +137,10 @@ int cmd_graph(int argc, char **argv) {
         if (strcmp(argv[i], "-o") == 0) argv[i] = long_out;
     int code = options_parse(&line, argc, argv);
     if (code) return code < 0 ? EXIT_DONE : code;
+    if (!format && out && other_picture(out)) {
+        fprintf(stderr, "ctlc graph: pictures are SVG: --out NAME.svg. Others are Graphviz' own: --format dot | dot -Tpng\n");
+        return EXIT_USAGE;
+    }
     if (!format) format = !out ? "text" : ends_in(out, ".svg") ? "svg" : ends_in(out, ".dot") || ends_in(out, ".gv") ? "dot" : "text";
     const bool svg = strcmp(format, "svg") == 0;
     if (svg || strcmp(format, "dot") == 0) c.network = CTLC_NETWORK_DOT;

@@ -67,10 +67,10 @@ static ctl_status check_weights(const import_options *o, const ctl_program *prog
         ctl_match_say_missing(&match, p, p->trained ? CTL_WARNING : CTL_ERROR,
                               p->trained ? "; it is initialised" : "");
     }
-    ctl_match_say_more(&match, fatal ? CTL_ERROR : CTL_WARNING);
+    ctl_match_say_more(&match, fatal ? CTL_ERROR : CTL_WARNING, NULL);
     ctl_match_say_unused(&match, CTL_WARNING);
     if (fatal == 0 && match.unused)
-        fprintf(stderr, "the model's %zu tensors are there; look at the others\n", found);
+        fprintf(stderr, "%zu tensors fit; %zu others of the files are not in the model\n", found, match.unused);
     else if (fatal == 0)
         fprintf(stderr, "the weights fit: %zu tensors\n", found);
     ctl_match_free(&match);

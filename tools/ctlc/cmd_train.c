@@ -254,6 +254,14 @@ static void take_plan(void *ctx, const ctlc_plan *plan) {
     to->points = NULL; /* lives no longer than the call */
 }
 
+/* The memory that a run had does not suffice for another spec: why it is that little is not to be seen in the spec. */
+static void explain_memory(run *r, const tool_compile *compile, const char *memory) {
+    if (compile->memory != memory) return;
+    progress_end(&r->progress);
+    fprintf(stderr, "note: that is the memory of the plan with which the run in %s began (its plan.json). --resume goes on with the\n"
+                    "spec and the settings of that run; --memory gives more, another --out begins anew\n", r->o->out);
+}
+
 /* A run that goes on keeps the number of parts of its batches, and unless told otherwise its memory. */
 static int keep_plan(run *r, tool_compile *compile, char memory[32]) {
     run_plan before;
@@ -281,6 +289,7 @@ static int train_spec(const train_options *o, const char *spec) {
     int code = keep_plan(&r, &compile, memory);
     if (code) return code;
     code = tool_compile_spec("train", spec, &compile, &r.speaker, &r.program);
+    if (code == EXIT_MEMORY) explain_memory(&r, &compile, memory);
     if (code) return code;
     ctl_status status = whole_run(&r);
     progress_end(&r.progress);
@@ -318,7 +327,7 @@ int cmd_train(int argc, char **argv) {
         {"eval-batches", "N", OPT_COUNT, &o.evaluate_batches,
          "at most so many batches an evaluation; 0: all"},
         {"weights", "PATH", OPT_LIST, &o.weights, "the model's safetensors, or their folder"},
-        {"adapter", "DIR", OPT_TEXT, &o.adapter, "begin with this adapter: a run's folder, a checkpoint's, or PEFT's (LoRA, DoRA, (IA)^3)"},
+        {"adapter", "DIR", OPT_TEXT, &o.adapter, "begin with this adapter: a run's folder, a checkpoint's, or\nPEFT's (LoRA, DoRA, (IA)^3)"},
         {"out", "DIR", OPT_TEXT, &o.out, "the run's folder (out): log, checkpoints, what was trained"},
         {"name", "NAME", OPT_TEXT, &o.name, "the run's name in tables"},
         {"steps", "N", OPT_COUNT, &o.steps, "optimizer steps; else the spec's, else one pass over the data"},

@@ -1,0 +1,8 @@
+import llama, tuning, control
+model m = llama.causal_lm(; vocab = 258, dim = 16, depth = 2, heads = 2, kv_heads = 1, ffn = 32, theta = 10000.0)
+control mine() on llama.block {
+    y <- silu(eye)
+}
+tune m with mine() {
+    tokens 2 x 2
+}
