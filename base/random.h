@@ -2,9 +2,9 @@
  *
  * Dropout's decision for an element depends on (seed, step, site, row, column) and nothing else, so recomputing it or
  * splitting the batch changes nothing. Every back end computes it as written here:
- *   counter = (row, (column / 64) * 16 + column % 16, site, step), key = (seed low, seed high),
- *   word = (column / 16) % 4 of the four results: 16 neighbouring columns use one word of 16 counters, which is what a
- *   vector of 16 lanes computes; an element is dropped when its word < p * 2^32 (rounded to the nearest).
+ *   counter = (row, column / 4, site, step), key = (seed low, seed high), word = column % 4 of the four results: a thread that
+ *   has four neighbouring columns, or a vector of 16 lanes for 64, counts once for each four;
+ *   an element is dropped when its word < p * 2^32 (rounded to the nearest).
  * `row` is the row number in the whole batch of the step: rows of earlier micro-steps count. */
 #ifndef CTL_RANDOM_H
 #define CTL_RANDOM_H
@@ -29,9 +29,9 @@ static inline uint32_t ctl_drop_threshold(double p) {
 }
 
 static inline int ctl_dropped(uint64_t seed, uint32_t step, uint32_t site, uint32_t row, uint32_t column, uint32_t threshold) {
-    uint32_t out[4], counter[4] = {row, column / 64 * 16 + column % 16, site, step};
+    uint32_t out[4], counter[4] = {row, column / 4, site, step};
     ctl_philox(counter, seed, out);
-    return out[column / 16 % 4] < threshold;
+    return out[column % 4] < threshold;
 }
 
 /* Uniform in (0, 1) from one word: for initialisation and shuffling. */

@@ -206,7 +206,7 @@ static void test_planted_faults(void **state) {
         {"COPY_WAIT(0);", ";", 0, 1},      /* of q */
         {"COPY_WAIT(0);\n        SYNC_BLOCK();", "SYNC_BLOCK();", 0, 1},
         {"mma_bf16(s[2 * n + 1], q[k], right + 2)", "mma_bf16(s[2 * n + 1], q[k], right)", 0, 99},
-        {"a[0] = pair(s[0][0], s[0][1])", "a[0] = pair(s[0][1], s[0][0])", 0, 99},
+        {"a[0] = ROUND_PAIR(s[0][0], s[0][1])", "a[0] = ROUND_PAIR(s[0][1], s[0][0])", 0, 99},
         {"lane / 8 % 2 * 8", "lane / 16 * 8", 0, 99},
         {"(row + lane % 16) * ROW", "(row + lane % 8) * ROW", 0, 99},
         {"key < mine[i].hi", "key <= mine[i].hi", 0, 99},

@@ -244,12 +244,17 @@ static void test_column_sums(void **state) {
 }
 
 /* ---- storage ---- */
+#ifdef CTL_ROWS_ON_CUDA
+enum { NAN_BITS = 0x7fff }; /* a GPU's instruction has one NaN */
+#else
+enum { NAN_BITS = 0x7fc0 }; /* made quiet, else as it was */
+#endif
 static void test_storage(void **state) {
     ctl_arena *arena = arena_of(state);
     static const float in[] = {1,     -1,       1.00390625f, 1.01171875f, 1.005f, 65504, 3.4e38f, 1e-40f,
                                -0.0f, INFINITY, NAN,         2.5f,        -2.5f,  3e9f,  -3e9f,   7};
     static const uint16_t rounded[] = {0x3f80, 0xbf80, 0x3f80, 0x3f82, 0x3f81, 0x4780, 0x7f80, 0x0001,
-                                       0x8000, 0x7f80, 0x7fc0, 0x4020, 0xc020, 0x4f33, 0xcf33, 0x40e0};
+                                       0x8000, 0x7f80, NAN_BITS, 0x4020, 0xc020, 0x4f33, 0xcf33, 0x40e0};
     static const int32_t whole[] = {1, -1,        1, 1, 1,  65504,     INT32_MAX, 0,
                                     0, INT32_MAX, 0, 2, -2, INT32_MAX, INT32_MIN, 7};
     maker m = start(arena, 1);

@@ -107,6 +107,12 @@ static inline float host_real(uint32_t u) {
     return x;
 }
 
+/* cvt.rn.bf16.f32 of the PTX ISA: to the nearest, ties to even; subnormal numbers are kept, any NaN becomes 0x7fff. */
+static inline unsigned host_bf16(float x) {
+    const uint32_t b = host_bits(x);
+    return x != x ? 0x7fffu : (b + 0x7fffu + (b >> 16 & 1u)) >> 16;
+}
+
 /* ---- the macros of prelude.cu ---- */
 #define CTL_ON_HOST 1
 #define KERNEL(name, type, bound)                                                                            \
@@ -132,6 +138,7 @@ static inline float host_real(uint32_t u) {
 #define BITS_OF(x)         host_bits(x)
 #define REAL_OF(u)         host_real(u)
 #define HIGH_OF(a, b)      ((unsigned)((uint64_t)(a) * (b) >> 32))
+#define ROUND_PAIR(l, h)   (host_bf16(l) | host_bf16(h) << 16)
 #define LOAD_QUAD(p)       host_load_quad(p)
 #define STORE_QUAD(p, q)   host_store_quad((p), (q))
 

@@ -1,6 +1,6 @@
 """The dropout masks of ctlc, written from the description in base/random.h, in numpy: Philox 4x32-10 over counters
-(row, column / 64 * 16 + column % 16, site, step) with the seed as key; word (column / 16) % 4; dropped where the word
-is below p * 2^32, rounded to the nearest."""
+(row, column / 4, site, step) with the seed as key; word column % 4; dropped where the word is below p * 2^32, rounded to
+the nearest."""
 import numpy as np
 
 
@@ -22,8 +22,8 @@ def philox(counter, seed):
 def kept(p, rows, columns, site, step, seed):
     """True where dropout with probability p leaves an element of a rows x columns value."""
     row, column = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
-    words = philox((row, column // 64 * 16 + column % 16, np.full_like(row, site), np.full_like(row, step)), seed)
-    word = np.choose(column // 16 % 4, words)
+    words = philox((row, column // 4, np.full_like(row, site), np.full_like(row, step)), seed)
+    word = np.choose(column % 4, words)
     return word >= min(int(np.floor(p * 2**32 + 0.5)), 2**32 - 1)
 
 

@@ -32,6 +32,8 @@ KERNEL(conform_arithmetic, conform_call, 128) {
     OUT(10) = to_bf16(x);
     OUT(11) = BITS_OF(from_bf16(IN(call.a, 0) & 0xffffu));
     OUT(12) = BITS_OF((float)(int)IN(call.a, 0));
+    OUT(13) = ROUND_PAIR(x, y);
+    OUT(14) = BITS_OF(round_bf16(x));
 }
 /* The same in double, as the optimizer has them: low words, then high ones. */
 KERNEL(conform_doubles, conform_call, 128) {
@@ -59,7 +61,12 @@ KERNEL(conform_near, conform_call, 128) {
 }
 KERNEL(conform_dropout, conform_call, 128) {
     const drop_key key = {IN(call.a, 0), IN(call.a, 1), IN(call.a, 2)};
-    UNROLL for (int i = 0; i < WORDS; i++) OUT(i) = (unsigned)dropped(key, IN(call.a, 3), IN(call.b, i), IN(call.a, i), 0x80000000u);
+    unsigned words[8];
+    UNROLL for (int i = 0; i < 8; i++) OUT(i) = drop_word(key, IN(call.a, 3), IN(call.b, i), IN(call.a, i));
+    drop_words(words, 8, 1, key, IN(call.a, 3), IN(call.b, 8), IN(call.a, 8) * 4u);
+    UNROLL for (int i = 0; i < 4; i++) OUT(8 + i) = words[i] ^ words[4 + i];
+    drop_words(words, 4, 0, key, IN(call.a, 3), IN(call.b, 9), IN(call.a, 9));
+    UNROLL for (int i = 0; i < 4; i++) OUT(12 + i) = words[i];
 }
 /* 16 bytes at a time, and by element with bounds. */
 KERNEL(conform_memory, conform_call, 128) {

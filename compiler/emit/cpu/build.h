@@ -18,7 +18,7 @@ typedef struct ctl_cpu_shape {
     LLVMTypeRef real, word, half, truth; /* f32, i32, i16, i1, or vectors of 16 */
 } ctl_cpu_shape;
 
-/* Words of Philox made for 64 columns at once, for the next chunks of the same group. */
+/* Words of Philox made for 64 columns at once, four for each lane, for the next chunks of the same group. */
 typedef struct ctl_cpu_words {
     uint64_t group; /* 0: none */
     int64_t block;

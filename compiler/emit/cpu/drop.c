@@ -1,8 +1,7 @@
-/* drop: dropout's counted random numbers (base/random.h) in vectors. One counter gives four words, for the
- * columns c, c
- * + 16, c + 32 and c + 48 of a block of 64: in a loop that takes 64 columns at a time, or over columns known
- * when the kernel is written, ten rounds serve four chunks. Elsewhere, and where a shift of columns puts 16
- * lanes across blocks, each lane counts for itself and picks its word. */
+/* drop: dropout's counted random numbers (base/random.h) in vectors. One counter gives four words, for four
+ * neighbouring columns: in a loop that takes 64 columns at a time, or over columns known when the kernel is
+ * written, ten rounds in 16 lanes serve four chunks, each of which takes the words of four lanes. Elsewhere, and
+ * where a shift of columns puts 16 lanes across blocks of 64, each lane counts for itself and picks its word. */
 #include "compiler/emit/cpu/build.h"
 
 #include "base/random.h"
@@ -64,18 +63,22 @@ static void philox(ctl_cpu_builder *e, const ctl_cpu_shape *s, value place, valu
 }
 
 static value pick(ctl_cpu_builder *e, const ctl_cpu_shape *s, value column, const value word[4]) {
-    value group = LLVMBuildLShr(e->at, column, ctl_cpu_word(s, 4), "");
-    value bit0 = LLVMBuildTrunc(e->at, group, s->truth, "");
-    value bit1 = LLVMBuildTrunc(e->at, LLVMBuildLShr(e->at, group, ctl_cpu_word(s, 1), ""), s->truth, "");
+    value bit0 = LLVMBuildTrunc(e->at, column, s->truth, "");
+    value bit1 = LLVMBuildTrunc(e->at, LLVMBuildLShr(e->at, column, ctl_cpu_word(s, 1), ""), s->truth, "");
     value low = LLVMBuildSelect(e->at, bit0, word[1], word[0], "");
     value high = LLVMBuildSelect(e->at, bit0, word[3], word[2], "");
     return LLVMBuildSelect(e->at, bit1, high, low, "");
 }
 
-static value place_of(ctl_cpu_builder *e, const ctl_cpu_shape *s, value column) {
-    value block = LLVMBuildLShr(e->at, column, ctl_cpu_word(s, 6), "");
-    value lane = LLVMBuildAnd(e->at, column, ctl_cpu_word(s, 15), "");
-    return LLVMBuildAdd(e->at, LLVMBuildShl(e->at, block, ctl_cpu_word(s, 4), ""), lane, "");
+/* The words of 16 columns out of those of 64: the four words of each of the lanes 4 * chunk .. + 3, one lane after the other. Two
+ * steps, as pairs of words and pairs of pairs, are what processors have instructions for. */
+static value interleave(ctl_cpu_builder *e, const value word[4], unsigned chunk) {
+    value pairs[2], lanes[CTL_LANES];
+    for (unsigned j = 0; j < 8; j++) lanes[j] = LLVMConstInt(e->one.word, 4 * chunk + j / 2 + (j % 2 ? CTL_LANES : 0), 0);
+    for (unsigned k = 0; k < 2; k++)
+        pairs[k] = LLVMBuildShuffleVector(e->at, word[2 * k], word[2 * k + 1], LLVMConstVector(lanes, 8), "");
+    for (unsigned j = 0; j < CTL_LANES; j++) lanes[j] = LLVMConstInt(e->one.word, j / 4 * 2 + j % 2 + (j / 2 % 2 ? 8 : 0), 0);
+    return LLVMBuildShuffleVector(e->at, pairs[0], pairs[1], LLVMConstVector(lanes, CTL_LANES), "");
 }
 
 LLVMValueRef ctl_cpu_drop(ctl_cpu_builder *e, const ctl_cpu_chunk *chunk, uint32_t instr, int64_t offset,
@@ -96,11 +99,11 @@ LLVMValueRef ctl_cpu_drop(ctl_cpu_builder *e, const ctl_cpu_chunk *chunk, uint32
             philox(e, s, LLVMBuildAdd(e->at, place, e->lane, ""), site, w->word);
             w->group = chunk->group, w->block = known / 64;
         }
-        random = w->word[known % 64 / 16];
+        random = interleave(e, w->word, (unsigned)(known % 64 / 16));
     } else {
         value word[4], at = LLVMBuildAdd(e->at, base, ctl_cpu_word(&e->one, (uint32_t)column), "");
         if (s->lanes > 1) at = LLVMBuildAdd(e->at, ctl_cpu_spread(e, at, s->word), e->lane, "");
-        philox(e, s, place_of(e, s, at), site, word);
+        philox(e, s, LLVMBuildLShr(e->at, at, ctl_cpu_word(s, 2), ""), site, word);
         random = pick(e, s, at, word);
     }
     value dropped = LLVMBuildICmp(e->at, LLVMIntULT, random, ctl_cpu_word(s, ctl_drop_threshold(q->f)), "");

@@ -29,11 +29,10 @@ DEVICE void columns_of(unsigned *b, const bf16 *tile, int row, int dim, int lane
 DEVICE void right_of(unsigned *b, const bf16 *tile, int row, int dim, int lane) {
     matrices_turned(b, tile + (row + lane % 16) * ROW + dim + lane / 16 * 8);
 }
-DEVICE unsigned pair(float low, float high) { return to_bf16(low) | to_bf16(high) << 16; }
 /* 16 columns of a product's result as the left side of the next. */
 DEVICE void again_left(unsigned *a, const float (*s)[4]) {
-    a[0] = pair(s[0][0], s[0][1]), a[1] = pair(s[0][2], s[0][3]);
-    a[2] = pair(s[1][0], s[1][1]), a[3] = pair(s[1][2], s[1][3]);
+    a[0] = ROUND_PAIR(s[0][0], s[0][1]), a[1] = ROUND_PAIR(s[0][2], s[0][3]);
+    a[2] = ROUND_PAIR(s[1][0], s[1][1]), a[3] = ROUND_PAIR(s[1][2], s[1][3]);
 }
 DEVICE void clear(float (*s)[4], const int n) {
     UNROLL for (int j = 0; j < n; j++) s[j][0] = s[j][1] = s[j][2] = s[j][3] = 0.0f;

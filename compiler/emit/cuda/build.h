@@ -13,6 +13,7 @@ typedef struct ctl_cuda_writer {
     const ctl_cuda_kernel *kernel;
     int indent;
     int owed; /* rows.c: barriers not yet written */
+    bool whole; /* the segment has each thread's columns all or none of them */
 } ctl_cuda_writer;
 
 void ctl_cuda_line(ctl_cuda_writer *w, const char *fmt, ...) CTL_PRINTF(2, 3);
@@ -38,7 +39,8 @@ void ctl_cuda_write_reads(ctl_cuda_writer *w, const ctl_row_steps *steps);
 void ctl_cuda_write_body(ctl_cuda_writer *w, const ctl_row_steps *steps);
 /* The steps of a pass's numbers. */
 void ctl_cuda_write_numbers(ctl_cuda_writer *w, const ctl_row_steps *steps);
-/* "wide", or "0" where columns at this offset, or this operand's rows, are not aligned in any case. */
+/* "wide", in a segment of whole chunks "2 * wide" (prelude.cu); "0" where columns at this offset, or this operand's rows, are not
+ * aligned in any case. */
 const char *ctl_cuda_wide(const ctl_cuda_writer *w, const ctl_row_operand *operand, int64_t offset);
 const char *ctl_cuda_type(ctl_dtype dtype);   /* "float", "bf16", "int" */
 const char *ctl_cuda_suffix(ctl_dtype dtype); /* "f32", "bf16", "i32" */

@@ -19,9 +19,16 @@
 #define BITS_OF(x) __float_as_uint(x)
 #define REAL_OF(u) __uint_as_float(u)
 #define HIGH_OF(a, b) __umulhi((a), (b))
+#define ROUND_PAIR(low, high) round_pair((low), (high))
 #define LOAD_QUAD(p) (*(const quad *)(p))
 #define STORE_QUAD(p, q) (*(quad *)(p) = (q))
 typedef uint4 quad;
+/* Two reals as bf16, to the nearest, ties to even; any NaN is 0x7fff. One instruction (sm_80 and up). */
+static __device__ __forceinline__ unsigned round_pair(float low, float high) {
+    unsigned both;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+    return both;
+}
 #endif
 
 typedef long long i64;
@@ -36,14 +43,10 @@ typedef struct step_state {
     float normaliser;
 } step_state;
 
-/* ---- bf16 by integer rounding: to the nearest, ties to even, NaN stays NaN ---- */
+/* ---- bf16 ---- */
 DEVICE float from_bf16(unsigned half) { return REAL_OF(half << 16); }
-DEVICE float round_bf16(float x) {
-    const unsigned b = BITS_OF(x);
-    const unsigned r = x != x ? b | 0x400000u : b + 0x7fffu + (b >> 16 & 1u);
-    return REAL_OF(r & 0xffff0000u);
-}
-DEVICE unsigned to_bf16(float x) { return BITS_OF(round_bf16(x)) >> 16; }
+DEVICE float round_bf16(float x) { return REAL_OF(ROUND_PAIR(0.0f, x)); }
+DEVICE unsigned to_bf16(float x) { return ROUND_PAIR(x, 0.0f); }
 DEVICE int to_int(float x) {
     const float y = rintf(x);
     if (y != y) return 0;
@@ -52,7 +55,8 @@ DEVICE int to_int(float x) {
 }
 
 /* ---- n neighbouring columns of a row, of which from .. to - 1 are the caller's ---- */
-/* wide: p is 16-byte aligned. n is 4 or 8, for bf16 8, and known when this is compiled. */
+/* wide: p is 16-byte aligned; 2: and the columns are all the caller's or none is. n is 4 or 8, for bf16 8; both are known when
+ * this is compiled. */
 DEVICE void load_f32(float *x, const float *p, const int n, int from, int to, int wide) {
     if (wide && from <= 0 && n <= to) {
         UNROLL for (int i = 0; i < n; i += 4) {
@@ -60,7 +64,7 @@ DEVICE void load_f32(float *x, const float *p, const int n, int from, int to, in
             x[i] = REAL_OF(q.x), x[i + 1] = REAL_OF(q.y), x[i + 2] = REAL_OF(q.z), x[i + 3] = REAL_OF(q.w);
         }
     } else {
-        UNROLL for (int i = 0; i < n; i++) x[i] = i >= from && i < to ? p[i] : 0.0f;
+        UNROLL for (int i = 0; i < n; i++) x[i] = wide < 2 && i >= from && i < to ? p[i] : 0.0f;
     }
 }
 DEVICE void load_i32(float *x, const int *p, const int n, int from, int to, int wide) {
@@ -70,7 +74,7 @@ DEVICE void load_i32(float *x, const int *p, const int n, int from, int to, int 
             x[i] = (float)(int)q.x, x[i + 1] = (float)(int)q.y, x[i + 2] = (float)(int)q.z, x[i + 3] = (float)(int)q.w;
         }
     } else {
-        UNROLL for (int i = 0; i < n; i++) x[i] = i >= from && i < to ? (float)p[i] : 0.0f;
+        UNROLL for (int i = 0; i < n; i++) x[i] = wide < 2 && i >= from && i < to ? (float)p[i] : 0.0f;
     }
 }
 DEVICE void load_bf16(float *x, const bf16 *p, const int n, int from, int to, int wide) {
@@ -79,7 +83,7 @@ DEVICE void load_bf16(float *x, const bf16 *p, const int n, int from, int to, in
         const unsigned w[4] = {q.x, q.y, q.z, q.w};
         UNROLL for (int i = 0; i < 4; i++) x[2 * i] = from_bf16(w[i]), x[2 * i + 1] = REAL_OF(w[i] & 0xffff0000u);
     } else {
-        UNROLL for (int i = 0; i < n; i++) x[i] = i >= from && i < to ? from_bf16(p[i]) : 0.0f;
+        UNROLL for (int i = 0; i < n; i++) x[i] = wide < 2 && i >= from && i < to ? from_bf16(p[i]) : 0.0f;
     }
 }
 
@@ -89,7 +93,7 @@ DEVICE void store_f32(float *p, const float *x, const int n, int from, int to, i
             const quad q = {BITS_OF(x[i]), BITS_OF(x[i + 1]), BITS_OF(x[i + 2]), BITS_OF(x[i + 3])};
             STORE_QUAD(p + i, q);
         }
-    } else {
+    } else if (wide < 2) {
         UNROLL for (int i = 0; i < n; i++)
             if (i >= from && i < to) p[i] = x[i];
     }
@@ -101,7 +105,7 @@ DEVICE void store_i32(int *p, const float *x, const int n, int from, int to, int
                             (unsigned)to_int(x[i + 3])};
             STORE_QUAD(p + i, q);
         }
-    } else {
+    } else if (wide < 2) {
         UNROLL for (int i = 0; i < n; i++)
             if (i >= from && i < to) p[i] = to_int(x[i]);
     }
@@ -113,25 +117,40 @@ DEVICE void store_bf16(bf16 *p, const float *x, const int n, int from, int to, i
         UNROLL for (int i = 0; i < 4; i++) w[i] = BITS_OF(x[2 * i]) >> 16 | (BITS_OF(x[2 * i + 1]) & 0xffff0000u);
         const quad q = {w[0], w[1], w[2], w[3]};
         STORE_QUAD(p, q);
-    } else {
+    } else if (wide < 2) {
         UNROLL for (int i = 0; i < n; i++)
             if (i >= from && i < to) p[i] = (bf16)(BITS_OF(x[i]) >> 16);
     }
 }
 
-/* ---- dropout: Philox 4x32-10, counted by row, column, site and step ---- */
+/* ---- dropout: Philox 4x32-10, counted by row, four columns, site and step ---- */
 typedef struct drop_key {
     unsigned low, high, step;
 } drop_key;
-DEVICE int dropped(drop_key key, unsigned site, unsigned row, unsigned column, unsigned threshold) {
-    unsigned c0 = row, c1 = column / 64u * 16u + column % 16u, c2 = site, c3 = key.step;
+DEVICE quad drop_quad(drop_key key, unsigned site, unsigned row, unsigned column) {
+    unsigned c0 = row, c1 = column / 4u, c2 = site, c3 = key.step;
     UNROLL for (int round = 0; round < 10; round++) {
         const unsigned high0 = HIGH_OF(c0, 0xD2511F53u), low0 = c0 * 0xD2511F53u;
         const unsigned high2 = HIGH_OF(c2, 0xCD9E8D57u), low2 = c2 * 0xCD9E8D57u;
         c0 = high2 ^ c1 ^ key.low, c2 = high0 ^ c3 ^ key.high, c1 = low2, c3 = low0;
         key.low += 0x9E3779B9u, key.high += 0xBB67AE85u;
     }
-    const unsigned which = column / 16u % 4u;
-    const unsigned word = which < 2u ? (which == 0u ? c0 : c1) : (which == 2u ? c2 : c3);
-    return word < threshold;
+    const quad words = {c0, c1, c2, c3};
+    return words;
+}
+DEVICE unsigned drop_word(drop_key key, unsigned site, unsigned row, unsigned column) {
+    const quad q = drop_quad(key, site, row, column);
+    const unsigned which = column % 4u;
+    return which < 2u ? (which == 0u ? q.x : q.y) : (which == 2u ? q.z : q.w);
+}
+/* Of n neighbouring columns; fours: the first is a multiple of four. Both are known when this is compiled. */
+DEVICE void drop_words(unsigned *word, const int n, const int fours, drop_key key, unsigned site, unsigned row, unsigned column) {
+    if (fours) {
+        UNROLL for (int i = 0; i < n; i += 4) {
+            const quad q = drop_quad(key, site, row, column + (unsigned)i);
+            word[i] = q.x, word[i + 1] = q.y, word[i + 2] = q.z, word[i + 3] = q.w;
+        }
+    } else {
+        UNROLL for (int i = 0; i < n; i++) word[i] = drop_word(key, site, row, column + (unsigned)i);
+    }
 }

@@ -158,8 +158,8 @@ static void write_sinks(ctl_cuda_writer *w, const ctl_row_loop *loop, const ctl_
             ctl_cuda_line(w, "put_tile(tile + %d, %s, %d, lane, from, to, %s);", tile * reductions++, values, n,
                           q->op == OP_SUM ? "0.0f" : "REAL_OF(0xff800000u)");
         else if (sink->kind == SINK_KEEP)
-            ctl_cuda_line(w, "store_f32(kept + %lld + c, %s, %d, from, to, 1);",
-                          (long long)w->schedule->kept[sink->instr], values, n);
+            ctl_cuda_line(w, "store_f32(kept + %lld + c, %s, %d, from, to, %d);",
+                          (long long)w->schedule->kept[sink->instr], values, n, 1 + w->whole);
         else if (is_ordered(w->p, sink->instr))
             ctl_cuda_line(w, "put_tile(columns + %d + group * %d, %s, %d, lane, from, to, 0.0f);",
                           tile * groups * ordered++, tile, values, n);
@@ -250,14 +250,22 @@ static void note_numbers(ctl_cuda_writer *w, const ctl_row_pass *pass) {
 
 /* ---- loops and passes ---- */
 static void write_segment(ctl_cuda_writer *w, const ctl_row_loop *loop, const ctl_row_segment *g) {
-    const int tile = w->kernel->group * w->kernel->vector;
+    const int n = w->kernel->vector, tile = w->kernel->group * n;
     const long long begin = g->begin, end = g->end;
+    w->whole = begin % 16 == 0 && end % n == 0;
     ctl_cuda_line(w, "for (int at = %lld; at < %lld; at += %d) { /* columns %lld .. %lld */", begin / 16 * 16, end, tile,
                   begin, end - 1);
     w->indent++;
-    ctl_cuda_line(w, "const int c = at + lane * %d, from = %lld - c, to = %lld - c;", w->kernel->vector, begin, end);
+    /* What CUDA's compiler knows of from and to decides whether it makes code for parts of a chunk. */
+    if (w->whole && (end - begin) % tile == 0)
+        ctl_cuda_line(w, "const int c = at + lane * %d, from = 0, to = %d;", n, n);
+    else if (w->whole)
+        ctl_cuda_line(w, "const int c = at + lane * %d, from = 0, to = c < %lld ? %d : 0;", n, end, n);
+    else
+        ctl_cuda_line(w, "const int c = at + lane * %d, from = %lld - c, to = %lld - c;", n, begin, end);
     write_values(w, loop, g);
     write_sinks(w, loop, g);
+    w->whole = false;
     w->indent--;
     ctl_cuda_line(w, "}");
 }

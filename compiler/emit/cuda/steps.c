@@ -1,6 +1,6 @@
 /* steps: the values of a row program as C expressions. In a loop a step is a value for each of a thread's neighbouring
- * columns: what is read from memory stands in arrays x0[], x1[], .., read before the body; the body runs over the columns
- * with one definition v0, v1, .. for each operation. A pass's numbers are plain definitions. */
+ * columns: what is read from memory stands in arrays x0[], x1[], .., and dropout's random words in r0[], .., made before the
+ * body; the body runs over the columns with one definition v0, v1, .. for each operation. A pass's numbers are plain definitions. */
 #include "compiler/emit/cuda/build.h"
 
 #include <math.h>
@@ -52,7 +52,7 @@ const char *ctl_cuda_number(ctl_cuda_writer *w, const ctl_row_steps *steps, uint
 const char *ctl_cuda_wide(const ctl_cuda_writer *w, const ctl_row_operand *o, int64_t offset) {
     const int64_t size = (int64_t)ctl_dtype_size(o->dtype);
     const bool parts = o->at == AT_ROW && w->p->split > 1 && o->cols * size % 16;
-    return parts || offset * size % 16 || (o->dtype == CTL_BF16 && w->kernel->vector != 8) ? "0" : "wide";
+    return parts || offset * size % 16 || (o->dtype == CTL_BF16 && w->kernel->vector != 8) ? "0" : w->whole ? "2 * wide" : "wide";
 }
 
 /* " + 5", " - 5", or nothing */
@@ -65,10 +65,13 @@ void ctl_cuda_write_reads(ctl_cuda_writer *w, const ctl_row_steps *steps) {
     const int n = w->kernel->vector;
     for (uint32_t k = 0; k < steps->n; k++) {
         const ctl_row_step *s = &steps->at[k];
+        if (s->kind == STEP_COMPUTE && w->p->at[s->instr].op == OP_DROP)
+            ctl_cuda_line(w, "unsigned r%u[%d]; drop_words(r%u, %d, %d, key, call->site[%lld], batch_row, (unsigned)(c%s));", k, n, k, n,
+                          s->offset % 4 == 0, (long long)w->p->at[s->instr].i[0], plus(w, s->offset));
         if (!ctl_cuda_is_read(w, s)) continue;
         if (s->kind == STEP_KEPT) {
             ctl_cuda_line(w, "float x%u[%d]; load_f32(x%u, kept + %lld + c%s, %d, from, to, %d);", k, n, k,
-                          (long long)w->schedule->kept[s->instr], plus(w, s->offset), n, s->offset % 4 == 0);
+                          (long long)w->schedule->kept[s->instr], plus(w, s->offset), n, s->offset % 4 ? 0 : 1 + w->whole);
             continue;
         }
         const int64_t operand = w->p->at[s->instr].i[0];
@@ -78,9 +81,13 @@ void ctl_cuda_write_reads(ctl_cuda_writer *w, const ctl_row_steps *steps) {
     }
 }
 
-static const char *drop_of(ctl_cuda_writer *w, const ctl_row_instr *q, const char *column, const char *a) {
-    return ctl_format(w->out->arena, "dropped(key, call->site[%lld], batch_row, (unsigned)(%s), 0x%xu) ? 0.0f : %s / %s",
-                      (long long)q->i[0], column, ctl_drop_threshold(q->f), a, literal(w, (float)(1.0 - q->f)));
+/* Of step k, in columns: their random words stand in r[k] before the body. */
+static const char *drop_of(ctl_cuda_writer *w, const ctl_row_instr *q, uint32_t k, const char *column, bool numbers, const char *a) {
+    const char *word = numbers ? ctl_format(w->out->arena, "drop_word(key, call->site[%lld], batch_row, (unsigned)(%s))",
+                                            (long long)q->i[0], column)
+                               : ctl_format(w->out->arena, "r%u[i]", k);
+    return ctl_format(w->out->arena, "%s < 0x%xu ? 0.0f : %s / %s", word, ctl_drop_threshold(q->f), a,
+                      literal(w, (float)(1.0 - q->f)));
 }
 
 static const char *operation(ctl_cuda_writer *w, const ctl_row_instr *q, const char *const *in) {
@@ -150,7 +157,7 @@ static void define(ctl_cuda_writer *w, const ctl_row_steps *steps, bool numbers)
         for (uint32_t j = 0; j < q->nin; j++) in[j] = named(w, steps, s->in[j], numbers);
         if (q->op == ROW_LOAD) text = number_read(w, s);
         else if (q->op == OP_INDEX) text = ctl_format(w->out->arena, "(float)(%s)", column);
-        else if (q->op == OP_DROP) text = drop_of(w, q, column, in[0]);
+        else if (q->op == OP_DROP) text = drop_of(w, q, k, column, numbers, in[0]);
         else text = operation(w, q, in);
         ctl_cuda_line(w, "const float v%u = %s;", k, text);
     }
