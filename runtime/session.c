@@ -2,6 +2,7 @@
  * says what is wrong, and otherwise moves data in or out of the engine's storage or has it run an entry of
  * the program. */
 #include <math.h>
+#include <stdio.h>
 
 #include "runtime/adaptation.h"
 #include "runtime/convert.h"
@@ -228,6 +229,28 @@ const ctl_program_input *ctl_session_find_input(const ctl_session *s, const char
     return NULL;
 }
 
+size_t ctl_program_input_count(const ctl_program *program) {
+    size_t n = 0;
+    for (size_t i = 0; i < program->ninputs; i++) n += !is_normaliser(&program->inputs[i]);
+    return n;
+}
+
+ctl_input_info ctl_program_input_at(const ctl_program *program, size_t i) {
+    const ctl_program_input *in = program->inputs;
+    for (;; in++)
+        if (!is_normaliser(in) && i-- == 0) break;
+    return (ctl_input_info){in->name, in->value.rows, in->value.cols, in->value.dtype == CTL_I32};
+}
+
+static void say_no_input(ctl_session *s, const char *name) {
+    char hint[300] = "it has none";
+    size_t n = 0;
+    for (size_t i = 0; i < ctl_program_input_count(s->program) && n < sizeof hint; i++)
+        n += (size_t)snprintf(hint + n, sizeof hint - n, "%s%.60s", i ? ", " : "it has ",
+                              ctl_program_input_at(s->program, i).name);
+    ctl_session_say(s, "E0803", hint, "the program has no input '%s'", name);
+}
+
 bool ctl_session_has_input(const ctl_session *s, const char *name, int64_t *rows, int64_t *cols) {
     const ctl_program_input *in = ctl_session_find_input(s, name);
     if (!in || is_normaliser(in)) return false;
@@ -240,8 +263,7 @@ ctl_status ctl_session_input(ctl_session *s, const char *name, ctl_dtype dtype, 
                              size_t count) {
     const ctl_program_input *in = ctl_session_find_input(s, name);
     if (!in) {
-        ctl_session_say(s, "E0803", "ctl_session_has_input tells which there are",
-                        "the program has no input '%s'", name);
+        say_no_input(s, name);
         return CTL_ERR_INPUT;
     }
     if (is_normaliser(in)) {
@@ -311,13 +333,28 @@ ctl_status ctl_session_backward(ctl_session *s) {
     return run(s, RUN_BACKWARD);
 }
 
+/* NULL: no output has the name. Its buffer is UINT32_MAX where only the other of forward and evaluate has it. */
+static const ctl_operand *find_output(const ctl_session *s, const char *name, bool evaluated) {
+    for (size_t i = 0; i < s->program->noutputs; i++) {
+        const ctl_program_output *o = &s->program->outputs[i];
+        if (strcmp(o->name, name) == 0) return evaluated ? &o->evaluate : &o->forward;
+    }
+    return NULL;
+}
+
+bool ctl_session_has_output(const ctl_session *s, const char *name, bool evaluated, int64_t *rows, int64_t *cols) {
+    const ctl_operand *value = find_output(s, name, evaluated);
+    if (!value || value->buffer == UINT32_MAX) return false;
+    if (rows) *rows = value->rows;
+    if (cols) *cols = value->cols;
+    return true;
+}
+
 ctl_status ctl_session_output(ctl_session *s, const char *name, bool evaluated, double *out, size_t count) {
-    const ctl_program_output *found = NULL;
-    for (size_t i = 0; i < s->program->noutputs && !found; i++)
-        if (strcmp(s->program->outputs[i].name, name) == 0) found = &s->program->outputs[i];
-    const ctl_operand *value = !found ? NULL : evaluated ? &found->evaluate : &found->forward;
+    const ctl_operand *value = find_output(s, name, evaluated);
     if (!value || value->buffer == UINT32_MAX) {
-        ctl_session_say(s, "E0803", value ? "ask for it after the other of forward and evaluate" : NULL,
+        ctl_session_say(s, "E0803", value ? "ask for it after the other of forward and evaluate"
+                              : "outputs beside the loss are asked for when compiling (ctlc_options.outputs)",
                         "the program has no output '%s'%s", name,
                         !value      ? ""
                         : evaluated ? " of evaluate"

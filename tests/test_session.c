@@ -154,6 +154,10 @@ static void calls_have_an_order(void **state) {
     assert_int_equal(ctl_session_output(s, "los", false, &loss, 1), CTL_ERR_INPUT);
     assert_string_equal(h.message, "the program has no output 'los'");
     assert_string_equal(h.code, "E0803");
+    assert_string_equal(h.hint, "outputs beside the loss are asked for when compiling (ctlc_options.outputs)");
+    int64_t rows = 0, cols = 0;
+    assert_true(ctl_session_has_output(s, "loss", true, &rows, &cols) && rows == 1 && cols == 1);
+    assert_false(ctl_session_has_output(s, "los", true, &rows, &cols));
     ctl_session_zero_gradients(s);
     assert_int_equal(ctl_session_backward(s), CTL_OK);
     assert_int_equal(ctl_session_backward(s), CTL_ERR_INPUT); /* its forward is used up */
@@ -195,6 +199,14 @@ static void inputs_are_checked(void **state) {
     assert_false(ctl_session_has_input(s, "normaliser", NULL, NULL));
     assert_int_equal(ctl_session_input(s, "y", CTL_F32, ones, 12), CTL_ERR_INPUT);
     assert_string_equal(h.message, "the program has no input 'y'");
+    assert_string_equal(h.hint, "it has ids, x, position, length");
+    assert_int_equal(ctl_program_input_count(s->program), 4); /* all but the normaliser */
+    for (size_t i = 0; i < 4; i++) {
+        static const char *const names[] = {"ids", "x", "position", "length"};
+        const ctl_input_info info = ctl_program_input_at(s->program, i);
+        assert_string_equal(info.name, names[i]);
+        assert_true(info.rows == ROWS && info.cols == (i == 1 ? 2 : 1) && info.is_id == (i != 1));
+    }
     assert_int_equal(ctl_session_input(s, "normaliser", CTL_F32, ones, 1), CTL_ERR_INPUT);
     assert_int_equal(ctl_session_input(s, "ids", CTL_F32, ones, ROWS), CTL_ERR_INPUT);
     assert_string_equal(h.message, "input 'ids' takes i32, not f32");

@@ -87,10 +87,16 @@ if(NOT CTL_SANITIZE)
   set_tests_properties(gpu_script gpu_peers PROPERTIES SKIP_RETURN_CODE 77)
 endif()
 
-# The theorems' host program is an example and its own test.
-add_executable(theorems ${CMAKE_SOURCE_DIR}/examples/theorems.c)
-target_link_libraries(theorems ctlc_lib)
+# Host programs are examples and their own tests; one is built as a user builds it (docs/embedding.md).
+foreach(name theorems host)
+  add_executable(${name} ${CMAKE_SOURCE_DIR}/examples/${name}.c)
+  target_link_libraries(${name} ctlc_lib)
+endforeach()
 add_test(NAME theorems COMMAND theorems ${CMAKE_SOURCE_DIR}/examples/theorems.ctl)
+add_test(NAME host COMMAND host ${CMAKE_SOURCE_DIR}/examples/tiny.ctl)
+if(NOT CTL_SANITIZE) # pkg-config does not tell of its libraries
+  add_test(NAME install COMMAND bash ${CMAKE_SOURCE_DIR}/tests/install.sh ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR} ${CMAKE_C_COMPILER})
+endif()
 
 # What libraries that are not ours keep until the process ends is no leak of ours.
 if(CTL_SANITIZE)

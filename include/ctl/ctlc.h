@@ -1,4 +1,4 @@
-/* ctlc: compile a .ctl spec into a program that ctlrt.h runs.
+/* ctlc: compile a .ctl spec into a program that ctlrt.h runs (docs/embedding.md).
  *
  * A call allocates everything from options->allocator, reports through options->diagnostic (spans, carets, hints),
  * prints nothing and keeps no state between calls; calls may run in parallel. */

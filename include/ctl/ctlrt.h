@@ -4,7 +4,7 @@
  * Order of use: ctl_session_open; ctl_session_param_write or ctl_session_load_weights for the parameters that are given;
  * ctl_session_load, which initialises the others; then steps. A step: ctl_session_zero_gradients; for each micro-step
  * ctl_session_set_step, the inputs, ctl_session_forward, ctl_session_backward; then ctl_session_optimize. A call out of
- * order returns CTL_ERR_INPUT and says which call is missing. */
+ * order returns CTL_ERR_INPUT and says which call is missing. examples/host.c is such a program, docs/embedding.md its guide. */
 #ifndef CTL_CTLRT_H
 #define CTL_CTLRT_H
 
@@ -28,7 +28,17 @@ typedef struct ctl_tensor_info {
     size_t flat;      /* trained: its first element in the arrays of ctl_session_flat, row-major from there */
 } ctl_tensor_info;
 size_t ctl_program_param_count(const ctl_program *program);
-ctl_tensor_info ctl_program_param_at(const ctl_program *program, size_t i);
+ctl_tensor_info ctl_program_param_at(const ctl_program *program, size_t i); /* i < count */
+
+/* What a step must be given by ctl_session_input: the inputs of the spec's net, and "position" and "length" where the
+ * network asks for them. */
+typedef struct ctl_input_info {
+    const char *name;   /* owned by the program */
+    int64_t rows, cols; /* of a micro-step */
+    bool is_id;         /* takes i32; else real numbers */
+} ctl_input_info;
+size_t ctl_program_input_count(const ctl_program *program);
+ctl_input_info ctl_program_input_at(const ctl_program *program, size_t i); /* i < count */
 
 typedef struct ctl_memory {
     size_t constant, persistent, step; /* bytes of the three regions: all that a session allocates for data */
@@ -51,6 +61,7 @@ typedef struct ctl_device_memory {
 } ctl_device_memory;
 ctl_device_memory ctl_session_device_memory(ctl_session *session);
 
+/* *out is the caller's, to be closed, and NULL after a failure; the program and the allocator must outlive it. options: NULL is all zero. */
 ctl_status ctl_session_open(const ctl_program *program, const ctl_session_options *options, ctl_session **out);
 void ctl_session_close(ctl_session *session);
 
@@ -66,8 +77,9 @@ void ctl_session_initialise(ctl_session *s);
 /* Runs UPDATE alone: for hosts that changed the flat parameters themselves. */
 ctl_status ctl_session_update(ctl_session *s);
 
-/* Inputs. An id input takes i32, one a row; a real one takes f32, f64, bf16 or f16. "position" and "length" (i32) place each token in
- * its document. count must be the input's rows * cols. CTL_ERR_INPUT for an unknown name. */
+/* Inputs, row-major. An id input takes i32, one a row; a real one takes f32, f64, bf16 or f16 and converts. A label of -100 does not
+ * count. "position" is each token's place in its document, from 0, and "length" how many tokens that document has. count must be the
+ * input's rows * cols. An input keeps its values until it is written again. CTL_ERR_INPUT for an unknown name, a wrong type or count. */
 ctl_status ctl_session_input(ctl_session *s, const char *name, ctl_dtype dtype, const void *data, size_t count);
 bool ctl_session_has_input(const ctl_session *s, const char *name, int64_t *rows, int64_t *cols);
 
@@ -79,7 +91,9 @@ void ctl_session_zero_gradients(ctl_session *s);
 ctl_status ctl_session_forward(ctl_session *s);
 ctl_status ctl_session_backward(ctl_session *s); /* adds to the gradients */
 ctl_status ctl_session_evaluate(ctl_session *s); /* dropout off; keeps no state for backward */
-/* After forward or evaluate, before the optimizer or another run: a named output ("loss", "logits") as f64 values, row-major. evaluated: of the evaluate entry. */
+/* A named output as f64 values, row-major: "loss" (one value), and those of ctlc_options.outputs. evaluated: of the last evaluate, else
+ * of the last forward; nothing but backward may have run in between. */
+bool ctl_session_has_output(const ctl_session *s, const char *name, bool evaluated, int64_t *rows, int64_t *cols);
 ctl_status ctl_session_output(ctl_session *s, const char *name, bool evaluated, double *out, size_t count);
 
 /* The flat arrays of everything trained; elements are f64 for the f64 executor, else f32. A parameter begins at

@@ -22,10 +22,10 @@ typedef struct ctl_diagnostic {
 
 typedef void (*ctl_diagnostic_fn)(void *ctx, const ctl_diagnostic *diagnostic);
 
-/* Writes the diagnostic as text for a terminal (message, line, caret, hint) into buf, at most size bytes with the
- * terminating NUL; returns the length that the whole text has. */
+/* Writes the diagnostic as text for a terminal (message, line, caret, hint; each line ends in a newline) into buf, at
+ * most size bytes with the terminating NUL; returns the length that the whole text has, without the NUL. */
 size_t ctl_diagnostic_text(const ctl_diagnostic *d, char *buf, size_t size);
-/* The same as one line of JSON. */
+/* The same as one object of JSON, without a newline. */
 size_t ctl_diagnostic_json(const ctl_diagnostic *d, char *buf, size_t size);
 
 #endif
