@@ -16,6 +16,7 @@
 #include "base/random.h"
 #include "ctl/ctlc.h"
 #include "runtime/program.h"
+#include "tests/shared_kernels.h"
 
 #ifdef __SANITIZE_ADDRESS__
 enum { BUDGETS = 4, FEW = 2 }; /* each compiles and runs a program, ten times slower there */
@@ -45,8 +46,6 @@ static void take_plan(void *ctx, const ctlc_plan *plan) {
     *(ctlc_plan *)ctx = *plan;
     ((ctlc_plan *)ctx)->points = NULL; /* lives no longer than the call */
 }
-
-static ctlc_kernels *kernels; /* plans differ in which rows they compute, hardly in how: most kernels are compiled once */
 
 static ctl_status compile(const char *spec, ctl_dtype compute, int64_t memory, int64_t split, compiled *out) {
     ctlc_options options = {.compute = compute, .threads = 2, .diagnostic = hear, .verify = true, .memory = memory,
@@ -236,16 +235,6 @@ static void test_names(void **state) {
         assert_int_equal(a.points[k].bytes, b.points[k].bytes);
         assert_true(a.points[k].extra_work == b.points[k].extra_work && a.points[k].split == b.points[k].split);
     }
-}
-
-static int open_kernels(void **state) {
-    (void)state;
-    return ctlc_kernels_open(NULL, &kernels) != CTL_OK;
-}
-static int close_kernels(void **state) {
-    (void)state;
-    ctlc_kernels_close(kernels);
-    return 0;
 }
 
 int main(int argc, char **argv) {

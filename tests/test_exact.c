@@ -14,6 +14,7 @@
 
 #include "base/random.h"
 #include "ctl/ctlc.h"
+#include "tests/shared_kernels.h"
 
 enum { TOKENS = 48, VOCAB = 50, STEPS = 3, MICRO = 2 };
 
@@ -57,7 +58,7 @@ static void write_batch(ctl_session *s, uint32_t batch, bool packed) {
 
 static ctl_program *compile(const char *spec, ctlc_engine engine, ctl_dtype compute, bool no_fuse) {
     ctlc_options options = {.engine = engine, .compute = compute, .threads = 2, .no_fuse = no_fuse, .diagnostic = hear,
-                            .verify = true};
+                            .verify = true, .kernels = kernels};
     ctl_program *program;
     assert_int_equal(ctlc_compile_text("spec", spec, strlen(spec), &options, &program), CTL_OK);
     return program;
@@ -178,5 +179,5 @@ static void test_full(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_state_edges), cmocka_unit_test(test_weight_edges),
                                        cmocka_unit_test(test_series), cmocka_unit_test(test_full)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, open_kernels, close_kernels);
 }

@@ -4,6 +4,7 @@
 #include "tests/network_support.h"
 
 #include "tests/example_blocks.h"
+#include "tests/shared_kernels.h"
 
 static void compile_block(void *ctx, const char *path, const char *tune) {
     (void)ctx;
@@ -18,7 +19,8 @@ static void test_all_compile(void **state) {
 }
 
 static void open_family(network *n, const char *path, const char *name, ctlc_engine engine, ctl_dtype compute, int64_t memory) {
-    ctlc_options options = {.engine = engine, .compute = compute, .diagnostic = hear, .verify = true, .threads = 2, .tune = name, .memory = memory};
+    ctlc_options options = {.engine = engine, .compute = compute, .diagnostic = hear, .verify = true, .threads = 2, .tune = name, .memory = memory,
+                            .kernels = kernels};
     ctl_session_options so = {.seed = 5, .threads = 2, .diagnostic = hear};
     *n = (network){0};
     assert_int_equal(ctlc_compile_file(path, &options, &n->program), CTL_OK);
@@ -141,5 +143,5 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_all_compile), cmocka_unit_test(test_families_are_exact),
                                        cmocka_unit_test(test_families_in_little_memory),
                                        cmocka_unit_test(test_families_learn)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, open_kernels, close_kernels);
 }

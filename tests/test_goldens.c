@@ -17,6 +17,7 @@
 
 #include "base/base.h"
 #include "ctl/ctlc.h"
+#include "tests/shared_kernels.h"
 #include "runtime/safetensors.h"
 
 #define TOLERANCE 1e-5
@@ -227,6 +228,7 @@ static void run(golden *g, const char *spec, const char *engine, ctlc_engine whi
                                   .threads = 2,
                                   .diagnostic = hear,
                                   .verify = true,
+                                  .kernels = kernels,
                                   .outputs = outputs,
                                   .noutputs = CTL_COUNT(outputs)};
     g->engine = engine;
@@ -269,5 +271,5 @@ int main(void) {
     struct CMUnitTest tests[CTL_COUNT(cases)];
     for (size_t k = 0; k < CTL_COUNT(cases); k++)
         tests[k] = (struct CMUnitTest){cases[k], equals_the_golden, NULL, NULL, (void *)(uintptr_t)cases[k]};
-    return cmocka_run_group_tests_name("goldens", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("goldens", tests, open_kernels, close_kernels);
 }
