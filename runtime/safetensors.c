@@ -337,12 +337,28 @@ static ctl_status open_index(ctl_tensors *set, const char *directory, const char
 }
 
 /* ---- the set ---- */
+/* What the user may have meant by a directory without the file that is looked for. */
+static const char *other_folder(const ctl_allocator *a, const char *path) {
+    static const struct {
+        const char *name, *hint;
+    } others[] = {
+        {"adapter_model.safetensors", "it holds an adapter: give it to --adapter, and the folder of its model to --weights"},
+        {"model.safetensors", "it holds a model: give it to --weights, and the folder of its adapter to --adapter"},
+    };
+    for (size_t i = 0; i < CTL_COUNT(others); i++) {
+        char *name = ctl_string_format(a, "%s/%s", path, others[i].name);
+        const bool there = name && access(name, F_OK) == 0;
+        ctl_string_free(a, name);
+        if (there) return others[i].hint;
+    }
+    return "name the directory that has them, or a .safetensors file; other formats (pytorch_model.bin) must be converted";
+}
+
 static ctl_status open_directory(ctl_tensors *set, const char *path, const char *single) {
     const ctl_allocator *a = set->place.allocator;
     char *file_path = ctl_string_format(a, "%s/%s", path, single);
-    char *adapter = ctl_string_format(a, "%s/adapter_model.safetensors", path);
     char *index = ctl_string_format(a, "%s/model.safetensors.index.json", path);
-    ctl_status status = file_path && adapter && index ? CTL_OK : CTL_ERR_MEMORY;
+    ctl_status status = file_path && index ? CTL_OK : CTL_ERR_MEMORY;
     if (status == CTL_OK && access(file_path, F_OK) == 0) {
         status = add_file(set, file_path);
         file_path = NULL;
@@ -350,16 +366,11 @@ static ctl_status open_directory(ctl_tensors *set, const char *path, const char 
     } else if (status == CTL_OK && access(index, F_OK) == 0) {
         status = open_index(set, path, index);
     } else if (status == CTL_OK) {
-        ctl_say(set->place.voice, CTL_ERROR, "E0701",
-                access(adapter, F_OK) == 0
-                    ? "it holds an adapter: give it to --adapter, and the folder of its model to --weights"
-                    : "name the directory that has them, or a .safetensors file; other formats (pytorch_model.bin) "
-                      "must be converted",
+        ctl_say(set->place.voice, CTL_ERROR, "E0701", other_folder(a, path),
                 "the directory '%s' has neither %s nor model.safetensors.index.json", path, single);
         status = CTL_ERR_INPUT;
     }
     ctl_string_free(a, file_path);
-    ctl_string_free(a, adapter);
     ctl_string_free(a, index);
     return status;
 }

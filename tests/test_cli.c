@@ -296,6 +296,8 @@ static void test_train_errors(void **state) {
     says("chat.jsonl: line 1: there is no \"instruction\"\n  hint: a line is {\"text\": \"..\"} or {\"instruction\": \"..\",");
     assert_int_equal(ctlc("train small.ctl --tune low --data text.txt --weights low --out none"), 1);
     says("hint: it holds an adapter: give it to --adapter, and the folder of its model to --weights");
+    assert_int_equal(ctlc("eval small.ctl --tune low --data text.txt --adapter base"), 1);
+    says("hint: it holds a model: give it to --weights, and the folder of its adapter to --adapter");
     assert_int_equal(ctlc("train small.ctl --tune low --data text.txt --weights low/adapter_model.safetensors --out none"), 1);
     says("more parameters are missing\n  hint: the files are another model's: `ctlc import DIR -o spec.ctl` writes a spec");
     assert_int_equal(ctlc("train small.ctl --tune low --data text.txt --weights nowhere --out none"), 4);

@@ -56,7 +56,8 @@ static void writes_a_ready_spec(void **state) {
         "the weights fit: 21 tensors\nllama.ctl is written; `ctlc plan llama.ctl` tells what it takes\n");
     assert_string_equal(
         text_of("llama.ctl"),
-        "# TestForCausalLM, from llama/config.json. What it takes: `ctlc plan`. Its data: docs/training.md.\n"
+        "# TestForCausalLM, from llama/config.json. What it takes: `ctlc plan`.\n"
+        "# Its data: token files that tools/tokenize makes with the checkpoint's tokenizer.json (docs/training.md).\n"
         "import llama, tuning\n\n"
         "# The network with its sizes. Frozen; `--weights` reads it from the checkpoint's folder.\n"
         "# Ids of its tokenizer: bos 1, eos 2.\n"

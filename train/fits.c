@@ -51,6 +51,14 @@ static ctl_status check_vocabulary(const ctl_corpus *c, int64_t most, ctl_voice 
     return CTL_ERR_INPUT;
 }
 
+void ctl_corpus_warn_bytes(const ctl_corpus *c, const ctl_program *p, ctl_voice voice) {
+    enum { MANY = 1000 }; /* words: a model of bytes has few more ids than those */
+    const int64_t vocab = below_of(p, "ids");
+    if (c->ndocs == 0 || c->docs[0].from || vocab == INT64_MAX || vocab < MANY) return;
+    ctl_say(voice, CTL_WARNING, "E0617", "tools/tokenize --tokenizer MODEL/tokenizer.json -o NAME.safetensors .. makes a token file of them",
+            "the data are texts, which become bytes, and the model has %lld words of a tokenizer", (long long)vocab);
+}
+
 static ctl_status check_types(const ctl_corpus *c, int64_t kinds, ctl_voice voice) {
     for (size_t i = 0; i < c->nfiles; i++)
         for (size_t k = 0; k < c->files[i]->nids; k++) {

@@ -98,6 +98,8 @@ ctl_status ctl_program_data(const ctl_program *program, ctl_voice voice, ctl_dat
 /* Whether every class, the vocabulary and the kinds of tokens are ones that the program knows (where it tells how many there
  * are). CTL_ERR_INPUT, said with the number. */
 ctl_status ctl_corpus_fits(const ctl_corpus *c, bool classify, const ctl_program *program, ctl_voice voice);
+/* Warns where documents are bytes and the program has so many words that its weights, which were loaded, know them from a tokenizer. */
+void ctl_corpus_warn_bytes(const ctl_corpus *c, const ctl_program *program, ctl_voice voice);
 /* Whether every document, as it will lie in a batch, has no more rows than the program has positions for. CTL_ERR_INPUT, said with
  * the first that has more. */
 ctl_status ctl_loader_fits(const ctl_loader *data, const ctl_program *program, ctl_voice voice);

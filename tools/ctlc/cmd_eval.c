@@ -48,6 +48,7 @@ static ctl_status open_all(run *r) {
         status = ctl_corpus_read_items(&r->items, o->choices.at[i], voice);
     if (status == CTL_OK && o->data.data.n)
         status = tool_source_open(&o->data, r->program, false, 0, voice, &r->source);
+    if (status == CTL_OK && o->weights.n) ctl_corpus_warn_bytes(r->items.ndocs ? &r->items : &r->source.corpus, r->program, voice);
     const ctl_session_options so = {.threads = (int)o->compile.threads,
                                     .seed = (uint64_t)r->program->settings.seed,
                                     .diagnostic = said,
@@ -147,9 +148,9 @@ int cmd_eval(int argc, char **argv) {
         .about = "Prints what a model makes of data: the loss (nats a label), perplexity, bits a byte of text, and\n"
                  "accuracy: of the next token, or of classes. With --choices the share of items whose right candidate\n"
                  "is the likeliest, by its log-likelihood and by that a byte of it. Dropout is off.\n",
-        .examples = "  ctlc eval my.ctl --weights model/ --data test.txt\n"
-                    "  ctlc eval my.ctl --weights model/ --adapter out/ --data test.json --loss output\n"
-                    "  ctlc eval my.ctl --weights model/ --adapter out/ --choices arc_easy_test.json --json\n"
+        .examples = "  ctlc eval my.ctl --weights model/ --data test.safetensors          # of tools/tokenize\n"
+                    "  ctlc eval my.ctl --weights model/ --adapter out/ --choices arc_easy_test.safetensors --json\n"
+                    "  ctlc eval bytes.ctl --weights run/ --data test.json --loss output\n"
                     "  ctlc eval vit.ctl --weights model/ --data test.npy --labels test_labels.npy --mean 0.5 --std 0.5\n",
         .options = options,
         .noptions = CTL_COUNT(options),

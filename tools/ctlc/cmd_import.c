@@ -148,7 +148,9 @@ int cmd_import(int argc, char **argv) {
         .examples =
             "  ctlc import models/llama -o my.ctl\n"
             "  ctlc import models/llama --method double --memory 24GiB -o my.ctl\n"
-            "  ctlc plan my.ctl && ctlc train my.ctl --weights models/llama --data notes.txt --out notes\n",
+            "  ctlc plan my.ctl\n"
+            "  tools/tokenize --tokenizer models/llama/tokenizer.json -o notes.safetensors notes.txt\n"
+            "  ctlc train my.ctl --weights models/llama --data notes.safetensors --out notes\n",
         .options = options,
         .noptions = CTL_COUNT(options),
         .operand_name = "DIR",

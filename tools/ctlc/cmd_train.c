@@ -106,6 +106,7 @@ static ctl_status open_data(run *r) {
     ctl_status status =
         tool_source_open(&r->o->data, r->program, true, (uint64_t)r->settings.seed, voice, source);
     if (status != CTL_OK) return status;
+    if (r->o->weights.n) ctl_corpus_warn_bytes(&source->corpus, r->program, voice);
     const int64_t step = r->program->tokens * r->settings.accumulate, tokens = ctl_loader_tokens(source->data);
     if (r->settings.steps == 0 && step > 0) r->settings.steps = (tokens + step - 1) / step;
     char a[32], b[32], c[32];
@@ -341,17 +342,17 @@ int cmd_train(int argc, char **argv) {
     command_line line = {
         .command = "train",
         .about = "Tunes a model on texts, token files, or images with classes; which of them, the model's inputs say.\n"
-                 "Texts are bytes: token 0 to 255, 256 between documents; tools/tokenize makes token files with a\n"
-                 "tokenizer (docs/training.md).\n"
+                 "Texts are bytes: token 0 to 255, 256 between documents. A published checkpoint wants the tokens of its\n"
+                 "tokenizer: tools/tokenize makes token files of texts (docs/training.md).\n"
                  "What was trained is saved in --out: an adapter, or the model where no control made "
                  "anything.\n"
                  "Ctrl-C saves a checkpoint and stops; a second one ends at once.\n",
-        .examples = "  ctlc train my.ctl --weights model/ --data notes.txt --out notes\n"
-                    "  ctlc train my.ctl --weights model/ --data alpaca.json --loss output --set lr=2e-4\n"
-                    "  ctlc train my.ctl --weights model/ --data alpaca.safetensors --out alpaca\n"
+        .examples = "  tools/tokenize --tokenizer model/tokenizer.json --loss output -o alpaca.safetensors alpaca.json\n"
+                    "  ctlc train my.ctl --weights model/ --data alpaca.safetensors --out alpaca --set lr=2e-4\n"
+                    "  ctlc train my.ctl --weights model/ --data alpaca.safetensors --out alpaca --resume\n"
+                    "  ctlc train bytes.ctl --data notes.txt --out notes\n"
                     "  ctlc train classifier.ctl --weights model/ --data reviews.jsonl --eval-data test.jsonl\n"
-                    "  ctlc train vit.ctl --weights model/ --data images.npy --labels labels.npy --mean 0.5 --std 0.5\n"
-                    "  ctlc train my.ctl --weights model/ --data notes.txt --out notes --resume\n",
+                    "  ctlc train vit.ctl --weights model/ --data images.npy --labels labels.npy --mean 0.5 --std 0.5\n",
         .options = options,
         .noptions = CTL_COUNT(options),
         .operand_name = "SPEC.ctl",

@@ -169,7 +169,8 @@ void import_spec_write(ctl_string *out, const import_model *m, const import_meth
     ctl_string_add(out, "# %s%sfrom ", m->architecture, m->architecture[0] ? ", " : "");
     for (const char *c = directory; *c; c++)
         ctl_string_put(out, *c >= ' ' ? c : "?", 1); /* a comment is one line */
-    ctl_string_add(out, "/config.json. What it takes: `ctlc plan`. Its data: docs/training.md.\n");
+    ctl_string_add(out, "/config.json. What it takes: `ctlc plan`.\n# Its data: %s.\n",
+                   m->fixed ? "docs/training.md" : "token files that tools/tokenize makes with the checkpoint's tokenizer.json (docs/training.md)");
     ctl_string_add(out, "import %s\n\n", m->imports);
     ctl_string_add(
         out, "# The network with its sizes. Frozen; `--weights` reads it from the checkpoint's folder.\n");
