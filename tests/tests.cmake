@@ -1,5 +1,14 @@
 # Every tests/test_NAME.c is a program of cmocka tests that links everything.
 find_library(CMOCKA cmocka)
+# There are many of them: linked by a quick linker, where there is one.
+include(CheckLinkerFlag)
+foreach(linker lld gold)
+  check_linker_flag(C -fuse-ld=${linker} CTL_HAS_${linker})
+  if(CTL_HAS_${linker})
+    add_link_options(-fuse-ld=${linker})
+    break()
+  endif()
+endforeach()
 set_source_files_properties(tests/test_cpu_lanes.c PROPERTIES COMPILE_OPTIONS "-Wno-psabi")
 if(CMOCKA)
   file(GLOB TESTS CONFIGURE_DEPENDS tests/test_*.c)
