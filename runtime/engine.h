@@ -23,6 +23,7 @@ struct ctl_session {
     int64_t first_row;
     double normaliser;
     int threads;
+    ctl_origin at; /* what is worked on, for messages: a parameter (session.c), or a task where the engine says so; its name NULL: nothing */
     /* Kept by session.c; an engine does not touch them. */
     bool *param_written; /* nparams: given or initialised */
     bool *input_written; /* ninputs */

@@ -95,7 +95,7 @@ typedef struct ctl_program_place {
     ctl_program_line user, library;
 } ctl_program_place;
 
-/* What a message names: a path with what is done there, and its place. */
+/* What a message names: a path with what is done there, or a parameter, and its place. */
 typedef struct ctl_origin {
     const char *name;
     uint32_t place;
@@ -175,6 +175,7 @@ typedef struct ctl_program_param {
     ctl_operand init_value; /* PROGRAM_INIT_VALUE: where RUN_LOAD leaves the initial value */
     ctl_operand value;      /* storage; trained ones are f32 and lie in the flat buffer */
     size_t flat;            /* trained: first element in the flat trained, gradient and moment arrays */
+    uint32_t place;         /* where it was declared */
 } ctl_program_param;
 
 typedef struct ctl_program_input {

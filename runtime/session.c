@@ -101,17 +101,24 @@ void ctl_session_close(ctl_session *session) {
 }
 
 /* ---- parameters ---- */
+static ctl_origin origin_of(const ctl_program_param *p) { return (ctl_origin){p->name, p->place}; }
+
 ctl_status ctl_session_param_put(ctl_session *s, size_t param, size_t first, size_t count, ctl_dtype dtype,
                                  const void *data) {
     s->loaded = false;
+    s->at = origin_of(&s->program->params[param]);
     ctl_status status = ctl_session_put(s, &s->program->params[param].value, first, count, dtype, data);
+    s->at = (ctl_origin){0};
     if (status == CTL_OK) s->param_written[param] = true;
     return status;
 }
 
 ctl_status ctl_session_param_get(ctl_session *s, size_t param, size_t first, size_t count, ctl_dtype dtype,
                                  void *data) {
-    return ctl_session_get(s, &s->program->params[param].value, first, count, dtype, data);
+    s->at = origin_of(&s->program->params[param]);
+    ctl_status status = ctl_session_get(s, &s->program->params[param].value, first, count, dtype, data);
+    s->at = (ctl_origin){0};
+    return status;
 }
 
 static bool check_param(ctl_session *s, size_t param, ctl_dtype dtype) {
@@ -172,7 +179,9 @@ static ctl_status initialise_by_value(ctl_session *s) {
             const ctl_program_param *p = &program->params[i];
             bool changed = false;
             if (s->param_written[i] || p->init != PROGRAM_INIT_VALUE) continue;
+            s->at = origin_of(p);
             status = take_init_value(s, p, &changed);
+            s->at = (ctl_origin){0};
             if (status != CTL_OK) return status;
             again |= changed && !p->trained;
         }
@@ -189,9 +198,12 @@ ctl_status ctl_session_load(ctl_session *s) {
         if (s->param_written[i]) continue;
         if (program->params[i].init == PROGRAM_INIT_VALUE)
             by_value = true;
-        else
+        else {
+            s->at = origin_of(&program->params[i]);
             status = ctl_session_param_initialise(s, i);
+        }
     }
+    s->at = (ctl_origin){0};
     s->loaded = false;
     if (status == CTL_OK) status = by_value ? initialise_by_value(s) : run(s, RUN_LOAD);
     if (status == CTL_OK) status = run(s, RUN_UPDATE);

@@ -194,9 +194,9 @@ static inline fake_program *fake_make(ctl_dtype real) {
     for (int i = 0; i < 4; i++) flat[i] = fake_operand(f, ONE_PERSISTENT, 1, TRAINED, TRAINED, real);
     size_t size = ctl_dtype_size(real);
     ctl_program_param params[NPARAMS] = {
-        [A] = {"model.a.weight", 3, 5, 2, false, false, PROGRAM_INIT_NORMAL, 0.5, CTL_NO_OPERAND, {0}, 0},
-        [B] = {"model.b.bias", 1, 4, 1, false, false, PROGRAM_INIT_CONST, 0.25, CTL_NO_OPERAND, {0}, 0},
-        [C] = {"model.c.weight", 4, 3, 2, true, false, PROGRAM_INIT_NORMAL, 2, CTL_NO_OPERAND, {0}, 0},
+        [A] = {"model.a.weight", 3, 5, 2, false, false, PROGRAM_INIT_NORMAL, 0.5, CTL_NO_OPERAND, {0}, 0, 0},
+        [B] = {"model.b.bias", 1, 4, 1, false, false, PROGRAM_INIT_CONST, 0.25, CTL_NO_OPERAND, {0}, 0, 0},
+        [C] = {"model.c.weight", 4, 3, 2, true, false, PROGRAM_INIT_NORMAL, 2, CTL_NO_OPERAND, {0}, 0, 0},
         [LORA] = {"model.a.lora_A.weight",
                   2,
                   5,
@@ -207,9 +207,10 @@ static inline fake_program *fake_make(ctl_dtype real) {
                   0.75,
                   CTL_NO_OPERAND,
                   {0},
-                  12},
-        [MAGNITUDE] = {"model.a.magnitude", 1, 3, 1, true, true, PROGRAM_INIT_VALUE, 0, {0}, {0}, 22},
-        [EYE] = {"model.a.eye.weight", 4, 4, 2, false, true, PROGRAM_INIT_EYE, 0, CTL_NO_OPERAND, {0}, 0},
+                  12,
+                  0},
+        [MAGNITUDE] = {"model.a.magnitude", 1, 3, 1, true, true, PROGRAM_INIT_VALUE, 0, {0}, {0}, 22, 0},
+        [EYE] = {"model.a.eye.weight", 4, 4, 2, false, true, PROGRAM_INIT_EYE, 0, CTL_NO_OPERAND, {0}, 0, 0},
     };
     for (int i = 0; i < NPARAMS; i++) {
         if (params[i].trained)

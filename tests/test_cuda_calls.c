@@ -42,20 +42,23 @@ static void check_profile(const ctl_program *p, double *const seconds[RUN_COUNT]
             if (!(seconds[e][k] > 0)) fail_msg("%s was not timed", p->run[e].at[k].name);
 }
 
-/* An error of a task is said to be where that task is written; what works on no task has no place. Is it a task's? */
+/* Whether it is said of this one; then, whether its place is said too. */
+static bool is_of(const ctl_program *p, const heard *h, const char *name, uint32_t place, bool *right) {
+    const size_t n = strlen(name);
+    if (strncmp(h->message, name, n) != 0 || strncmp(h->message + n, ", on stand-in: ", 15) != 0) return false;
+    const ctl_program_place *at = place ? &p->places[place - 1] : NULL;
+    *right |= at ? strcmp(h->file, at->user.file) == 0 && h->line == at->user.line &&
+                       strcmp(h->note, at->library.file ? at->library.file : "") == 0
+                 : h->line == 0;
+    return true;
+}
+
+/* An error of a task or of a parameter is said to be where that is written; what works on neither has no place. Has it one? */
 static bool check_place(const ctl_program *p, const heard *h, const char *call) {
     bool named = false, right = false;
     for (int e = 0; e < RUN_COUNT; e++)
-        for (size_t k = 0; k < p->run[e].n; k++) {
-            const ctl_task *t = &p->run[e].at[k];
-            const size_t n = strlen(t->name);
-            if (strncmp(h->message, t->name, n) != 0 || strncmp(h->message + n, ", on stand-in: ", 15) != 0) continue;
-            const ctl_program_place *at = t->place ? &p->places[t->place - 1] : NULL;
-            named = true;
-            right |= at ? strcmp(h->file, at->user.file) == 0 && h->line == at->user.line &&
-                              strcmp(h->note, at->library.file ? at->library.file : "") == 0
-                        : h->line == 0;
-        }
+        for (size_t k = 0; k < p->run[e].n; k++) named |= is_of(p, h, p->run[e].at[k].name, p->run[e].at[k].place, &right);
+    for (size_t k = 0; k < p->nparams; k++) named |= is_of(p, h, p->params[k].name, p->params[k].place, &right);
     if (named ? !right : h->line != 0) fail_msg("%s: %s is said to be in %s:%d, %s", call, h->message, h->file, h->line, h->note);
     return named && h->line > 0;
 }
@@ -151,6 +154,59 @@ static void test_every_call_fails(void **state) {
         break;
     }
     assert_true(failures > 60 && memory > 20 && close < calls && placed > 10);
+    ctl_program_free(program);
+}
+
+/* First values are made parameter by parameter: the one is named, and where it was declared. What a kernel does wrong is said of its
+ * parameter too, since it is waited for. So is a value that the host gives. */
+static void test_first_values(void **state) {
+    (void)state;
+    static const char own[] = "import nn\n"
+                              "net small(ids: id, labels: id; d) -> loss {\n"
+                              "    h <- table: embedding(ids; n = 24, dim = d)\n"
+                              "    weight scale : [d] init 1\n"
+                              "    loss <- cross_entropy(out: linear(h * scale; n = 24), labels)\n}\n"
+                              "model m = small(; d = 8)\ntune m {\n    tokens 1 x 16\n}\n";
+    static const struct {
+        const char *param;
+        int line;
+        const char *note, *call;
+    } cases[] = {{"table.weight", 3, "<nn>", "cuLaunchKernel"},      {"table.weight", 3, "<nn>", "cuStreamSynchronize"},
+                 {"scale", 4, "", "cuLaunchKernel"},                 {"scale", 4, "", "cuStreamSynchronize"},
+                 {"out.weight", 5, "<nn>", "cuLaunchKernel"},        {"table.weight", 3, "<nn>", "cuMemcpyHtoDAsync"},
+                 {"scale", 4, "", "cuMemcpyHtoDAsync"}};
+    standin_control *c = cuda_control();
+    const cuda_wanted w = {.text = own, .engine = CTLC_CUDA};
+    ctl_program *program;
+    assert_int_equal(cuda_compile(&w, &program), CTL_OK);
+    for (size_t k = 0; k < CTL_COUNT(cases); k++) {
+        const bool given = strcmp(cases[k].call, "cuMemcpyHtoDAsync") == 0;
+        bool found = false;
+        for (long at = 0; at < 40 && !found; at++) {
+            heard h = {0};
+            const ctl_session_options so = {.seed = 5, .diagnostic = take, .diagnostic_ctx = &h};
+            ctl_session *s;
+            float values[24 * 8] = {0};
+            char want[200];
+            ctl_status status = CTL_OK;
+            assert_int_equal(ctl_session_open(program, &so, &s), CTL_OK);
+            c->calls = 0, c->fail_at = at, c->fail_with = 999, c->failed = "nothing";
+            for (size_t p = 0; p < program->nparams && status == CTL_OK && given; p++)
+                status = ctl_session_param_write(s, p, CTL_F32, values);
+            if (status == CTL_OK && !given) status = ctl_session_load(s);
+            c->fail_at = -1;
+            ctl_session_close(s);
+            snprintf(want, sizeof want, "%s, on stand-in: %s: ", cases[k].param, cases[k].call);
+            if (strcmp(c->failed, cases[k].call) != 0 || strncmp(h.message, want, strlen(want)) != 0) continue;
+            found = true;
+            assert_int_equal(status, CTL_ERR_IO);
+            assert_string_equal(h.code, "E0814");
+            assert_string_equal(h.file, "spec");
+            assert_int_equal(h.line, cases[k].line);
+            assert_string_equal(h.note, cases[k].note);
+        }
+        if (!found) fail_msg("no failure of %s is said of %s", cases[k].call, cases[k].param);
+    }
     ctl_program_free(program);
 }
 
@@ -376,7 +432,8 @@ static int begin(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_call_fails), cmocka_unit_test(test_no_host_memory),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_call_fails), cmocka_unit_test(test_first_values),
+                                       cmocka_unit_test(test_no_host_memory),
                                        cmocka_unit_test(test_no_memory_to_compile), cmocka_unit_test(test_no_device_memory),
                                        cmocka_unit_test(test_ids), cmocka_unit_test(test_two_tables), cmocka_unit_test(test_labels), cmocka_unit_test(test_libraries)};
     return cmocka_run_group_tests(tests, begin, remove_folder);

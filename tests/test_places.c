@@ -219,6 +219,42 @@ static void test_all_tasks(void **state) {
     }
 }
 
+/* Every parameter is where it was declared: the user's own weights there, others at what brings them along. */
+static void test_params(void **state) {
+    (void)state;
+    static const char spec[] = "import llama, tuning\n"
+                               "control mine() on llama.attention {\n"
+                               "    weight scale : [2, 16] init normal(0.02)\n"
+                               "    y <- x @ scale.T @ scale\n"
+                               "}\n"
+                               "model m = llama.causal_lm(; vocab = 24, dim = 16, depth = 2, heads = 2, kv_heads = 2, ffn = 24, theta = 10000.0)\n"
+                               "tune m with mine(),\n"
+                               "            tuning.dora_qkvud(rank = 2) {\n"
+                               "    tokens 2 x 16\n"
+                               "}\n";
+    for (size_t e = 0; e < CTL_COUNT(engines); e++) {
+        said s = {0};
+        network n = open_spec(spec, engines[e], &s, 0);
+        const ctl_program *p = n.program;
+        const int model = line_with(spec, "model m", NULL), own = line_with(spec, "weight scale", NULL);
+        const int tune = line_with(spec, "tuning.dora", NULL);
+        int mine = 0, dora = 0;
+        for (size_t k = 0; k < p->nparams; k++) {
+            const ctl_program_param *q = &p->params[k];
+            const ctl_program_place *at = q->place && q->place <= p->nplaces ? &p->places[q->place - 1] : NULL;
+            if (!at) fail_msg("%s has no place", q->name);
+            const bool is_own = strstr(q->name, "scale") != NULL;
+            const int want = !q->made_by_control ? model : is_own ? own : tune;
+            if (at->user.line != want) fail_msg("%s is said to be in line %d, not %d", q->name, at->user.line, want);
+            assert_string_equal(at->user.file, "spec.ctl");
+            assert_true(is_own ? !at->library.file : at->library.file && strstr(at->library.text, "weight "));
+            mine += is_own, dora += q->made_by_control && !is_own;
+        }
+        assert_true(mine == 2 && dora == 2 * 5 * 3);
+        close_spec(&n);
+    }
+}
+
 /* Places are no part of what is computed: the same network over other lines is the same program, and the same kernels. */
 static void test_same_program(void **state) {
     (void)state;
@@ -243,6 +279,6 @@ static void test_same_program(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_ids), cmocka_unit_test(test_labels), cmocka_unit_test(test_all_tasks),
-                                       cmocka_unit_test(test_same_program)};
+                                       cmocka_unit_test(test_params),                                       cmocka_unit_test(test_same_program)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -297,7 +297,7 @@ static double *large_values(const char *name, ctl_program_init init, double arg,
     ctl_buffer buffer = {.region = REGION_CONSTANT, .name = "large", .bytes = 2 * 4 * LARGE};
     ctl_operand value = {0, other_first ? 4 * LARGE : 0, LARGE_ROWS, LARGE_COLS, LARGE_COLS, CTL_F32};
     ctl_program_param large = {name, LARGE_ROWS, LARGE_COLS,     2,     false, false,
-                               init, arg,        CTL_NO_OPERAND, value, 0},
+                               init, arg,        CTL_NO_OPERAND, value, 0, 0},
                       other = large;
     other.name = "other", other.value.offset = 0;
     ctl_program_param params[2] = {other, large};

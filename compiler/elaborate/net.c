@@ -417,7 +417,8 @@ static void run_weight(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s) {
     }
     for (size_t k = 0; k < s->npaths; k++) {
         ctl_param param = {.rows = dims[0], .cols = dims[1], .ndims = s->ndims, .trained = e->control != NULL,
-                           .made_by_control = e->control != NULL, .grad = CTL_NONE, .span = s->paths[k].span};
+                           .made_by_control = e->control != NULL, .grad = CTL_NONE, .span = s->paths[k].span,
+                           .user = ctl_users_span(e, s->paths[k].span)};
         weight_init(e, scope, s->init, &param); /* before the weight has its name: it does not begin from itself */
         ctl_entity *entity = ctl_declare(e, scope, NULL, &s->paths[k], ENTITY_WEIGHT);
         if (!entity) continue;

@@ -78,7 +78,7 @@ typedef struct ctl_param {
     ctl_node_id init_node; /* INIT_VALUE: a value of rate load of this graph's weights */
     ctl_node_id node;      /* its PARAM node, CTL_NONE when nothing uses it */
     ctl_node_id grad;      /* after differentiation: d loss / d param, summed over the micro-step's rows */
-    ctl_span span;
+    ctl_span span, user;   /* as a node's */
 } ctl_param;
 
 typedef struct ctl_input {

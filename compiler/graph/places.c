@@ -7,15 +7,15 @@ static ctl_program_line line_of(const ctl_places *p, ctl_span span) {
     return (ctl_program_line){d.file, d.line_text, d.line, d.column, d.end_column};
 }
 
-uint32_t ctl_places_number(ctl_places *p, const ctl_node *node) {
-    const ctl_span key[] = {node->user, node->span};
+uint32_t ctl_places_number(ctl_places *p, ctl_span span, ctl_span user) {
+    const ctl_span key[] = {user, span};
     const size_t files = p->sink ? p->sink->sources.n : 0;
-    const bool has_user = node->user.file < files, has_span = node->span.file < files;
+    const bool has_user = user.file < files, has_span = span.file < files;
     if (!has_user && !has_span) return 0;
     const uint32_t *found = ctl_map_get_bytes(&p->numbers, key, sizeof key);
     if (found) return *found;
-    ctl_program_place place = {.user = line_of(p, has_user ? node->user : node->span)};
-    if (has_user && has_span && node->user.file != node->span.file) place.library = line_of(p, node->span);
+    ctl_program_place place = {.user = line_of(p, has_user ? user : span)};
+    if (has_user && has_span && user.file != span.file) place.library = line_of(p, span);
     CTL_PUSH(p->arena, &p->at, place);
     uint32_t *number = CTL_NEW(p->arena, uint32_t);
     *number = (uint32_t)p->at.n;

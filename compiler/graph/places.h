@@ -14,8 +14,9 @@ typedef struct ctl_places {
     CTL_VEC(ctl_program_place) at; /* texts in the arena */
 } ctl_places;
 
-/* What ctl_task.place says of a node: 0, or the number of its place from 1 on. */
-uint32_t ctl_places_number(ctl_places *p, const ctl_node *node);
+/* What ctl_task.place says of a node, and ctl_program_param.place of a parameter, with these spans: 0, or the number of its place
+ * from 1 on. */
+uint32_t ctl_places_number(ctl_places *p, ctl_span span, ctl_span user);
 /* The same places in the arena of a program, with texts of their own. */
 void ctl_places_copy(ctl_arena *arena, const ctl_program_place *from, size_t n, ctl_program *to);
 

@@ -35,7 +35,8 @@ static void params(ctl_lowering *l) {
                                            .init = (ctl_program_init)p->init,
                                            .init_arg = p->init_arg,
                                            .init_value = CTL_NO_OPERAND,
-                                           .value = param_value(l, p, k)};
+                                           .value = param_value(l, p, k),
+                                           .place = ctl_places_number(&l->places, p->span, p->user)};
         if (p->trained) h->params[k].flat = (size_t)l->flat[k];
         if (p->init == INIT_VALUE) h->params[k].init_value = ctl_lower_operand(l, p->init_node);
     }

@@ -22,7 +22,8 @@ const char *ctl_lower_name(ctl_lowering *l, ctl_node_id id) {
 }
 
 ctl_origin ctl_lower_origin(ctl_lowering *l, ctl_node_id id) {
-    return (ctl_origin){ctl_lower_name(l, id), ctl_places_number(&l->places, &l->g->at[id])};
+    const ctl_node *n = &l->g->at[id];
+    return (ctl_origin){ctl_lower_name(l, id), ctl_places_number(&l->places, n->span, n->user)};
 }
 
 uint32_t ctl_lower_buffer(ctl_lowering *l, ctl_region region, ctl_use use, size_t bytes, const char *name) {

@@ -179,19 +179,16 @@ static ctl_graph *adopt(ctl_arena *arena, const ctl_graph *g) {
     return copy;
 }
 
-/* What an error names a node by, as a task of a compiled program is named; and the places it refers to, in the program. The nodes'
- * own paths lie in another arena. */
-static const ctl_origin *find_origins(ctl_arena *arena, ctl_graph *g, const ctl_sink *sources, ctl_program *p) {
-    ctl_places places = {.arena = arena, .sink = sources, .numbers = {.arena = arena}};
+/* What an error names a node by, as a task of a compiled program is named. The nodes' own paths lie in another arena. */
+static const ctl_origin *find_origins(ctl_arena *arena, ctl_graph *g, ctl_places *places) {
     ctl_origin *origins = CTL_NEW_ARRAY(arena, ctl_origin, g->n);
     for (size_t id = 0; id < g->n; id++) {
         ctl_node *n = &g->at[id];
         const char *op = ctl_op_name((ctl_op)n->op);
         origins[id].name = n->path ? ctl_format(arena, "%s: %s", n->path, op) : op;
-        origins[id].place = ctl_places_number(&places, n);
+        origins[id].place = ctl_places_number(places, n->span, n->user);
         n->path = NULL;
     }
-    ctl_places_copy(arena, places.at.at, places.at.n, p);
     return origins;
 }
 
@@ -204,7 +201,8 @@ static ctl_status make(reference_program *own, const ctl_graph *g, const ctl_sin
     const char *why;
     ctl_dtype real = p->compute == CTL_F64 ? CTL_F64 : CTL_F32;
     ctl_graph *copy = adopt(&own->arena, g);
-    own->origins = find_origins(&own->arena, copy, sources, p);
+    ctl_places places = {.arena = &own->arena, .sink = sources, .numbers = {.arena = &own->arena}};
+    own->origins = find_origins(&own->arena, copy, &places);
     g = own->graph = copy;
     if (!ctl_graph_verify(g, &own->arena, &why)) return CTL_ERR_INTERNAL;
     p->tokens = g->rows_of[SPACE_TOKENS], p->sequence = g->sequence, p->classes = g->classes;
@@ -212,6 +210,9 @@ static ctl_status make(reference_program *own, const ctl_graph *g, const ctl_sin
     p->model_name = text_or_empty(&own->arena, model_name);
     p->control_source = text_or_empty(&own->arena, control_source);
     make_params(&m, g, real);
+    for (size_t k = 0; k < g->params.n; k++)
+        p->params[k].place = ctl_places_number(&places, g->params.at[k].span, g->params.at[k].user);
+    ctl_places_copy(&own->arena, places.at.at, places.at.n, p);
     make_inputs(&m, own, g, real);
     make_outputs(&m, g, real);
     if (!ref_values_size(g, &count) || count > INT64_MAX / 16) return CTL_ERR_MEMORY;

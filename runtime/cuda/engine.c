@@ -7,7 +7,7 @@
 /* ---- errors ---- */
 static ctl_status fail(ctl_cuda_session *s, ctl_status status, const char *code, const char *hint, const char *call,
                        const char *why) {
-    ctl_session_say_at(&s->common, s->at.place, code, hint, "%s%son %s: %s: %s", s->at.name ? s->at.name : "", s->at.name ? ", " : "",
+    ctl_session_say_at(&s->common, s->common.at.place, code, hint, "%s%son %s: %s: %s", s->common.at.name ? s->common.at.name : "", s->common.at.name ? ", " : "",
                        s->code->device.name, call, why);
     return s->failed = status;
 }
@@ -56,12 +56,12 @@ static ctl_status prepare_list(ctl_cuda_session *s, ctl_program_entry entry) {
     ctl_status status = CTL_OK;
     for (size_t i = 0; i < list->n && status == CTL_OK; i++) {
         const ctl_task *t = &list->at[i];
-        s->at = (ctl_origin){t->name, t->place};
+        s->common.at = (ctl_origin){t->name, t->place};
         status = check_scratch(s, t);
         if (status == CTL_OK && ctl_cuda_is_product(t))
             status = ctl_cuda_product_prepare(s, t, &s->prepared[entry][i]);
     }
-    s->at = (ctl_origin){0};
+    s->common.at = (ctl_origin){0};
     return status;
 }
 
@@ -123,13 +123,13 @@ static ctl_status launch_list(ctl_cuda_session *s, ctl_program_entry entry, bool
     const ctl_task_list *list = &s->common.program->run[entry];
     ctl_status status = CTL_OK;
     for (size_t i = 0; i < list->n && status == CTL_OK; i++) {
-        s->at = (ctl_origin){list->at[i].name, list->at[i].place};
+        s->common.at = (ctl_origin){list->at[i].name, list->at[i].place};
         status = ctl_cuda_run_task(s, &list->at[i], &s->prepared[entry][i]);
         if (status == CTL_OK && one_by_one) status = ctl_cuda_wait(s);
         if (status == CTL_ERR_INTERNAL && !s->failed)
-            ctl_session_say_at(&s->common, s->at.place, "E0901", "report it, with the specification", "task '%s' failed", s->at.name);
+            ctl_session_say_at(&s->common, s->common.at.place, "E0901", "report it, with the specification", "task '%s' failed", s->common.at.name);
     }
-    s->at = (ctl_origin){0};
+    s->common.at = (ctl_origin){0};
     if (status != CTL_OK) s->failed = status;
     return status;
 }

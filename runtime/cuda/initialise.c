@@ -14,9 +14,7 @@ ctl_status ctl_cuda_initialise_param(ctl_session *session, size_t param) {
                                       .kind = (int32_t)p->init, .bf16_out = p->value.dtype == CTL_BF16};
     const int64_t blocks = (call.count + 256 * EACH - 1) / (256 * EACH);
     ctl_status status = ctl_cuda_check(s, s->driver->context_set(s->context), "cuCtxSetCurrent");
-    s->at = (ctl_origin){p->name, 0};
     if (status == CTL_OK)
         status = ctl_cuda_launch(s, s->functions[CUDA_INITIALISE], blocks < MOST_BLOCKS ? blocks : MOST_BLOCKS, 1, 256, 0, &call);
-    s->at = (ctl_origin){0};
-    return status;
+    return status == CTL_OK ? ctl_cuda_wait(s) : status; /* so that what fails is said of this one */
 }

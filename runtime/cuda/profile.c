@@ -12,11 +12,11 @@ static ctl_status launch(ctl_cuda_session *s, ctl_program_entry entry, void **ev
     const ctl_task_list *list = &s->common.program->run[entry];
     ctl_status status = CTL_OK;
     for (size_t i = 0; i < list->n && status == CTL_OK; i++) {
-        s->at = (ctl_origin){list->at[i].name, list->at[i].place};
+        s->common.at = (ctl_origin){list->at[i].name, list->at[i].place};
         status = ctl_cuda_check(s, s->driver->event_record(events[i], s->stream), "cuEventRecord");
         if (status == CTL_OK) status = ctl_cuda_run_task(s, &list->at[i], &s->prepared[entry][i]);
     }
-    s->at = (ctl_origin){0};
+    s->common.at = (ctl_origin){0};
     if (status == CTL_OK) status = ctl_cuda_check(s, s->driver->event_record(events[list->n], s->stream), "cuEventRecord");
     return status == CTL_OK ? ctl_cuda_wait(s) : status;
 }

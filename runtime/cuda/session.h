@@ -70,7 +70,6 @@ typedef struct ctl_cuda_session {
     void *graph[RUN_COUNT]; /* executables */
     int64_t runs[RUN_COUNT];
     double *seconds[RUN_COUNT]; /* of tasks, for whoever asked; NULL: nobody */
-    ctl_origin at;          /* the task, or the parameter, that is worked on, for messages; its name NULL: none */
 } ctl_cuda_session;
 
 static inline ctl_cuda_session *ctl_cuda_own_session(ctl_session *s) {
