@@ -23,6 +23,9 @@ struct ctl_session {
     int64_t first_row;
     double normaliser;
     int threads;
+    /* Called behind each task of a run, when what the task has written can be read; NULL: nobody looks. Engines that run tasks do so. */
+    void (*watch)(ctl_session *s, const ctl_task *task, void *ctx);
+    void *watch_ctx;
     ctl_origin at; /* what is worked on, for messages: a parameter (session.c), or a task where the engine says so; its name NULL: nothing */
     /* Kept by session.c; an engine does not touch them. */
     bool *param_written; /* nparams: given or initialised */

@@ -129,7 +129,8 @@ typedef struct ctl_task {
     ctl_operand *operands;
     uint32_t *index_of;        /* TASK_ROWS: for each operand the number of the operand that holds its row indices, or
                                   UINT32_MAX */
-    ctl_origin *gather_of;     /* TASK_ROWS: for each operand that gathers, which look-up that is; NULL where none does */
+    ctl_origin *origin_of;     /* TASK_ROWS: for each operand that gathers, which look-up that is; for each that is written, which
+                                  value; NULL: not known */
     uint32_t noperands;
     uint64_t writes;           /* bit k: the task writes operand k; the others it reads. For checks and printing */
     uint32_t kernel;           /* TASK_ROWS */
@@ -150,9 +151,9 @@ typedef struct ctl_task {
     double flops;              /* of its products, for reports */
 } ctl_task;
 
-/* Which look-up operand k of a TASK_ROWS is. */
-static inline ctl_origin ctl_task_gather(const ctl_task *t, uint32_t k) {
-    return t->gather_of && t->gather_of[k].name ? t->gather_of[k] : (ctl_origin){t->name, t->place};
+/* Which look-up, or which value, operand k of a task is. */
+static inline ctl_origin ctl_task_origin(const ctl_task *t, uint32_t k) {
+    return t->origin_of && t->origin_of[k].name ? t->origin_of[k] : (ctl_origin){t->name, t->place};
 }
 
 typedef enum ctl_program_entry { RUN_LOAD, RUN_UPDATE, RUN_FORWARD, RUN_BACKWARD, RUN_EVALUATE, RUN_COUNT } ctl_program_entry;

@@ -50,16 +50,27 @@ static void note_at(ctl_voice voice, const ctl_program_line *at, const char *fmt
     va_end(args);
 }
 
-void ctl_session_say_at(ctl_session *s, uint32_t place, const char *code, const char *hint, const char *fmt,
-                        ...) {
-    const ctl_voice voice = {s->diagnostic, s->diagnostic_ctx};
-    const bool known = place > 0 && place <= s->program->nplaces;
-    const ctl_program_place *at = known ? &s->program->places[place - 1] : NULL;
-    const ctl_diagnostic d = {.severity = CTL_ERROR, .code = code, .hint = hint};
-    va_list args;
-    va_start(args, fmt);
+static void vsay_place(ctl_voice voice, const ctl_program *program, uint32_t place, ctl_diagnostic d, const char *fmt, va_list args) {
+    const bool known = place > 0 && place <= program->nplaces;
+    const ctl_program_place *at = known ? &program->places[place - 1] : NULL;
     vsay_at(voice, at ? &at->user : NULL, d, fmt, args);
-    va_end(args);
     if (at && at->library.file)
         note_at(voice, &at->library, "this line of the standard library computes it");
+}
+
+void ctl_say_at(ctl_voice voice, const ctl_program *program, uint32_t place, ctl_severity severity, const char *code,
+                const char *hint, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    vsay_place(voice, program, place, (ctl_diagnostic){.severity = severity, .code = code, .hint = hint}, fmt, args);
+    va_end(args);
+}
+
+void ctl_session_say_at(ctl_session *s, uint32_t place, const char *code, const char *hint, const char *fmt,
+                        ...) {
+    va_list args;
+    va_start(args, fmt);
+    vsay_place((ctl_voice){s->diagnostic, s->diagnostic_ctx}, s->program, place,
+               (ctl_diagnostic){.severity = CTL_ERROR, .code = code, .hint = hint}, fmt, args);
+    va_end(args);
 }

@@ -17,5 +17,9 @@ void ctl_say(ctl_voice voice, ctl_severity severity, const char *code, const cha
     CTL_PRINTF(5, 6);
 void ctl_vsay(ctl_voice voice, ctl_severity severity, const char *code, const char *hint, const char *fmt,
               va_list args);
+/* Of what stands at a place of a program (ctl_task.place), as ctl_session_say_at. */
+struct ctl_program;
+void ctl_say_at(ctl_voice voice, const struct ctl_program *program, uint32_t place, ctl_severity severity, const char *code,
+                const char *hint, const char *fmt, ...) CTL_PRINTF(7, 8);
 
 #endif

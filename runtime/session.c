@@ -408,6 +408,17 @@ static bool check_setting(ctl_session *s, const char *name, double value, double
     return false;
 }
 
+static void say_not_finite(ctl_session *s, uint64_t step) {
+    ctl_origin of = {0};
+    size_t more;
+    char others[64] = "";
+    const bool found = ctl_session_find_bad_gradient(s, &of, &more);
+    if (found && more) snprintf(others, sizeof others, ", and of %zu parameter%s before it", more, more > 1 ? "s" : "");
+    ctl_session_say_at(s, of.place, "E0805", "nothing was changed; go on from the last checkpoint with a smaller lr, or with clip",
+                       "the gradient is not finite in step %llu%s%s%s%s", (unsigned long long)step, found ? ": that of '" : "",
+                       found ? of.name : "", found ? "'" : "", others);
+}
+
 ctl_status ctl_session_optimize(ctl_session *s, const ctl_optimizer_step *o, double *gradient_norm) {
     double norm = 0;
     if (gradient_norm) *gradient_norm = 0;
@@ -436,10 +447,7 @@ ctl_status ctl_session_optimize(ctl_session *s, const ctl_optimizer_step *o, dou
         if (gradient_norm) *gradient_norm = norm;
         if (status != CTL_OK && status != CTL_ERR_NUMERIC) return status;
         if (status != CTL_OK) {
-            ctl_session_say(
-                s, "E0805",
-                "nothing was changed; go on from the last checkpoint with a smaller lr, or with clip",
-                "the gradient is not finite in step %llu", (unsigned long long)o->step);
+            say_not_finite(s, o->step);
             return status;
         }
     }

@@ -51,6 +51,14 @@ ctl_status ctl_session_param_initialise(ctl_session *s, size_t param);
 uint64_t ctl_init_key(uint64_t seed);
 uint64_t ctl_init_name(const ctl_program_param *p);
 
+/* finite.c: where values stop being finite. Each is false where nothing is found, or the engine cannot tell. */
+/* A parameter's value; a trained one's gradient: the last, to which backward comes first, and how many more there are. */
+bool ctl_session_find_bad_param(ctl_session *s, ctl_origin *found);
+bool ctl_session_find_bad_gradient(ctl_session *s, ctl_origin *found, size_t *more);
+/* Runs forward, evaluate or, behind forward, backward once more with the inputs that there are: the first task that writes what is
+ * not finite. */
+bool ctl_session_find_bad_value(ctl_session *s, ctl_program_entry entry, ctl_origin *found);
+
 /* One update of the flat arrays, without the program's UPDATE entry (optimizer.c). threads >= 1. */
 ctl_status ctl_optimizer_apply(const ctl_flat *flat, const ctl_optimizer_step *o, int threads,
                                double *gradient_norm);

@@ -210,6 +210,43 @@ static void test_first_values(void **state) {
     ctl_program_free(program);
 }
 
+/* A session, loaded, that says what is wrong to h. */
+static network open_heard(const char *text, heard *h) {
+    const cuda_wanted w = {.text = text, .engine = CTLC_CUDA};
+    const ctl_session_options so = {.seed = 5, .diagnostic = take, .diagnostic_ctx = h};
+    network n = {0};
+    assert_int_equal(cuda_compile(&w, &n.program), CTL_OK);
+    assert_int_equal(ctl_session_open(n.program, &so, &n.session), CTL_OK);
+    assert_int_equal(ctl_session_load(n.session), CTL_OK);
+    return n;
+}
+
+/* Where a value stops being finite, task by task though graphs are captured already. */
+static void test_not_finite(void **state) {
+    (void)state;
+    static const char root[] = "import nn\n"
+                               "net odd(ids: id, labels: id; d) -> loss {\n"
+                               "    h <- table: embedding(ids; n = 24, dim = d)\n"
+                               "    z <- %s(mid: linear(h; n = d) * 0.0)\n"
+                               "    loss <- cross_entropy(out: linear(z; n = 24), labels)\n}\n"
+                               "model m = odd(; d = 8)\ntune m {\n    tokens 1 x 16\n    compute bf16\n}\n";
+    for (int k = 0; k < 2; k++) {
+        char text[600];
+        heard h = {0};
+        ctl_origin found = {0};
+        snprintf(text, sizeof text, root, k ? "exp" : "log");
+        network n = open_heard(text, &h);
+        network_inputs(&n, 16);
+        for (int turn = 0; turn < 2; turn++) assert_int_equal(ctl_session_evaluate(n.session), CTL_OK);
+        const bool bad = ctl_session_find_bad_value(n.session, RUN_EVALUATE, &found);
+        assert_true(bad == (k == 0));
+        if (bad) assert_int_equal(n.program->places[found.place - 1].user.line, 4);
+        assert_false(ctl_session_find_bad_param(n.session, &found));
+        assert_int_equal(h.n, 0);
+        cuda_close(&n);
+    }
+}
+
 typedef struct failing {
     long left, held;
 } failing;
@@ -283,17 +320,6 @@ static void test_no_device_memory(void **state) {
 }
 
 /* ---- ids ---- */
-/* A session, loaded, that says what is wrong to h. */
-static network open_heard(const char *text, heard *h) {
-    const cuda_wanted w = {.text = text, .engine = CTLC_CUDA};
-    const ctl_session_options so = {.seed = 5, .diagnostic = take, .diagnostic_ctx = h};
-    network n = {0};
-    assert_int_equal(cuda_compile(&w, &n.program), CTL_OK);
-    assert_int_equal(ctl_session_open(n.program, &so, &n.session), CTL_OK);
-    assert_int_equal(ctl_session_load(n.session), CTL_OK);
-    return n;
-}
-
 static const char bad_ids[] = "import roberta\n"
                               "model m = roberta.classifier(; vocab = 24, dim = 8, depth = 1, heads = 2, ffn = 8, positions = 12)\n"
                               "tune m {\n    tokens 1 x 16\n}\n";
@@ -432,7 +458,7 @@ static int begin(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_call_fails), cmocka_unit_test(test_first_values),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_call_fails), cmocka_unit_test(test_first_values), cmocka_unit_test(test_not_finite),
                                        cmocka_unit_test(test_no_host_memory),
                                        cmocka_unit_test(test_no_memory_to_compile), cmocka_unit_test(test_no_device_memory),
                                        cmocka_unit_test(test_ids), cmocka_unit_test(test_two_tables), cmocka_unit_test(test_labels), cmocka_unit_test(test_libraries)};

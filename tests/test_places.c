@@ -4,7 +4,7 @@
 
 #include "base/base.h"
 #include "compiler/syntax/stdlib.h"
-#include "runtime/program.h"
+#include "runtime/session.h"
 
 /* An error and the note behind it. */
 typedef struct said {
@@ -277,8 +277,115 @@ static void test_same_program(void **state) {
     close_spec(&a), close_spec(&b);
 }
 
+/* ---- what is not finite ---- */
+static const char roots[] = "import nn\n"
+                            "net odd(ids: id, labels: id; d, under, least) -> loss {\n"
+                            "    h <- table: embedding(ids; n = 24, dim = d)\n"
+                            "    r <- sqrt(h * h * under + least)\n"
+                            "    z <- log(mid: linear(r; n = d) * 0.0 + least)\n"
+                            "    loss <- cross_entropy(out: linear(z; n = 24), labels)\n"
+                            "}\n"
+                            "control all() on odd {\n    train **\n}\n"
+                            "model m = odd(; d = 8, under = %s, least = %s)\n"
+                            "tune m with all() {\n    tokens 2 x 8\n}\n";
+static const char *line_of(const network *n, const ctl_origin *o) {
+    return o->place && o->place <= n->program->nplaces ? n->program->places[o->place - 1].user.text : "";
+}
+
+/* In forward: the root of less than nothing, or the logarithm; in backward, the root's derivative at nothing: then forward is right. What
+ * is right everywhere has nothing that is found. */
+static void test_not_finite(void **state) {
+    (void)state;
+    static const struct {
+        const char *under, *least, *forward, *backward;
+    } cases[] = {{"1.0", "1.0", NULL, NULL},
+                 {"(0.0 - 1.0)", "(0.0 - 1.0)", "    r <- sqrt(", NULL},
+                 {"1.0", "0.0", "    z <- log(", NULL},
+                 {"0.0", "1.0", NULL, NULL}};
+    for (size_t k = 0; k < CTL_COUNT(cases); k++) {
+        char spec[1000];
+        said s = {0};
+        ctl_origin found = {0};
+        snprintf(spec, sizeof spec, roots, cases[k].under, cases[k].least);
+        network n = open_spec(spec, CTLC_CPU, &s, 0);
+        network_inputs(&n, 8);
+        for (int e = 0; e < 2; e++) {
+            const bool bad = ctl_session_find_bad_value(n.session, e ? RUN_EVALUATE : RUN_FORWARD, &found);
+            assert_true(bad == (cases[k].forward != NULL));
+            if (bad && strncmp(line_of(&n, &found), cases[k].forward, strlen(cases[k].forward)) != 0)
+                fail_msg("%s is said to be in `%s`", found.name, line_of(&n, &found));
+        }
+        assert_false(ctl_session_find_bad_param(n.session, &found));
+        assert_int_equal(s.n, 0);
+        close_spec(&n);
+    }
+}
+
+/* Where a derivative is infinite: the value is named whose gradient it is, and the parameters that got it. A parameter that is not
+ * finite is found as such. */
+static void test_not_finite_backward(void **state) {
+    (void)state;
+    static const char spec[] = "import nn\n"
+                               "net odd(ids: id, labels: id; d) -> loss {\n"
+                               "    h <- table: embedding(ids; n = 24, dim = d)\n"
+                               "    m <- mid: linear(h; n = d)\n"
+                               "    z <- sqrt(m * m * 0.0)\n"
+                               "    loss <- cross_entropy(out: linear(z; n = 24), labels)\n"
+                               "}\n"
+                               "control all() on odd {\n    train **\n}\n"
+                               "model m = odd(; d = 8)\n"
+                               "tune m with all() {\n    tokens 2 x 8\n}\n";
+    said s = {0};
+    ctl_origin found = {0};
+    size_t more = 9;
+    double norm;
+    const ctl_optimizer_step o = {.lr = 1e-2, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-6, .step = 7};
+    network n = open_spec(spec, CTLC_CPU, &s, 0);
+    network_inputs(&n, 8);
+    assert_false(ctl_session_find_bad_value(n.session, RUN_FORWARD, &found));
+    assert_false(ctl_session_find_bad_gradient(n.session, &found, &more));
+    assert_true(ctl_session_find_bad_value(n.session, RUN_BACKWARD, &found));
+    assert_string_equal(line_of(&n, &found), "    m <- mid: linear(h; n = d)"); /* its gradient is the first that is kept */
+    assert_true(ctl_session_find_bad_gradient(n.session, &found, &more));
+    assert_string_equal(found.name, "mid.weight");
+    assert_int_equal(more, 1);
+    assert_int_equal(s.n, 0);
+    assert_int_equal(ctl_session_optimize(n.session, &o, &norm), CTL_ERR_NUMERIC);
+    assert_int_equal(s.n, 2);
+    assert_string_equal(s.code[0], "E0805");
+    assert_string_equal(s.message[0], "the gradient is not finite in step 7: that of 'mid.weight', and of 1 parameter before it");
+    assert_string_equal(s.text[0], "    m <- mid: linear(h; n = d)");
+    assert_string_equal(s.file[1], "<nn>");
+    for (size_t p = 0; p < n.program->nparams; p++) {
+        const ctl_program_param *q = &n.program->params[p];
+        float values[24 * 8] = {0};
+        if (strcmp(q->name, "out.weight") != 0) continue;
+        values[100] = HUGE_VALF;
+        assert_int_equal(ctl_session_param_write(n.session, p, CTL_F32, values), CTL_OK);
+        assert_true(ctl_session_find_bad_param(n.session, &found));
+        assert_string_equal(found.name, "out.weight");
+        assert_string_equal(line_of(&n, &found), "    loss <- cross_entropy(out: linear(z; n = 24), labels)");
+    }
+    close_spec(&n);
+}
+
+/* Attention beside padding, norms, controls: all is finite, and said to be. */
+static void test_finite(void **state) {
+    (void)state;
+    said s = {0};
+    ctl_origin found = {0};
+    network n = open_spec(deep, CTLC_CPU, &s, 0);
+    network_inputs(&n, 8);
+    assert_false(ctl_session_find_bad_value(n.session, RUN_EVALUATE, &found));
+    assert_false(ctl_session_find_bad_value(n.session, RUN_FORWARD, &found));
+    assert_false(ctl_session_find_bad_value(n.session, RUN_BACKWARD, &found));
+    close_spec(&n);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_ids), cmocka_unit_test(test_labels), cmocka_unit_test(test_all_tasks),
-                                       cmocka_unit_test(test_params),                                       cmocka_unit_test(test_same_program)};
+                                       cmocka_unit_test(test_params), cmocka_unit_test(test_not_finite),
+                                       cmocka_unit_test(test_not_finite_backward), cmocka_unit_test(test_finite),
+                                       cmocka_unit_test(test_same_program)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

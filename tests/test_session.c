@@ -472,7 +472,7 @@ static void optimizer_refuses(void **state) {
         double norm = 0;
         assert_int_equal(ctl_session_optimize(s, &o, &norm), CTL_ERR_NUMERIC);
         assert_false(isfinite(norm));
-        assert_string_equal(h.message, "the gradient is not finite in step 3");
+        assert_string_equal(h.message, "the gradient is not finite in step 3: that of 'model.a.lora_A.weight'");
         assert_string_equal(h.code, "E0805");
         assert_memory_equal(before, p, sizeof before);
         assert_memory_equal(flat.moment1, zero, sizeof zero);

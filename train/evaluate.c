@@ -1,8 +1,11 @@
 /* evaluate: the mean loss over held-out data, accuracy and sums of documents where the program tells of rows; and which
  * data a program takes. */
 #include <math.h>
+#include <stdio.h>
 
 #include "runtime/program.h"
+#include "runtime/session.h"
+#include "train/diverged.h"
 #include "train/feed.h"
 #include "train/loop.h"
 
@@ -110,7 +113,12 @@ static ctl_status one_batch(evaluator *e) {
     if (status == CTL_OK && e->results) status = count_rows(e);
     if (status != CTL_OK) return status;
     if (!isfinite(loss)) {
-        ctl_say(e->o->voice, CTL_ERROR, "E0608", NULL, "the held-out loss is not finite (%g)", loss);
+        char what[96];
+        ctl_origin found = {0};
+        snprintf(what, sizeof what, "the held-out loss is not finite (%g)", isnan(loss) ? NAN : loss);
+        const bool param = ctl_session_find_bad_param(e->s, &found);
+        if (!param) (void)ctl_session_find_bad_value(e->s, RUN_EVALUATE, &found);
+        ctl_say_diverged(e->o->voice, e->s->program, what, param, &found);
         return CTL_ERR_NUMERIC;
     }
     e->sum += loss * (double)b->counted;

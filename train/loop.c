@@ -7,6 +7,8 @@
 #include <stdio.h>
 
 #include "runtime/checkpoint.h"
+#include "runtime/session.h"
+#include "train/diverged.h"
 #include "train/feed.h"
 #include "train/lock.h"
 #include "train/log.h"
@@ -90,6 +92,38 @@ static ctl_status micro_step(loop *l, int64_t step, int64_t micro, double normal
     return status;
 }
 
+/* ---- a step that is not finite ---- */
+/* The first value of the step's micro-steps that is not finite, in forward, or in backward too; they are run once more. */
+static bool find_in_step(loop *l, int64_t step, double normaliser, bool backward, ctl_origin *found) {
+    if (backward) ctl_session_zero_gradients(l->s);
+    for (int64_t i = 0; i < l->o->settings.accumulate; i++) {
+        ctl_session_set_step(l->s, (uint64_t)step, i * l->program->tokens, normaliser);
+        if (ctl_feed(l->s, &l->batches[i]) != CTL_OK) return false;
+        if (ctl_session_find_bad_value(l->s, RUN_FORWARD, found)) return true;
+        if (backward && ctl_session_find_bad_value(l->s, RUN_BACKWARD, found)) return true;
+    }
+    return false;
+}
+
+static ctl_status diverged(loop *l, int64_t step, double normaliser, double loss) {
+    char what[128];
+    snprintf(what, sizeof what, "the loss of step %" PRId64 " is not finite (%g); nothing was updated", step,
+             isnan(loss) ? NAN : loss); /* without the sign that some processors give it */
+    ctl_origin found = {0};
+    const bool param = ctl_session_find_bad_param(l->s, &found);
+    if (!param) (void)find_in_step(l, step, normaliser, false, &found);
+    ctl_say_diverged(l->o->voice, l->program, what, param, &found);
+    return CTL_ERR_NUMERIC;
+}
+
+/* The optimizer has said which gradient; the value of backward that it came from. */
+static void explain_gradient(loop *l, int64_t step, double normaliser) {
+    ctl_origin found;
+    if (find_in_step(l, step, normaliser, true, &found))
+        ctl_say_at(l->o->voice, l->program, found.place, CTL_NOTE, "", NULL, "the first value of the step that is not finite is that of %s",
+                   found.name);
+}
+
 static ctl_status one_step(loop *l, ctl_progress *p) {
     const ctl_settings *set = &l->o->settings;
     const int64_t step = l->state.step + 1;
@@ -106,14 +140,7 @@ static ctl_status one_step(loop *l, ctl_progress *p) {
         ctl_status status = micro_step(l, step, i, 1.0 / (double)counted, &p->loss);
         if (status != CTL_OK) return status;
     }
-    if (!isfinite(p->loss)) {
-        ctl_say(l->o->voice, CTL_ERROR, "E0608",
-                "a lower lr, a longer warmup or a smaller clip often helps; --resume goes on from the last "
-                "checkpoint",
-                "the loss of step %" PRId64 " is not finite (%g); nothing was updated", step,
-                isnan(p->loss) ? NAN : p->loss); /* without the sign that some processors give it */
-        return CTL_ERR_NUMERIC;
-    }
+    if (!isfinite(p->loss)) return diverged(l, step, 1.0 / (double)counted, p->loss);
     const ctl_optimizer_step update = {.sgd = strcmp(set->optimizer, "sgd") == 0,
                                        .lr = p->rate,
                                        .beta1 = set->beta1,
@@ -123,7 +150,9 @@ static ctl_status one_step(loop *l, ctl_progress *p) {
                                        .momentum = set->momentum,
                                        .clip = set->clip,
                                        .step = (uint64_t)step};
-    return ctl_session_optimize(l->s, &update, &p->gradient_norm);
+    const ctl_status status = ctl_session_optimize(l->s, &update, &p->gradient_norm);
+    if (status == CTL_ERR_NUMERIC) explain_gradient(l, step, 1.0 / (double)counted);
+    return status;
 }
 
 /* ---- around the steps ---- */

@@ -17,7 +17,7 @@ bool ctl_lower_fail(ctl_lowering *l, ctl_status status, const char *fmt, ...) {
 
 const char *ctl_lower_name(ctl_lowering *l, ctl_node_id id) {
     const ctl_node *n = &l->g->at[id];
-    if (!n->path) return ctl_op_name((ctl_op)n->op);
+    if (!n->path || !n->path[0]) return ctl_op_name((ctl_op)n->op);
     return ctl_format(l->arena, "%s: %s", n->path, ctl_op_name((ctl_op)n->op));
 }
 

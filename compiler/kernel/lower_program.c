@@ -35,9 +35,9 @@ static void copy_tasks(ctl_arena *arena, ctl_task_list *to, const ctl_task *task
         t->operands = COPY(arena, t->operands, t->noperands);
         if (t->index_of) t->index_of = COPY(arena, t->index_of, t->noperands);
         t->sites = COPY(arena, t->sites, t->nsites);
-        if (t->gather_of) t->gather_of = COPY(arena, t->gather_of, t->noperands);
-        for (uint32_t j = 0; t->gather_of && j < t->noperands; j++)
-            if (t->gather_of[j].name) t->gather_of[j].name = text(arena, t->gather_of[j].name);
+        if (t->origin_of) t->origin_of = COPY(arena, t->origin_of, t->noperands);
+        for (uint32_t j = 0; t->origin_of && j < t->noperands; j++)
+            if (t->origin_of[j].name) t->origin_of[j].name = text(arena, t->origin_of[j].name);
     }
 }
 

@@ -9,6 +9,10 @@ typedef struct gather {
     uint32_t operand, index; /* the index is a place in indices */
     ctl_node_id take;
 } gather;
+typedef struct written {
+    uint32_t operand;
+    ctl_node_id value;
+} written;
 
 typedef struct writer {
     ctl_lowering *l;
@@ -19,6 +23,7 @@ typedef struct writer {
     CTL_VEC(ctl_row_operand) operands;
     CTL_VEC(ctl_operand) arguments;
     CTL_VEC(gather) gathers;
+    CTL_VEC(written) stores;
     CTL_VEC(ctl_operand) indices;
     CTL_VEC(uint32_t) sites;
     uint64_t writes; /* operands stored to */
@@ -42,10 +47,12 @@ static uint32_t operand(writer *w, ctl_row_at where, int64_t cols, const ctl_ope
     return (uint32_t)w->operands.n - 1;
 }
 
-static void write(writer *w, ctl_row_op op, ctl_row_at where, uint32_t v, int64_t cols,
+/* v: the instruction that holds the value of node `id`. */
+static void write(writer *w, ctl_row_op op, ctl_row_at where, ctl_node_id id, uint32_t v, int64_t cols,
                   const ctl_operand *o) {
     uint32_t number = operand(w, where, cols, o);
     if (number < CTL_MOST_OPERANDS) w->writes |= (uint64_t)1 << number;
+    CTL_PUSH(w->l->arena, &w->stores, (written){number, id});
     emit(w, (ctl_row_instr){.op = (uint16_t)op, .width = cols, .i = {number}}, &v, 1);
 }
 
@@ -155,10 +162,10 @@ static uint32_t compute(writer *w, ctl_node_id id) {
     return emit(w, (ctl_row_instr){.op = n->op, .dtype = n->dtype, .width = n->cols}, in, n->nin);
 }
 
-static void store(writer *w, uint32_t v, int64_t cols, const ctl_operand *o) {
+static void store(writer *w, ctl_node_id id, uint32_t v, int64_t cols, const ctl_operand *o) {
     if (o->dtype == CTL_BF16 && !(w->code.at[v].op == OP_CAST && w->code.at[v].dtype == CTL_BF16))
         v = emit(w, (ctl_row_instr){.op = OP_CAST, .dtype = CTL_BF16, .width = w->code.at[v].width}, &v, 1);
-    write(w, ROW_STORE, AT_ROW, v, cols, o);
+    write(w, ROW_STORE, AT_ROW, id, v, cols, o);
 }
 
 static void member(writer *w, ctl_node_id id) {
@@ -167,7 +174,7 @@ static void member(writer *w, ctl_node_id id) {
     if (n->op == OP_COLSUM) {
         uint32_t v = value(w, n->in[0]);
         ctl_operand o = ctl_lower_partial(l, id);
-        write(w, ROW_COLSUM, AT_CHUNK, v, n->cols, &o);
+        write(w, ROW_COLSUM, AT_CHUNK, id, v, n->cols, &o);
         return;
     }
     uint32_t v = compute(w, id);
@@ -175,7 +182,7 @@ static void member(writer *w, ctl_node_id id) {
     l->value_of[id] = v;
     if (!l->u->value[id].stored) return;
     ctl_operand o = ctl_lower_rows_operand(l, id);
-    store(w, v, n->cols, &o);
+    store(w, id, v, n->cols, &o);
 }
 
 static void extra(writer *w, const ctl_row_extra *e) {
@@ -184,14 +191,14 @@ static void extra(writer *w, const ctl_row_extra *e) {
     if (e->param != UINT32_MAX) {
         ctl_place p = ctl_lower_gradient(w->l, e->param);
         ctl_operand o = {p.buffer, p.offset, n->rows, n->cols, p.stride, p.dtype};
-        write(w, ROW_ADD_TO, AT_ROW, v, n->cols, &o);
+        write(w, ROW_ADD_TO, AT_ROW, e->value, v, n->cols, &o);
         return;
     }
     ctl_place p = ctl_lower_place(w->l, e->panel);
     ctl_operand o = {p.buffer, p.offset + (uint64_t)e->at * (uint64_t)p.stride * ctl_dtype_size(p.dtype),
                      n->rows,  n->cols,
                      p.stride, p.dtype};
-    store(w, v, n->cols, &o);
+    store(w, e->value, v, n->cols, &o);
 }
 
 /* The number of the kernel: an equal one there is already, or a new one. */
@@ -235,11 +242,12 @@ static bool finish(writer *w) {
     task.noperands = (uint32_t)(w->arguments.n + w->indices.n);
     task.index_of = CTL_NEW_ARRAY(l->arena, uint32_t, task.noperands);
     for (uint32_t k = 0; k < task.noperands; k++) task.index_of[k] = UINT32_MAX;
-    if (w->gathers.n) task.gather_of = CTL_NEW_ARRAY(l->arena, ctl_origin, task.noperands);
+    task.origin_of = CTL_NEW_ARRAY(l->arena, ctl_origin, task.noperands);
+    for (size_t k = 0; k < w->stores.n; k++) task.origin_of[w->stores.at[k].operand] = ctl_lower_origin(l, w->stores.at[k].value);
     for (size_t k = 0; k < w->gathers.n; k++) {
         const gather *g = &w->gathers.at[k];
         task.index_of[g->operand] = (uint32_t)w->arguments.n + g->index;
-        task.gather_of[g->operand] = ctl_lower_origin(l, g->take);
+        task.origin_of[g->operand] = ctl_lower_origin(l, g->take);
     }
     for (size_t k = 0; k < w->indices.n; k++) CTL_PUSH(l->arena, &w->arguments, w->indices.at[k]);
     task.operands = w->arguments.at;

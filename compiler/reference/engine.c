@@ -185,7 +185,7 @@ static const ctl_origin *find_origins(ctl_arena *arena, ctl_graph *g, ctl_places
     for (size_t id = 0; id < g->n; id++) {
         ctl_node *n = &g->at[id];
         const char *op = ctl_op_name((ctl_op)n->op);
-        origins[id].name = n->path ? ctl_format(arena, "%s: %s", n->path, op) : op;
+        origins[id].name = n->path && n->path[0] ? ctl_format(arena, "%s: %s", n->path, op) : op;
         origins[id].place = ctl_places_number(places, n->span, n->user);
         n->path = NULL;
     }

@@ -198,6 +198,7 @@ static ctl_status run(ctl_session *session, ctl_program_entry entry) {
             ctl_session_say_at(session, task->place, "E0901", "report it, with the specification",
                                "task '%s' failed", task->name);
         if (status) return status;
+        if (session->watch) session->watch(session, task, session->watch_ctx);
     }
     return CTL_OK;
 }

@@ -33,7 +33,7 @@ static ctl_status make_args(ctl_cpu_session *s, const ctl_task *t, ctl_rows_arg 
         const ctl_operand *by = &t->operands[t->index_of[i]];
         if (by->dtype != CTL_I32 || by->stride != 1 || by->rows < t->rows) return CTL_ERR_INTERNAL;
         args[i].index = ctl_cpu_at(s, by);
-        if (!check_index(s, ctl_task_gather(t, i), args[i].index, 1, t->rows, o->rows)) return CTL_ERR_INPUT;
+        if (!check_index(s, ctl_task_origin(t, i), args[i].index, 1, t->rows, o->rows)) return CTL_ERR_INPUT;
     }
     return CTL_OK;
 }

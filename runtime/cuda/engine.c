@@ -126,6 +126,10 @@ static ctl_status launch_list(ctl_cuda_session *s, ctl_program_entry entry, bool
         s->common.at = (ctl_origin){list->at[i].name, list->at[i].place};
         status = ctl_cuda_run_task(s, &list->at[i], &s->prepared[entry][i]);
         if (status == CTL_OK && one_by_one) status = ctl_cuda_wait(s);
+        if (status == CTL_OK && one_by_one && s->common.watch) {
+            s->common.watch(&s->common, &list->at[i], s->common.watch_ctx);
+            status = s->failed;
+        }
         if (status == CTL_ERR_INTERNAL && !s->failed)
             ctl_session_say_at(&s->common, s->common.at.place, "E0901", "report it, with the specification", "task '%s' failed", s->common.at.name);
     }
@@ -156,8 +160,8 @@ static ctl_status run(ctl_session *session, ctl_program_entry entry) {
     if (status == CTL_OK) status = ctl_cuda_check_inputs(s, entry);
     if (status == CTL_OK) status = ctl_cuda_upload(s);
     if (status != CTL_OK) return status;
-    if (s->runs[entry] && s->seconds[entry]) return ctl_cuda_run_profiled(s, entry);
-    if (s->runs[entry]++ == 0 || entry == RUN_LOAD) return launch_list(s, entry, true);
+    if (s->runs[entry] && s->seconds[entry] && !session->watch) return ctl_cuda_run_profiled(s, entry);
+    if (s->runs[entry]++ == 0 || entry == RUN_LOAD || session->watch) return launch_list(s, entry, true);
     if (!s->graph[entry]) status = capture(s, entry);
     if (status == CTL_OK) status = ctl_cuda_check(s, s->driver->graph_launch(s->graph[entry], s->stream), "cuGraphLaunch");
     return status;

@@ -24,7 +24,7 @@ static bool use_of(const ctl_task *t, uint32_t k, use *out) {
     }
     for (uint32_t i = 0; t->kind == TASK_ROWS && t->index_of && i < t->noperands; i++) {
         if (t->index_of[i] == UINT32_MAX || k-- > 0) continue;
-        *out = (use){&t->operands[t->index_of[i]], t->rows, t->operands[i].rows, 0, ctl_task_gather(t, i)};
+        *out = (use){&t->operands[t->index_of[i]], t->rows, t->operands[i].rows, 0, ctl_task_origin(t, i)};
         return true;
     }
     return false;
