@@ -138,6 +138,8 @@ void ctl_unknown(ctl_elab *e, ctl_scope *scope, const ctl_path *path, ctl_code c
 const char *ctl_path_text(ctl_arena *arena, const ctl_path *path);
 const char *ctl_nearest(ctl_elab *e, ctl_scope *scope, const char *name);
 ctl_scope *ctl_scope_new(ctl_elab *e, ctl_scope *parent, ctl_entity *names);
+/* Names a value in the scope: a parameter, an argument, the number of a loop's turn. What had the name before is this value now. */
+void ctl_name_value(ctl_elab *e, ctl_scope *scope, const char *name, ctl_value v, ctl_span span);
 /* path matched against the dotted name of a weight: names, [*] or an index for a numbered part, ** for any parts. */
 bool ctl_path_matches(ctl_elab *e, ctl_scope *scope, const ctl_path *pattern, const char *prefix, const char *name);
 
@@ -188,13 +190,15 @@ const ctl_decl *ctl_find_decl(ctl_elab *e, const ctl_loaded *module, const ctl_p
 ctl_value ctl_call(ctl_elab *e, ctl_scope *scope, const ctl_expr *call, const ctl_value *inputs, size_t given);
 /* The model's instance: its inputs become the graph's. */
 ctl_instance *ctl_instantiate_root(ctl_elab *e, const ctl_decl *net, const ctl_loaded *module, const ctl_expr *call);
-void ctl_run_block(ctl_elab *e, ctl_scope *scope, const ctl_block *block);
-/* False, and said once, when more statements were run than a network can need. */
-bool ctl_count_step(ctl_elab *e, ctl_span span);
 /* Evaluates a call's named arguments in `caller`, defaults in `into` (as text of module `home`), and enters all
  * parameters in `into`. */
 bool ctl_bind_params(ctl_elab *e, ctl_scope *into, const ctl_loaded *home, ctl_scope *caller,
                      const ctl_parameter *params, size_t nparams, const ctl_expr *call, const char *what);
+
+/* ---- statements.c ---- */
+void ctl_run_block(ctl_elab *e, ctl_scope *scope, const ctl_block *block);
+/* False, and said once, when more statements were run than a network can need. */
+bool ctl_count_step(ctl_elab *e, ctl_span span);
 
 /* ---- control.c ---- */
 void ctl_run_targeted(ctl_elab *e, ctl_scope *scope, const ctl_stmt *stmt); /* <- => ~ with patterns, train, freeze */

@@ -21,6 +21,12 @@ ctl_entity *ctl_entity_new(ctl_elab *e, ctl_entity *parent, const char *name, ct
 
 ctl_entity *ctl_entity_child(const ctl_entity *entity, const char *name) { return ctl_map_get(&entity->children, name); }
 
+void ctl_name_value(ctl_elab *e, ctl_scope *scope, const char *name, ctl_value v, ctl_span span) {
+    ctl_entity *entity = ctl_entity_child(scope->names, name);
+    if (!entity) entity = ctl_entity_new(e, scope->names, name, ENTITY_VALUE, span);
+    entity->kind = ENTITY_VALUE, entity->value = v;
+}
+
 ctl_scope *ctl_scope_new(ctl_elab *e, ctl_scope *parent, ctl_entity *names) {
     ctl_scope *scope = CTL_NEW(e->arena, ctl_scope);
     scope->parent = parent, scope->names = names;
