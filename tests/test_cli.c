@@ -82,6 +82,12 @@ static void test_usage(void **state) {
     assert_int_equal(ctlc("train small.ctl --wieghts=x"), 2);
     says("did you mean --weights?");
     assert_int_equal(ctlc("train small.ctl -x"), 2);
+    assert_string_equal(output, "ctlc train: there is no option -x\nctlc train --help lists them\n");
+    assert_int_equal(ctlc("train small.ctl --tune low -o none --data nowhere.txt"), 4); /* -o and --out are one */
+    assert_int_equal(ctlc("import nowhere --out none.ctl"), 4);
+    assert_int_equal(ctlc("check small.ctl -o none"), 2);
+    assert_int_equal(ctlc("train small.ctl --o none --data text.txt"), 2);
+    assert_int_equal(ctlc("train small.ctl -out none --data text.txt"), 2);
     assert_int_equal(ctlc("train small.ctl --data"), 2);
     says("a value is missing after --data");
     assert_int_equal(ctlc("train small.ctl --steps ten --data text.txt"), 2);

@@ -115,9 +115,6 @@ int cmd_build(int argc, char **argv) {
         .operand_name = "SPEC.ctl",
         .most_operands = 1,
     };
-    char long_out[] = "--out"; /* -o is what people type */
-    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
-        if (strcmp(argv[i], "-o") == 0) argv[i] = long_out;
     int code = options_parse(&line, argc, argv);
     if (code) return code < 0 ? EXIT_DONE : code;
     if ((code = take_target(target, &cuda.architecture)) || (code = take_emit(emit, &cuda.emit))) return code;

@@ -11,8 +11,8 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *about;
 } commands[] = {
-    {"train", cmd_train, "tune a model on texts, under the memory that its spec states"},
-    {"eval", cmd_eval, "loss, perplexity and bits per byte of a model on texts"},
+    {"train", cmd_train, "tune a model on texts or images, under the memory that its spec states"},
+    {"eval", cmd_eval, "loss, accuracy and answers of multiple choice, of a model on data"},
     {"plan", cmd_plan, "what a spec will take, in bytes by kind, before anything runs"},
     {"bench", cmd_bench, "time the steps of a spec on made-up weights and data"},
     {"build", cmd_build, "write the kernels of a spec for an NVIDIA GPU, as CUDA C and as machine code"},
@@ -31,7 +31,7 @@ static void help(void) {
     printf("ctlc: a compiler for fine-tuning. A .ctl file says the network, what is tuned and how much "
            "memory there is.\n\n");
     for (size_t i = 0; i < CTL_COUNT(commands); i++)
-        printf("  ctlc %-8s %s\n", commands[i].name, commands[i].about);
+        printf("  ctlc %-9s %s\n", commands[i].name, commands[i].about);
     printf("\n  ctlc COMMAND --help   options and examples of a command\n  ctlc --version\n\n"
            "Begin with\n"
            "  ctlc check examples/tiny.ctl\n"

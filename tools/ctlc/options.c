@@ -12,7 +12,8 @@
 const char *options_nearest(const char *word, const char *const *words, size_t n) {
     enum { FAR = 3 };
     const char *nearest = NULL;
-    int least = FAR + 1;
+    const size_t length = strlen(word);
+    int least = length <= FAR ? (int)length : FAR + 1; /* no word is near when every letter differs */
     for (size_t i = 0; i < n; i++) {
         int distance = ctl_edit_distance(word, words[i], FAR);
         if (distance < least) least = distance, nearest = words[i];
@@ -46,14 +47,14 @@ static void help(const command_line *line) {
     if (line->examples) printf("\nExamples\n%s", line->examples);
 }
 
-static int unknown(const command_line *line, const char *name, size_t n) {
+static int unknown(const command_line *line, const char *dashes, const char *name, size_t n) {
     const char *names[64];
     char word[64];
     size_t count = 0;
     for (; count < line->noptions && count < CTL_COUNT(names); count++)
         names[count] = line->options[count].name;
     snprintf(word, sizeof word, "%.*s", (int)n, name);
-    fprintf(stderr, "ctlc %s: there is no option --%s\n", line->command, word);
+    fprintf(stderr, "ctlc %s: there is no option %s%s\n", line->command, dashes, word);
     const char *nearest = options_nearest(word, names, count);
     if (nearest) fprintf(stderr, "did you mean --%s?\n", nearest);
     fprintf(stderr, "ctlc %s --help lists them\n", line->command);
@@ -100,6 +101,14 @@ static int operand(command_line *line, const char *word) {
     return 0;
 }
 
+/* Does the word, of n letters behind its dashes, mean the option? One letter has one dash; -o and --out are one everywhere. */
+static bool means(const char *word, const char *name, size_t n, const option *o) {
+    const bool one_dash = word[1] != '-';
+    const char *called = o->name;
+    if (strcmp(called, "o") == 0 || strcmp(called, "out") == 0) called = one_dash ? "o" : "out";
+    return one_dash == (called[1] == 0) && strlen(called) == n && memcmp(called, name, n) == 0;
+}
+
 int options_parse(command_line *line, int argc, char **argv) {
     bool ended = false;
     for (int i = 0; i < argc; i++) {
@@ -117,10 +126,9 @@ int options_parse(command_line *line, int argc, char **argv) {
         const char *name = word + (word[1] == '-' ? 2 : 1), *equals = strchr(name, '=');
         size_t n = equals ? (size_t)(equals - name) : strlen(name);
         const option *found = NULL;
-        for (size_t k = 0; k < line->noptions && (word[1] == '-') != (n == 1); k++) /* one letter: one dash */
-            if (strlen(line->options[k].name) == n && memcmp(line->options[k].name, name, n) == 0)
-                found = &line->options[k];
-        if (!found) return unknown(line, name, n);
+        for (size_t k = 0; k < line->noptions; k++)
+            if (means(word, name, n, &line->options[k])) found = &line->options[k];
+        if (!found) return unknown(line, word[1] == '-' ? "--" : "-", name, n);
         const char *value = equals ? equals + 1 : NULL;
         if (found->kind == OPT_FLAG && value) return usage(line, "no value belongs to --", found->name);
         if (found->kind != OPT_FLAG && !value && i + 1 == argc)
