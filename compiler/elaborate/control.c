@@ -67,6 +67,8 @@ static void wrong_target(ctl_elab *e, const ctl_stmt *s, const ctl_path *path, c
                                      : ctl_format(e->arena, "one of its states: `%s.y`", name);
     else if (s->kind == STMT_TILDE)
         hint = "`~` changes the products with a weight";
+    else if (entity->kind == ENTITY_WEIGHT)
+        hint = ctl_format(e->arena, "what stands in the place of its products: `%s ~ ..`", name);
     else if (entity->kind == ENTITY_VALUE)
         hint = "declare it with `<-` to make it a state";
     ctl_error(e->sink, CTL_E0402, path->span, hint, "`%s` needs %s on its left; `%s` is %s", symbol,
