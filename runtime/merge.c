@@ -29,6 +29,8 @@ typedef struct merger {
     bool base_open, adapter_open;
     const char *out;
     ctl_merge_report *report;
+    const ctl_merge_watch *watch;
+    size_t begun; /* tensors */
     /* of the file being written: */
     source *sources;
     size_t nsources;
@@ -140,9 +142,20 @@ static ctl_status check_constants(merger *m) {
     return CTL_OK;
 }
 
+/* Every tensor of the checkpoint is written, and those that are added. */
+static void tell_share(const merger *m) {
+    if (!m->watch) return;
+    size_t of = ctl_tensors_count(m->base.sets[0]) + m->report->added;
+    m->watch->share(m->watch->ctx, m->begun, of);
+}
+
 static ctl_status give(void *ctx, size_t tensor, size_t first, size_t count, void *out) {
     merger *m = ctx;
     const source *s = &m->sources[tensor];
+    if (first == 0) {
+        tell_share(m);
+        m->begun++;
+    }
     if (s->kind == FROM_BASE) {
         size_t elements = 1;
         for (int d = 0; d < s->base->ndims; d++) elements *= (size_t)s->base->dims[d];
@@ -342,13 +355,14 @@ static ctl_status merge(merger *m, const char *weights, const char *adapter) {
     if (status == CTL_OK) status = check_constants(m);
     if (status == CTL_OK) status = ctl_directory_make(m->out, m->place);
     if (status == CTL_OK) status = write_files(m);
+    if (status == CTL_OK) tell_share(m);
     return status == CTL_OK ? copy_beside(m, weights) : status;
 }
 
 ctl_status ctl_merge(const ctl_program *program, const char *weights, const char *adapter, const char *out,
-                     ctl_place place, ctl_merge_report *report) {
+                     ctl_place place, const ctl_merge_watch *watch, ctl_merge_report *report) {
     ctl_merge_report none;
-    merger m = {.program = program, .place = place, .out = out, .report = report ? report : &none};
+    merger m = {.program = program, .place = place, .out = out, .report = report ? report : &none, .watch = watch};
     *m.report = (ctl_merge_report){0};
     ctl_status status = merge(&m, weights, adapter);
     if (m.base_open) ctl_match_free(&m.base);

@@ -80,6 +80,14 @@ static void test_report(void **state) {
     says("there are cpu rtx3090");
     assert_int_equal(ctlc("plan small.ctl --split 3"), 1);
     says("4 sequences cannot go through in 3 parts");
+    assert_int_equal(ctlc("plan small.ctl --engine reference"), 0); /* it has no plan, and says so */
+    says("; 4 sequences of 32 tokens at a time, f32\n");
+    says("the reference executor keeps every value of a step and plans nothing");
+    assert_null(strstr(output, "(null)"));
+    assert_int_equal(ctlc("plan small.ctl --engine reference --json"), 0);
+    json_t *none = printed();
+    assert_true(json_is_null(json_object_get(none, "machine")) && whole(none, "split") == 1);
+    json_decref(none);
     assert_int_equal(ctlc("plan small.ctl --compare a,b"), 1);
     says("no tune block is called `a`\n  hint: the spec's has no name: `tune NAME = MODEL with ..` gives it one\n");
     assert_int_equal(ctlc("plan small.ctl --memory plenty"), 1);

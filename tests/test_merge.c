@@ -111,6 +111,13 @@ static double distance(const double *a, const double *b) {
 
 #define ON_BLOCK(text) "control c() on llama.block {\n " text "\n}\n"
 
+/* ctx: how often it was told, the share that was told last, of how many. A share grows by one. */
+static void hear_share(void *ctx, size_t tensors, size_t of) {
+    size_t *told = ctx;
+    assert_true(tensors == told[0] && tensors <= of);
+    told[0]++, told[1] = tensors, told[2] = of;
+}
+
 static void equals_base_and_adapter(void **state) {
     (void)state;
     static const struct {
@@ -148,13 +155,16 @@ static void equals_base_and_adapter(void **state) {
         ctl_program *p = compile(cases[k].model, cases[k].controls, cases[k].with);
         make_adapter(p, in_folder(0, "base"), in_folder(1, "adapter"), want);
         ctl_merge_report report;
+        size_t told[3] = {0};
+        const ctl_merge_watch watch = {hear_share, told};
         ctl_status status =
             ctl_merge(p, in_folder(0, "base"), in_folder(1, "adapter"), in_folder(2, "merged"),
-                      (ctl_place){{hear, &said}, &ctl_malloc_allocator}, &report);
+                      (ctl_place){{hear, &said}, &ctl_malloc_allocator}, &watch, &report);
         if (status != CTL_OK) fail_msg("case %d: %s", (int)k, said.all);
         assert_string_equal(said.all, "");
         if (report.changed != cases[k].changed) fail_msg("case %d: %zu changed", (int)k, report.changed);
         assert_int_equal(report.changed + report.copied, c.n);
+        assert_true(told[0] == c.n + 1 && told[1] == c.n && told[2] == c.n);
         plain_logits(cases[k].model, in_folder(0, "base"), base);
         plain_logits(cases[k].model, in_folder(2, "merged"), got);
         if (!(distance(got, want) < 3e-6))
@@ -196,7 +206,7 @@ static void refuses_what_no_weights_do(void **state) {
         snprintf(command, sizeof command, "rm -rf '%s'", in_folder(2, "merged"));
         assert_int_equal(system(command), 0);
         assert_int_equal(ctl_merge(p, in_folder(0, "base"), in_folder(1, "adapter"), in_folder(2, "merged"),
-                                   (ctl_place){{hear, &said}, &ctl_malloc_allocator}, NULL),
+                                   (ctl_place){{hear, &said}, &ctl_malloc_allocator}, NULL, NULL),
                          CTL_ERR_INPUT);
         if (!strstr(said.all, cases[k].says)) fail_msg("\"%s\" is not in:\n%s", cases[k].says, said.all);
         struct stat info;
@@ -219,7 +229,7 @@ static void keeps_the_files_form(void **state) {
     make_adapter(p, in_folder(0, "sharded"), in_folder(1, "adapter"), want);
     const ctl_place here = {{hear, &said}, &ctl_malloc_allocator};
     assert_int_equal(
-        ctl_merge(p, in_folder(0, "sharded"), in_folder(1, "adapter"), in_folder(2, "out"), here, NULL),
+        ctl_merge(p, in_folder(0, "sharded"), in_folder(1, "adapter"), in_folder(2, "out"), here, NULL, NULL),
         CTL_OK);
     assert_string_equal(text_of("out/config.json"), "{\"model_type\": \"llama\"}");
     assert_string_equal(text_of("out/tokenizer.json"), "{}");
@@ -244,7 +254,7 @@ static void keeps_the_files_form(void **state) {
     /* not over the checkpoint itself */
     said = (heard){0};
     assert_int_equal(
-        ctl_merge(p, in_folder(0, "sharded"), in_folder(1, "adapter"), in_folder(2, "sharded"), here, NULL),
+        ctl_merge(p, in_folder(0, "sharded"), in_folder(1, "adapter"), in_folder(2, "sharded"), here, NULL, NULL),
         CTL_ERR_INPUT);
     assert_non_null(strstr(said.all, "/sharded' is the checkpoint itself | name another folder"));
     /* a checkpoint that is not whole */
@@ -252,7 +262,7 @@ static void keeps_the_files_form(void **state) {
     hf_write(&c, in_folder(0, "less"), 1);
     said = (heard){0};
     assert_int_equal(
-        ctl_merge(p, in_folder(0, "less"), in_folder(1, "adapter"), in_folder(2, "never"), here, NULL),
+        ctl_merge(p, in_folder(0, "less"), in_folder(1, "adapter"), in_folder(2, "never"), here, NULL, NULL),
         CTL_ERR_INPUT);
     assert_non_null(strstr(said.all, "E0704 no file has the parameter 'lm_head.weight'"));
     ctl_program_free(p);
@@ -271,7 +281,7 @@ static void adds_trained_heads(void **state) {
     said = (heard){0};
     ctl_merge_report report;
     assert_int_equal(ctl_merge(p, in_folder(0, "headless"), in_folder(1, "adapter"), in_folder(2, "headed"),
-                               (ctl_place){{hear, &said}, &ctl_malloc_allocator}, &report),
+                               (ctl_place){{hear, &said}, &ctl_malloc_allocator}, NULL, &report),
                      CTL_OK);
     assert_true(report.added == 1 && report.changed == 6);
     plain_logits("", in_folder(2, "headed"), got);
@@ -311,7 +321,7 @@ static void survives_no_memory(void **state) {
         const ctl_allocator allocator = {&f, failing_resize};
         said = (heard){0};
         ctl_status status = ctl_merge(p, in_folder(0, "short"), in_folder(1, "adapter"),
-                                      in_folder(2, "merged"), (ctl_place){{hear, &said}, &allocator}, NULL);
+                                      in_folder(2, "merged"), (ctl_place){{hear, &said}, &allocator}, NULL, NULL);
         assert_int_equal(f.live, 0);
         if (status == CTL_OK) break;
         assert_int_equal(status, CTL_ERR_MEMORY);

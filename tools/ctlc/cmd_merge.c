@@ -1,10 +1,27 @@
 /* ctlc merge: a checkpoint that does alone what a checkpoint and an adapter do together. */
 #include "base/base.h"
 #include "runtime/merge.h"
+#include "tools/ctlc/progress.h"
 #include "tools/ctlc/tool.h"
 
+#include <unistd.h>
+
+typedef struct merging {
+    tool_speaker speaker;
+    progress progress;
+} merging;
+
+static void said(void *ctx, const ctl_diagnostic *d) {
+    merging *m = ctx;
+    progress_end(&m->progress);
+    tool_diagnostic(&m->speaker, d);
+}
+static void merged(void *ctx, size_t tensors, size_t of) {
+    progress_share(&((merging *)ctx)->progress, "merging", (int64_t)tensors, (int64_t)of);
+}
+
 int cmd_merge(int argc, char **argv) {
-    tool_speaker speaker = {0};
+    merging m = {.progress = {.to = stderr, .terminal = isatty(STDERR_FILENO) == 1}};
     tool_compile c = {.engine = "reference"}; /* no machine code is needed */
     const char *weights = NULL, *adapter = NULL, *out = NULL;
     const option options[] = {
@@ -37,14 +54,16 @@ int cmd_merge(int argc, char **argv) {
         return EXIT_USAGE;
     }
     ctl_program *program;
-    code = tool_compile_spec("merge", line.operands.at[0], &c, &speaker, &program);
+    code = tool_compile_spec("merge", line.operands.at[0], &c, &m.speaker, &program);
     if (code) return code;
-    const ctl_place place = {{tool_diagnostic, &speaker}, &ctl_malloc_allocator};
+    const ctl_place place = {{said, &m}, &ctl_malloc_allocator};
+    const ctl_merge_watch watch = {merged, &m};
     ctl_merge_report report;
-    ctl_status status = ctl_merge(program, weights, adapter, out, place, &report);
+    ctl_status status = ctl_merge(program, weights, adapter, out, place, &watch, &report);
+    progress_end(&m.progress);
     ctl_program_free(program);
     if (status != CTL_OK)
-        tool_explain(&speaker, status);
+        tool_explain(&m.speaker, status);
     else
         fprintf(stderr, "%s: %zu tensors changed, %zu added, %zu as they were\n", out, report.changed,
                 report.added, report.copied);

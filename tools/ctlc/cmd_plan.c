@@ -87,26 +87,12 @@ static void print_fit(const ctl_program *p, const ctlc_plan *plan) {
     printf("at the least, about %s tokens at a time would fit\n", tool_count((int64_t)((double)tokens * (double)room / (double)taken), a));
 }
 
-static void print_text(const char *spec, const ctl_program *p, const memory_report *m, const ctlc_plan *plan) {
-    char a[32], b[32], c[32];
-    printf("%s: %s parameters, %s trained; ", spec, tool_count(m->parameters, a), tool_count(m->trained, b));
-    print_tokens(p, plan->split);
-    printf(", %s\n", ctl_dtype_name(p->compute));
-    for (int u = 0; u < USE_SAVED; u++) row("  ", memory_use_name(u), m->by_use[u]);
-    row("  ", "arena of a step; alive when most is:", m->arena);
-    for (int u = USE_SAVED; u < USE_COUNT; u++) row("    ", memory_use_name(u), m->by_use[u]);
-    row("  ", "peak, all in all", m->total);
-    if (plan->budget > 0) {
-        printf("  %-46s %12s", "memory there is", tool_bytes((double)plan->budget, a));
-        if (plan->withheld)
-            printf(", of which a program gets %s", tool_bytes((double)(plan->budget - plan->withheld), b));
-        printf("\n");
-    }
-    row("  ", "no plan takes less than", (size_t)plan->lower_bound);
+static void print_planned(const ctl_program *p, const memory_report *m, const ctlc_plan *plan) {
+    char a[32], b[32];
     printf("most is alive in %s, at %s; the arena is %.4f times that\n", run_name(m->where_run), m->where,
            m->step_live ? (double)m->arena / (double)m->step_live : 1.0);
     printf("extra work %.2f%% (%.3g of %.3g floating-point operations are repeated); a step takes %s, %s for %s\n",
-           100 * plan->extra_work, plan->extra_flops, plan->flops, tool_seconds(plan->step_seconds, c),
+           100 * plan->extra_work, plan->extra_flops, plan->flops, tool_seconds(plan->step_seconds, a),
            plan->measured ? "by rates measured" : "modelled", plan->machine);
     if (plan->npoints && !plan->is_chain)
         printf("more than one value lies between segments: the least is that of these cuts, maybe not of all\n");
@@ -121,6 +107,26 @@ static void print_text(const char *spec, const ctl_program *p, const memory_repo
     printf("\n");
 }
 
+static void print_text(const char *spec, const ctl_program *p, const memory_report *m, const ctlc_plan *plan) {
+    char a[32], b[32];
+    printf("%s: %s parameters, %s trained; ", spec, tool_count(m->parameters, a), tool_count(m->trained, b));
+    print_tokens(p, plan->split);
+    printf(", %s\n", ctl_dtype_name(p->compute));
+    for (int u = 0; u < USE_SAVED; u++) row("  ", memory_use_name(u), m->by_use[u]);
+    row("  ", "arena of a step; alive when most is:", m->arena);
+    for (int u = USE_SAVED; u < USE_COUNT; u++) row("    ", memory_use_name(u), m->by_use[u]);
+    row("  ", "peak, all in all", m->total);
+    if (plan->budget > 0) {
+        printf("  %-46s %12s", "memory there is", tool_bytes((double)plan->budget, a));
+        if (plan->withheld)
+            printf(", of which a program gets %s", tool_bytes((double)(plan->budget - plan->withheld), b));
+        printf("\n");
+    }
+    row("  ", "no plan takes less than", (size_t)plan->lower_bound);
+    if (plan->machine) print_planned(p, m, plan);
+    else printf("the reference executor keeps every value of a step and plans nothing: --engine cpu tells budgets and times\n");
+}
+
 static void print_json(const ctl_program *p, const memory_report *m, const ctlc_plan *plan) {
     printf("{\"parameters\": %lld, \"trained\": %lld, \"tokens\": %lld, \"sequence\": %lld, \"compute\": "
            "\"%s\", \"bytes\": {",
@@ -129,12 +135,13 @@ static void print_json(const ctl_program *p, const memory_report *m, const ctlc_
     for (int u = 0; u < USE_COUNT; u++) printf("\"%s\": %zu, ", memory_use_key(u), m->by_use[u]);
     printf("\"arena\": %zu, \"alive\": %zu, \"constant\": %zu, \"persistent\": %zu, \"peak\": %zu}, ", m->arena, m->step_live,
            p->region_bytes[REGION_CONSTANT], p->region_bytes[REGION_PERSISTENT], m->total);
+    const char *quote = plan->machine ? "\"" : "";
     printf("\"peak_bytes\": %lld, \"budget\": %lld, \"withheld\": %lld, \"lower_bound\": %lld, \"split\": %lld, "
-           "\"extra_work\": %.6f, \"step_seconds\": %.9g, \"flops\": %.9g, \"extra_flops\": %.9g, \"machine\": \"%s\", "
+           "\"extra_work\": %.6f, \"step_seconds\": %.9g, \"flops\": %.9g, \"extra_flops\": %.9g, \"machine\": %s%s%s, "
            "\"measured\": %s, \"is_chain\": %s, \"segments\": %lld, \"solve_seconds\": %.6f, \"measure_seconds\": %.6f, \"points\": [",
            (long long)plan->peak, (long long)plan->budget, (long long)plan->withheld, (long long)plan->lower_bound,
-           (long long)plan->split, plan->extra_work, plan->step_seconds, plan->flops, plan->extra_flops, plan->machine,
-           plan->measured ? "true" : "false", plan->is_chain ? "true" : "false", (long long)plan->segments,
+           (long long)plan->split, plan->extra_work, plan->step_seconds, plan->flops, plan->extra_flops, quote,
+           plan->machine ? plan->machine : "null", quote, plan->measured ? "true" : "false", plan->is_chain ? "true" : "false", (long long)plan->segments,
            plan->solve_seconds, plan->measure_seconds);
     for (size_t k = 0; k < plan->npoints; k++)
         printf("%s{\"bytes\": %lld, \"extra_work\": %.6f, \"split\": %lld}", k ? ", " : "", (long long)plan->points[k].bytes,
@@ -144,7 +151,7 @@ static void print_json(const ctl_program *p, const memory_report *m, const ctlc_
 
 int cmd_plan(int argc, char **argv) {
     tool_speaker speaker = {0};
-    plan_copy copy = {0};
+    plan_copy copy = {.plan.split = 1}; /* what is not planned goes through as a whole */
     tool_compile c = {.may_split = true, .points = true, .plan_only = true, .plan = take_plan, .plan_ctx = &copy};
     bool json = false;
     const char *as = NULL, *compare = NULL, *timeline = NULL, *pareto = NULL;
