@@ -62,3 +62,35 @@ size_t ctl_task_groups(const ctl_program *p, double *const seconds[RUN_COUNT], c
     qsort(out, n, sizeof *out, by_time);
     return n;
 }
+
+/* ---- by line ---- */
+static bool same_line(const ctl_program_line *a, const ctl_program_line *b) {
+    return !a->file || !b->file ? a->file == b->file : a->line == b->line && strcmp(a->file, b->file) == 0;
+}
+static bool is_at(const ctl_line_time *l, const ctl_program_place *at) {
+    if (!l->at || !at) return l->at == at;
+    return same_line(&l->at->user, &at->user) && same_line(&l->at->library, &at->library);
+}
+
+static int lines_by_time(const void *a, const void *b) {
+    const double x = ((const ctl_line_time *)a)->seconds, y = ((const ctl_line_time *)b)->seconds;
+    return (x < y) - (x > y);
+}
+
+size_t ctl_task_lines(const ctl_program *p, double *const seconds[RUN_COUNT], ctl_line_time out[CTL_MOST_GROUPS]) {
+    size_t n = 1; /* the first has what has no line of its own */
+    out[0] = (ctl_line_time){0};
+    for (int e = RUN_FORWARD; e <= RUN_BACKWARD; e++)
+        for (size_t k = 0; k < p->run[e].n; k++) {
+            const ctl_task *t = &p->run[e].at[k];
+            const ctl_program_place *at = t->place && t->place <= p->nplaces ? &p->places[t->place - 1] : NULL;
+            size_t l = 0;
+            while (l < n && !is_at(&out[l], at)) l++;
+            if (l == n && n == CTL_MOST_GROUPS) l = 0;
+            if (l == n) out[n++] = (ctl_line_time){.at = at};
+            out[l].times++, out[l].seconds += seconds[e][k], out[l].flops += t->flops;
+        }
+    if (!out[0].times) out[0] = out[--n];
+    qsort(out, n, sizeof *out, lines_by_time);
+    return n;
+}

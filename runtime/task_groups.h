@@ -1,5 +1,5 @@
-/* task_groups: a program's tasks told together where they are alike - products by their shapes, row programs by their kernel - so
- * that a table of times has a page and not a thousand lines. */
+/* task_groups: a program's tasks told together where they are alike - products by their shapes, row programs by their kernel; or by the
+ * line of the .ctl that they come from - so that a table of times has a page and not a thousand lines. */
 #ifndef CTL_TASK_GROUPS_H
 #define CTL_TASK_GROUPS_H
 
@@ -20,5 +20,13 @@ bool ctl_task_is_product(const ctl_task *t);
 
 /* The groups of forward's and backward's tasks, by time, the longest first; how many there are. */
 size_t ctl_task_groups(const ctl_program *p, double *const seconds[RUN_COUNT], ctl_task_group out[CTL_MOST_GROUPS]);
+
+/* Times by the lines that the tasks are written in. */
+typedef struct ctl_line_time {
+    const ctl_program_place *at; /* one of the line's; NULL: of tasks whose line is not known, and what there was no room for */
+    int64_t times;
+    double seconds, flops;
+} ctl_line_time;
+size_t ctl_task_lines(const ctl_program *p, double *const seconds[RUN_COUNT], ctl_line_time out[CTL_MOST_GROUPS]);
 
 #endif

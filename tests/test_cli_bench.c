@@ -1,5 +1,6 @@
 /* ctlc bench on the command line: what it prints, that gradients have the same bits under every budget, and that they are those
  * of the reference executor. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "compiler/syntax/stdlib.h"
 #include "tests/command.h"
 
 static const char SPEC[] = "import llama, tuning\n"
@@ -98,6 +100,44 @@ static void test_beside(void **state) {
     says("beside reference: losses differ by ");
 }
 
+/* The first line of a module with these words. */
+static int line_of_library(const char *module, const char *words) {
+    for (const ctl_stdlib_file *f = ctl_stdlib; f->name; f++) {
+        const char *at = strcmp(f->name, module) == 0 ? strstr(f->text, words) : NULL;
+        int line = 1;
+        for (const char *c = f->text; at && c < at; c++) line += *c == '\n';
+        if (at) return line;
+    }
+    fail_msg("%s has no `%s`", module, words);
+    return 0;
+}
+
+/* By line: the tasks' time and operations once more, each line once; attention stands in the model's line and in the library's, LoRA in
+ * the tune block's. */
+static void check_lines(const json_t *lines, const json_t *optimizer, double flops, double seconds) {
+    const json_t *line, *other;
+    const int attends = line_of_library("llama", "linear(attend("), lora = line_of_library("control", "y <- scale * (drop(x; p)");
+    size_t k, j;
+    int found = 0;
+    json_array_foreach(lines, k, line) {
+        flops -= number(line, "flops"), seconds -= number(line, "seconds");
+        assert_string_equal(json_string_value(json_object_get(line, "file")), "small.ctl");
+        const char *library = json_string_value(json_object_get(line, "library"));
+        if (!library) continue;
+        const int at = (int)number(line, "line"), in = (int)number(line, "library_line");
+        if (strcmp(library, "<llama>") == 0 && in == attends) assert_int_equal(at, 2), found |= 1;
+        if (strcmp(library, "<control>") == 0 && in == lora) assert_int_equal(at, 7), found |= 2;
+        json_array_foreach(lines, j, other) {
+            if (j == k || number(other, "line") != at || !json_object_get(other, "library")) continue;
+            assert_false(strcmp(json_string_value(json_object_get(other, "library")), library) == 0 && number(other, "library_line") == in);
+        }
+    }
+    assert_int_equal(found, 3);
+    assert_true(json_array_size(lines) > 5);
+    assert_float_equal(seconds, number(optimizer, "seconds"), 1e-9);
+    assert_true(fabs(flops) < 1);
+}
+
 /* Every product is told of, and nothing twice: their operations are the plan's. */
 static void test_profile(void **state) {
     (void)state;
@@ -112,10 +152,15 @@ static void test_profile(void **state) {
     }
     assert_true(json_array_size(profile) > 10 && seconds > 0);
     assert_float_equal(2 * flops / number(b, "flops"), 1, 1e-6); /* a part's: there are two */
+    check_lines(json_object_get(b, "lines"), json_array_get(profile, json_array_size(profile) - 1), flops, seconds);
     json_decref(b);
     assert_int_equal(ctlc("bench small.ctl --tune double --steps 3 --profile"), 0);
     says("1 x head\n");
     says("1 x optimizer, and what is computed once an update\n");
+    says("  ms a step  share  tasks  line\n");
+    says(": y <- x @ weight.T\n");
+    says("small.ctl:2, <llama>:16: y <- o_proj: linear(attend(");
+    says("small.ctl:3, <control>:7: y <- scale * drop(x @ lora_A.weight.T; p) @ lora_B.weight.T\n");
     assert_int_equal(ctlc("bench small.ctl --tune double --steps 3 --profile --engine reference"), 7);
     says("the engine reference runs no tasks that could be timed");
 }

@@ -76,6 +76,34 @@ static void test_text(void **state) {
     assert_string_equal(drawn, TEXT);
 }
 
+/* The same, with the line of each edge: the map's product is the prelude's, what the control put on it is the control's. */
+static void test_lines(void **state) {
+    (void)state;
+    static const char *const places[] = {"spec:6", "spec:6", "spec:7", "spec:9", "spec:9", "spec:3", "spec:4",
+                                         "spec:16", "spec:17", "<nn>:10", "spec:15", "<nn>:10", "spec:11", "spec:12"};
+    ctlc_options options = {.diagnostic = hear, .check_only = true, .network = CTLC_NETWORK_TEXT, .network_lines = true, .dump = keep};
+    ctl_program *program;
+    char plain[sizeof TEXT] = "";
+    size_t k = 0;
+    assert_int_equal(ctlc_compile_text("spec", SPEC, strlen(SPEC), &options, &program), CTL_OK);
+    for (const char *line = drawn, *end; *line; line = end + 1) {
+        end = strchr(line, '\n');
+        assert_non_null(end);
+        const char *mark = strstr(line, "  # ");
+        if (mark && mark > end) mark = NULL;
+        strncat(plain, line, (size_t)((mark ? mark : end) - line));
+        strcat(plain, "\n");
+        if (strchr(".-*~+>", line[0]) && line[1] == ' ') {
+            assert_true(k < sizeof places / sizeof *places);
+            if (!mark || (size_t)(end - mark) != 4 + strlen(places[k]) || strncmp(mark + 4, places[k], strlen(places[k])) != 0)
+                fail_msg("edge %zu is not said to be at %s: %.*s", k, places[k], (int)(end - line), line);
+            k++;
+        } else assert_null(mark);
+    }
+    assert_int_equal(k, sizeof places / sizeof *places);
+    assert_string_equal(plain, TEXT);
+}
+
 static const char GRAY[] = " [color=\"gray55\", penwidth=0.8]";
 
 static void holds(const char *line) {
@@ -355,7 +383,7 @@ static void test_command(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),    cmocka_unit_test(test_dot),           cmocka_unit_test(test_form),
+        cmocka_unit_test(test_text), cmocka_unit_test(test_lines),    cmocka_unit_test(test_dot),           cmocka_unit_test(test_form),
         cmocka_unit_test(test_legend),
         cmocka_unit_test(test_quoting), cmocka_unit_test(test_folding),       cmocka_unit_test(test_alike),
         cmocka_unit_test(test_command), cmocka_unit_test(test_unfold_nothing),

@@ -72,7 +72,7 @@ void ctl_unit_show(ctl_unit *u) {
     }
     text.n = 0;
     if (u->options->network == CTLC_NETWORK_DOT) ctl_show_dot(u->network, unfold, &text);
-    else ctl_show_text(u->network, unfold, &text);
+    else ctl_show_text(u->network, unfold, u->options->network_lines ? &u->sink : NULL, &text);
     if (u->options->dump) u->options->dump(u->options->dump_ctx, "network", text.at, text.n);
 }
 

@@ -148,16 +148,16 @@ static ctl_span line_of(const ctl_elab *e, ctl_node_id node) {
     return CTL_NO_SPAN;
 }
 
-static void read_link(reader *r, ctl_network_item *item, ctl_link_kind kind, const char *text, ctl_node_id from) {
+static void read_link(reader *r, ctl_network_item *item, ctl_link_kind kind, const char *text, ctl_node_id from, ctl_span span) {
     ctl_arena *arena = r->e->arena;
     r->jobs.n = 0;
-    CTL_PUSH(arena, &item->links, (ctl_link){.kind = kind, .text = text});
+    CTL_PUSH(arena, &item->links, (ctl_link){.kind = kind, .text = text, .span = span});
     CTL_PUSH(arena, &r->jobs, (job){item->links.n - 1, from});
     for (size_t j = 0; j < r->jobs.n; j++) {
         job now = r->jobs.at[j];
         if (now.link == SIZE_MAX) {
-            const char *call = right_side(r->e, line_of(r->e, now.from), "~");
-            CTL_PUSH(arena, &item->links, (ctl_link){.kind = LINK_REPLACED, .text = call});
+            const ctl_span line = line_of(r->e, now.from);
+            CTL_PUSH(arena, &item->links, (ctl_link){.kind = LINK_REPLACED, .text = right_side(r->e, line, "~"), .span = line});
             now = (job){item->links.n - 1, r->e->replaced.at[now.from]};
         }
         r->walk++, r->stack.n = 0;
@@ -175,11 +175,13 @@ static void read_state(reader *r, const visible *v) {
     const ctl_state *s = r->e->states.at[v->node];
     for (size_t k = 0; k < s->edges.n; k++) {
         ctl_edge edge = s->edges.at[k];
-        if (edge.control) read_link(r, item, LINK_NEW, right_side(r->e, edge.span, "<-"), edge.node);
-        else read_link(r, item, LINK_PLAIN, NULL, edge.node);
+        if (edge.control) read_link(r, item, LINK_NEW, right_side(r->e, edge.span, "<-"), edge.node, edge.span);
+        else read_link(r, item, LINK_PLAIN, NULL, edge.node, edge.span);
     }
-    for (size_t k = 0; k < s->series.n; k++)
-        read_link(r, item, LINK_SERIES, right_side(r->e, line_of(r->e, s->series.at[k]), "=>"), s->series.at[k]);
+    for (size_t k = 0; k < s->series.n; k++) {
+        const ctl_span line = line_of(r->e, s->series.at[k]);
+        read_link(r, item, LINK_SERIES, right_side(r->e, line, "=>"), s->series.at[k], line);
+    }
 }
 
 ctl_network *ctl_network_read(ctl_elab *e, ctl_instance *root) {

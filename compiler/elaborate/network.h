@@ -8,7 +8,7 @@
 #ifndef CTL_NETWORK_H
 #define CTL_NETWORK_H
 
-#include "base/base.h"
+#include "base/diag.h"
 
 typedef enum ctl_link_kind {
     LINK_PLAIN,    /* no weights: an identity or a function */
@@ -31,6 +31,7 @@ typedef struct ctl_link { /* one edge into a state; several sources where its fu
     const char *text; /* what a control's line says right of its arrow; NULL for the model's edges */
     CTL_VEC(const char *) sources; /* paths of states; "data:ids" for what comes from the data */
     CTL_VEC(ctl_link_weight) weights;
+    ctl_span span; /* the line that says it */
 } ctl_link;
 
 typedef struct ctl_section ctl_section;

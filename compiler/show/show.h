@@ -8,7 +8,8 @@
 /* Is there a repeated section of this path, or of one that ends in it? *choices: those that there are, for a hint. */
 bool ctl_show_finds(const ctl_network *network, const char *unfold, ctl_text *choices);
 /* unfold: the member that stands for its run; NULL: the first one, where it is not too long. */
-void ctl_show_text(const ctl_network *network, const char *unfold, ctl_text *out);
+/* sources: where lines are looked up, behind each edge; NULL: they are not shown. */
+void ctl_show_text(const ctl_network *network, const char *unfold, const ctl_sink *sources, ctl_text *out);
 void ctl_show_dot(const ctl_network *network, const char *unfold, ctl_text *out);
 
 #endif

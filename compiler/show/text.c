@@ -9,6 +9,7 @@ static const char marks[LINK_KINDS] = {'.', '-', '*', '~', '+', '>'};
 typedef struct writer {
     ctl_text *out;
     const char *unfold;
+    const ctl_sink *sources;
 } writer;
 
 /* path as it is called in the section */
@@ -41,6 +42,11 @@ static void write_link(writer *w, const ctl_section *section, const char *path, 
         ctl_text_add(out, "%s%s", k ? ", " : a->text ? " from " : " ", inside(section, source));
     }
     write_weights(w, section, a, z);
+    if (w->sources && a->span.file < w->sources->sources.n) {
+        ctl_diagnostic at = {0};
+        ctl_sink_place(w->sources, out->arena, a->span, &at);
+        ctl_text_add(out, "  # %s:%d", at.file, at.line);
+    }
     ctl_text_put(out, "\n", 1);
 }
 
@@ -64,8 +70,8 @@ static void write_section(writer *w, const ctl_section *section, int indent) {
     }
 }
 
-void ctl_show_text(const ctl_network *network, const char *unfold, ctl_text *out) {
-    writer w = {out, unfold};
+void ctl_show_text(const ctl_network *network, const char *unfold, const ctl_sink *sources, ctl_text *out) {
+    writer w = {out, unfold, sources};
     ctl_text_add(out, "%s: %s\n", network->model, network->root->net);
     ctl_text_add(out, "marks: . no weights, - frozen weights, * trained weights,\n"
                       "       ~ a control on a weight, + a NEW edge, > in series behind the state\n\n");

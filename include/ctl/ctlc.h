@@ -130,6 +130,7 @@ typedef struct ctlc_options {
     void *dump_ctx;
     ctlc_network network;    /* goes to dump as of the pass "network"; with check_only nothing else is done */
     const char *unfold;      /* which repeated part of the network is drawn in full ("layers.2"); NULL: the first */
+    bool network_lines;      /* behind each edge of its text: the file and the line that say it */
     const ctlc_cuda *cuda;   /* with CTLC_CUDA; NULL: nothing is asked for, nothing named */
     ctlc_time_fn time;
     void *time_ctx;

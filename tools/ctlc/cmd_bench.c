@@ -113,6 +113,75 @@ static void print_profile(const bench_run *b, bool json) {
     if (json) printf("], ");
 }
 
+/* A text of the program's in JSON. */
+static void print_quoted(const char *text) {
+    putchar('"');
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\') putchar('\\');
+        if ((unsigned char)*text < ' ') printf("\\u%04x", (unsigned)*text);
+        else putchar(*text);
+    }
+    putchar('"');
+}
+
+/* What stands in the line, without what it begins with and its comment. */
+static void print_source(const ctl_program_line *line) {
+    const char *text = line->text ? line->text : "";
+    int n = 0, last = 0;
+    text += strspn(text, " \t");
+    for (; text[n] && text[n] != '#'; n++)
+        if (text[n] != ' ' && text[n] != '\t' && text[n] != '\r') last = n + 1;
+    if (last > 72) printf("%.*s..", 70, text);
+    else printf("%.*s", last, text);
+}
+
+static void print_lines_json(const ctl_line_time *l, size_t n) {
+    printf("\"lines\": [");
+    for (size_t k = 0; k < n; k++) {
+        printf("%s{", k ? ", " : "");
+        if (l[k].at) {
+            printf("\"file\": ");
+            print_quoted(l[k].at->user.file);
+            printf(", \"line\": %d, ", l[k].at->user.line);
+        }
+        if (l[k].at && l[k].at->library.file) {
+            printf("\"library\": ");
+            print_quoted(l[k].at->library.file);
+            printf(", \"library_line\": %d, ", l[k].at->library.line);
+        }
+        printf("\"times\": %lld, \"seconds\": %.9g, \"flops\": %.9g}", (long long)l[k].times, l[k].seconds, l[k].flops);
+    }
+    printf("], ");
+}
+
+/* Where the library computes something its line says more than the user's, which may be the whole model's. */
+static void print_lines(const bench_run *b, bool json) {
+    enum { SHORT = 1000 }; /* what takes less than so much of all is told together */
+    ctl_line_time l[CTL_MOST_GROUPS];
+    const size_t n = ctl_task_lines(b->program, b->profile, l);
+    double all = b->update_seconds, rest = 0;
+    int64_t others = 0;
+    if (json) {
+        print_lines_json(l, n);
+        return;
+    }
+    for (size_t k = 0; k < n; k++) all += l[k].seconds;
+    printf("  ms a step  share  tasks  line\n");
+    for (size_t k = 0; k < n; k++) {
+        const ctl_program_place *at = l[k].at;
+        if (!at || l[k].seconds * SHORT < all) {
+            rest += l[k].seconds, others += l[k].times;
+            continue;
+        }
+        printf("%11.3f %5.1f%% %6lld  %s:%d", 1e3 * l[k].seconds, 100 * l[k].seconds / all, (long long)l[k].times, at->user.file, at->user.line);
+        if (at->library.file) printf(", %s:%d", at->library.file, at->library.line);
+        printf(": ");
+        print_source(at->library.file ? &at->library : &at->user);
+        printf("\n");
+    }
+    if (others) printf("%11.3f %5.1f%% %6lld  others\n", 1e3 * rest, 100 * rest / all, (long long)others);
+}
+
 static int64_t tokens_of(const bench_run *b) { return b->program->tokens * b->program->settings.accumulate; }
 
 static void print_json(const bench_command *c, const bench_run *b, const apart *d) {
@@ -139,7 +208,7 @@ static void print_json(const bench_command *c, const bench_run *b, const apart *
         print_number("gradients_apart", d->gradients);
         printf("\"apart_at\": \"%s\", ", d->where);
     }
-    if (c->o.profile) print_profile(b, true);
+    if (c->o.profile) print_profile(b, true), print_lines(b, true);
     printf("\"gradients\": \"%s\"}\n", b->gradients_hash);
 }
 
@@ -154,7 +223,7 @@ static void print_text(const bench_command *c, const char *spec, const bench_run
     printf("  a step takes %s (median of %lld), %s at the least: %s tokens/s\n", tool_seconds(median, t[0]),
            (long long)(b->steps - c->o.warm), tool_seconds(least, t[1]), tool_count((int64_t)((double)tokens_of(b) / median), t[2]));
     printf("  loss %.4f -> %.4f on one batch\n", b->losses[0], b->losses[b->steps - 1]);
-    if (c->o.profile) print_profile(b, false);
+    if (c->o.profile) print_profile(b, false), print_lines(b, false);
     if (d)
         printf("  beside %s: losses differ by %.2g of their size at most, gradients of the first step by %.2g%s%s\n", c->beside,
                d->loss, d->gradients, d->where[0] ? ", at " : "", d->where);
@@ -188,7 +257,7 @@ int cmd_bench(int argc, char **argv) {
         {"warm", "N", OPT_COUNT, &c.o.warm, "the first of them, whose times do not count; 2 unless told"},
         {"beside", "ENGINE", OPT_TEXT, &c.beside,
          "the same steps by another engine too, and how far apart losses\nand gradients are"},
-        {"profile", NULL, OPT_FLAG, &c.o.profile, "three more steps, and the time of their products and kernels"},
+        {"profile", NULL, OPT_FLAG, &c.o.profile, "three more steps, and where their time goes: by products and kernels,\nand by lines of the spec"},
         {"json", NULL, OPT_FLAG, &c.json, "one JSON object on standard output"},
         {"seed", "N", OPT_COUNT, &c.seed, "of weights and batch; 1 unless told"},
         {"weights", "PATH", OPT_LIST, &c.o.weights, "the model's safetensors, or their folder, instead of made-up weights"},

@@ -105,6 +105,7 @@ int cmd_graph(int argc, char **argv) {
         {"format", "FORMAT", OPT_TEXT, &format, "text, dot, or svg (by Graphviz' `dot`); unless told, as --out\n"
                                                  "ends in .dot, .gv or .svg, else text"},
         {"unfold", "PATH", OPT_TEXT, &c.unfold, "which of the repeated parts to show, e.g. layers.2; else the first"},
+        {"lines", NULL, OPT_FLAG, &c.network_lines, "behind each edge of the text: the file and the line that say it; <llama> is a\nfile of the library"},
         {"out", "FILE", OPT_TEXT, &out, "write to FILE instead of standard output"},
         {"tune", "NAME", OPT_TEXT, &c.tune, "which tune block, where the spec has several"},
         {"set", "KEY=VALUE", OPT_LIST, &c.set, "override a parameter: model.depth=2, CONTROL.rank=8"},
@@ -126,6 +127,7 @@ int cmd_graph(int argc, char **argv) {
         .examples = "  ctlc graph my.ctl\n"
                     "  ctlc graph my.ctl --unfold layers.31           # the last block instead of the first\n"
                     "  ctlc graph my.ctl | grep '^+'                  # the new edges alone\n"
+                    "  ctlc graph my.ctl --lines                      # and where each edge is written\n"
                     "  ctlc graph my.ctl --out net.svg                # a picture; needs the package graphviz\n",
         .options = options,
         .noptions = CTL_COUNT(options),
@@ -140,6 +142,10 @@ int cmd_graph(int argc, char **argv) {
     }
     if (!format) format = !out ? "text" : ends_in(out, ".svg") ? "svg" : ends_in(out, ".dot") || ends_in(out, ".gv") ? "dot" : "text";
     const bool svg = strcmp(format, "svg") == 0;
+    if (c.network_lines && strcmp(format, "text") != 0) {
+        fprintf(stderr, "ctlc graph: --lines stand in the text alone: --format text\n");
+        return EXIT_USAGE;
+    }
     if (svg || strcmp(format, "dot") == 0) c.network = CTLC_NETWORK_DOT;
     else if (strcmp(format, "text") != 0) {
         fprintf(stderr, "ctlc graph: --format is text, dot or svg, not \"%s\"\n", format);

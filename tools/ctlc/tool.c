@@ -137,6 +137,7 @@ int tool_compile_spec(const char *command, const char *spec, const tool_compile 
                       .dump_ctx = c->print_ctx,
                       .network = c->network,
                       .unfold = c->unfold,
+                      .network_lines = c->network_lines,
                       .account = c->account,
                       .account_ctx = c->account_ctx,
                       .account_rules = c->account_rules,

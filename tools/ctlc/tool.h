@@ -62,6 +62,7 @@ typedef struct tool_compile {
     text_list cuda_libraries; /* folders */
     ctlc_network network; /* with it: what it looks like goes to print */
     const char *unfold;
+    bool network_lines;
     ctlc_dump_fn print; /* NULL: dumps go to standard output */
     void *print_ctx;
     ctlc_account_fn account; /* NULL: none is made */
