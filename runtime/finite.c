@@ -5,28 +5,26 @@
 
 #include "runtime/session.h"
 
-enum { FEW = 2048, MANY = 1 << 20 }; /* elements that are read at once: without memory of one's own, and with */
-
 typedef struct finder {
     ctl_session *s;
-    float few[FEW], *many; /* many: NULL where there is no memory */
+    ctl_stage stage;
     bool found;
     ctl_origin is;
 } finder;
 
 static void begin(finder *f, ctl_session *s) {
     f->s = s, f->found = false, f->is = (ctl_origin){0};
-    f->many = ctl_alloc(s->allocator, MANY * sizeof *f->many);
+    ctl_stage_open(&f->stage, s, CTL_STAGE_MOST);
 }
 static bool end(finder *f, ctl_origin *found) {
-    ctl_free(f->s->allocator, f->many, MANY * sizeof *f->many);
+    ctl_stage_close(&f->stage, f->s);
     if (f->found) *found = f->is;
     return f->found;
 }
 
 static bool is_finite(finder *f, const ctl_operand *o, size_t first, size_t count) {
-    float *const values = f->many ? f->many : f->few;
-    const size_t most = f->many ? MANY : FEW;
+    float *const values = f->stage.at;
+    const size_t most = f->stage.bytes / sizeof *values;
     for (size_t done = 0, n; done < count; done += n) {
         n = count - done < most ? count - done : most;
         if (ctl_session_get(f->s, o, first + done, n, CTL_F32, values) != CTL_OK) return true;

@@ -19,19 +19,24 @@ static uint64_t hash_words(const void *data, size_t bytes, uint64_t h) {
 }
 
 uint64_t ctl_session_frozen_hash(ctl_session *s) {
+    enum { PART = 8192 }; /* bytes that are hashed at a time, whatever is read at a time */
     const ctl_program *program = s->program;
-    double buffer[1024]; /* aligned for elements of any type */
     uint64_t h = 0;
     for (size_t i = 0; i < program->nparams; i++) {
         const ctl_program_param *p = &program->params[i];
         if (ctl_save_selects(p, CTL_SAVE_ADAPTER)) continue;
-        const size_t n = ctl_param_elements(p), size = ctl_dtype_size(p->value.dtype), most = sizeof buffer / size;
+        const size_t n = ctl_param_elements(p), size = ctl_dtype_size(p->value.dtype);
+        ctl_stage stage;
         h = ctl_hash(p->name, strlen(p->name), h);
+        ctl_stage_open(&stage, s, n * size);
+        const size_t most = stage.bytes / PART * PART / size;
         for (size_t first = 0, count; first < n; first += count) {
             count = n - first < most ? n - first : most;
-            ctl_session_param_get(s, i, first, count, p->value.dtype, buffer);
-            h = hash_words(buffer, count * size, h);
+            ctl_session_param_get(s, i, first, count, p->value.dtype, stage.at);
+            for (size_t at = 0, bytes = count * size; at < bytes; at += PART)
+                h = hash_words((const char *)stage.at + at, bytes - at < PART ? bytes - at : PART, h);
         }
+        ctl_stage_close(&stage, s);
     }
     return h;
 }

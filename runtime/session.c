@@ -153,17 +153,22 @@ static ctl_status run(ctl_session *s, ctl_program_entry entry) {
 
 /* Copies the computed first value of a parameter; *changed becomes true when that changed it. */
 static ctl_status take_init_value(ctl_session *s, const ctl_program_param *p, bool *changed) {
-    double before[1024], after[1024]; /* aligned for elements of any type */
-    const size_t n = ctl_param_elements(p), size = ctl_dtype_size(p->value.dtype), most = sizeof before / size;
+    const size_t n = ctl_param_elements(p), size = ctl_dtype_size(p->value.dtype);
+    ctl_stage before, after;
     ctl_status status = CTL_OK;
+    ctl_stage_open(&before, s, n * size);
+    ctl_stage_open(&after, s, n * size);
+    const size_t most = (before.bytes < after.bytes ? before.bytes : after.bytes) / size;
     for (size_t first = 0, count; first < n && status == CTL_OK; first += count) {
         count = n - first < most ? n - first : most;
-        status = ctl_session_get(s, &p->value, first, count, p->value.dtype, before);
-        if (status == CTL_OK) status = ctl_session_get(s, &p->init_value, first, count, p->value.dtype, after);
-        if (status != CTL_OK || memcmp(before, after, count * size) == 0) continue;
-        status = ctl_session_put(s, &p->value, first, count, p->value.dtype, after);
+        status = ctl_session_get(s, &p->value, first, count, p->value.dtype, before.at);
+        if (status == CTL_OK) status = ctl_session_get(s, &p->init_value, first, count, p->value.dtype, after.at);
+        if (status != CTL_OK || memcmp(before.at, after.at, count * size) == 0) continue;
+        status = ctl_session_put(s, &p->value, first, count, p->value.dtype, after.at);
         *changed = true;
     }
+    ctl_stage_close(&before, s);
+    ctl_stage_close(&after, s);
     return status;
 }
 

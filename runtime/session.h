@@ -20,6 +20,16 @@ ctl_status ctl_session_put(ctl_session *s, const ctl_operand *value, size_t firs
                            const void *data);
 ctl_status ctl_session_get(ctl_session *s, const ctl_operand *value, size_t first, size_t count, ctl_dtype dtype,
                            void *data);
+/* Room for data on their way from and to a device, where each copy is waited for: a buffer of `most` bytes, but no more than
+ * CTL_STAGE_MOST; where there is no memory for it, or nothing to wait for, one of CTL_STAGE_LEAST in itself. */
+enum { CTL_STAGE_MOST = 8 << 20, CTL_STAGE_LEAST = 32 << 10 };
+typedef struct ctl_stage {
+    void *at; /* aligned for elements of any type */
+    size_t bytes;
+    double own[CTL_STAGE_LEAST / sizeof(double)];
+} ctl_stage;
+void ctl_stage_open(ctl_stage *stage, const ctl_session *s, size_t most);
+void ctl_stage_close(ctl_stage *stage, const ctl_session *s);
 /* Makes a value without gaps between its rows zero. */
 ctl_status ctl_session_clear(ctl_session *s, const ctl_operand *value);
 

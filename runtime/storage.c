@@ -1,9 +1,20 @@
 /* storage: a session's data into and out of its engine's memory. The host's memory is converted in place; another's goes by
- * pieces through a buffer here, or at once where nothing is to be converted. Rows that begin apart there go many at a time. */
+ * large pieces through a buffer, or at once where nothing is to be converted. Rows that begin apart there go many at a time. */
 #include "runtime/convert.h"
 #include "runtime/session.h"
 
-enum { PIECE = 32 * 1024 };
+void ctl_stage_open(ctl_stage *stage, const ctl_session *s, size_t most) {
+    const size_t bytes = most < CTL_STAGE_MOST ? most : CTL_STAGE_MOST;
+    const bool large = bytes > CTL_STAGE_LEAST && s->engine->read; /* nothing waits for the host's memory */
+    stage->at = large ? s->allocator->resize(s->allocator->ctx, NULL, 0, bytes) : NULL; /* need not be zeros */
+    stage->bytes = stage->at ? bytes : CTL_STAGE_LEAST;
+    if (!stage->at) stage->at = stage->own;
+}
+
+void ctl_stage_close(ctl_stage *stage, const ctl_session *s) {
+    if (stage->at != stage->own) ctl_free(s->allocator, stage->at, stage->bytes);
+    stage->at = NULL;
+}
 
 /* What one copy takes of what is next: rows of so many elements each, a stride apart, or a part of one row. */
 typedef struct block {
@@ -31,15 +42,17 @@ ctl_status ctl_session_put(ctl_session *s, const ctl_operand *value, size_t firs
     const bool as_is = dtype == value->dtype;
     const size_t size = ctl_dtype_size(value->dtype);
     const char *from = data;
-    double piece[PIECE / sizeof(double)]; /* aligned for elements of any type */
+    ctl_stage stage;
     ctl_status status = CTL_OK;
+    ctl_stage_open(&stage, s, as_is ? 0 : count * size);
     for (size_t done = 0, n; done < count && status == CTL_OK; done += n) {
-        const block b = next_block(value, first + done, count - done, as_is ? SIZE_MAX : PIECE / size);
+        const block b = next_block(value, first + done, count - done, as_is ? SIZE_MAX : stage.bytes / size);
         const void *in = from + done * ctl_dtype_size(dtype);
         n = b.cols * b.rows;
-        if (!as_is) ctl_convert(value->dtype, piece, dtype, in, n);
-        status = s->engine->write(s, value, b.offset, as_is ? in : piece, b.cols * size, b.rows);
+        if (!as_is) ctl_convert(value->dtype, stage.at, dtype, in, n);
+        status = s->engine->write(s, value, b.offset, as_is ? in : stage.at, b.cols * size, b.rows);
     }
+    ctl_stage_close(&stage, s);
     return status;
 }
 
@@ -53,15 +66,17 @@ ctl_status ctl_session_get(ctl_session *s, const ctl_operand *value, size_t firs
     const bool as_is = dtype == value->dtype;
     const size_t size = ctl_dtype_size(value->dtype);
     char *to = data;
-    double piece[PIECE / sizeof(double)];
+    ctl_stage stage;
     ctl_status status = CTL_OK;
+    ctl_stage_open(&stage, s, as_is ? 0 : count * size);
     for (size_t done = 0, n; done < count && status == CTL_OK; done += n) {
-        const block b = next_block(value, first + done, count - done, as_is ? SIZE_MAX : PIECE / size);
+        const block b = next_block(value, first + done, count - done, as_is ? SIZE_MAX : stage.bytes / size);
         void *out = to + done * ctl_dtype_size(dtype);
         n = b.cols * b.rows;
-        status = s->engine->read(s, value, b.offset, as_is ? out : piece, b.cols * size, b.rows);
-        if (status == CTL_OK && !as_is) ctl_convert(dtype, out, value->dtype, piece, n);
+        status = s->engine->read(s, value, b.offset, as_is ? out : stage.at, b.cols * size, b.rows);
+        if (status == CTL_OK && !as_is) ctl_convert(dtype, out, value->dtype, stage.at, n);
     }
+    ctl_stage_close(&stage, s);
     return status;
 }
 

@@ -201,6 +201,75 @@ static void test_gaps(void **state) {
     assert_string_equal(cuda_control()->fault, "");
 }
 
+/* ---- large values ---- */
+/* Gives no more than `most` bytes at a time. */
+static void *sparing(void *ctx, void *p, size_t old_size, size_t new_size) {
+    const size_t *most = ctx;
+    return new_size > *most ? NULL : ctl_malloc_allocator.resize(NULL, p, old_size, new_size);
+}
+
+/* A table of 12 MB in bf16 goes to the device and back in two copies, whatever it is converted from and to, and each is waited for once;
+ * where the host has no memory for such pieces, in small ones, with the same bytes. What is converted is compared with numbers that
+ * are exact in both types. The number of the frozen weights is the same, however much is read at once. */
+static void test_large_values(void **state) {
+    (void)state;
+    static const char spec[] = "import nn\n"
+                               "net one(ids: id, labels: id; d) -> loss {\n"
+                               "    h <- table: embedding(ids; n = 100003, dim = d)\n"
+                               "    loss <- cross_entropy(out: linear(h; n = 24), labels)\n}\n"
+                               "model m = one(; d = 64)\ntune m {\n    tokens 1 x 16\n    compute bf16\n}\n";
+    enum { N = 100003 * 64 };
+    size_t most = SIZE_MAX;
+    const ctl_allocator allocator = {&most, sparing};
+    const ctl_session_options so = {.diagnostic = hear, .allocator = &allocator};
+    const cuda_wanted w = {.text = spec, .engine = CTLC_CUDA};
+    standin_control *c = cuda_control();
+    ctl_program *program;
+    ctl_session *s;
+    float *from = malloc(N * sizeof *from), *to = malloc(N * sizeof *to);
+    uint16_t *half = malloc(N * sizeof *half), *want = malloc(N * sizeof *want);
+    assert_true(from && to && half && want);
+    for (size_t k = 0; k < N; k++) { /* eight bits: exact in f16, bf16 and f32 */
+        from[k] = (float)(k % 251) / 16;
+        uint32_t bits;
+        memcpy(&bits, &from[k], sizeof bits);
+        want[k] = (uint16_t)(bits >> 16);
+        assert_int_equal(bits & 0xffff, 0);
+        half[k] = (uint16_t)(from[k] == 0 ? 0 : ((bits >> 23) - 127 + 15) << 10 | (bits >> 13 & 0x3ff));
+    }
+    assert_int_equal(cuda_compile(&w, &program), CTL_OK);
+    assert_int_equal(ctl_session_open(program, &so, &s), CTL_OK);
+    size_t table = 0;
+    while (strcmp(program->params[table].name, "table.weight") != 0) table++;
+    assert_int_equal(program->params[table].value.dtype, CTL_BF16);
+    uint64_t hash = 0;
+    for (int small = 0; small < 2; small++)
+        for (int f16 = 0; f16 < 2; f16++) {
+            const ctl_dtype dtype = f16 ? CTL_F16 : CTL_F32;
+            const long least = small ? 2 * (long)N / CTL_STAGE_LEAST : 2, copies = c->copies, waits = c->waits;
+            most = small ? 1 << 20 : SIZE_MAX;
+            assert_int_equal(ctl_session_param_write(s, table, dtype, f16 ? (const void *)half : from), CTL_OK);
+            assert_in_range(c->copies - copies, least, least + 1);
+            assert_in_range(c->waits - waits, least, least + 1);
+            memset(to, 0xff, N * sizeof *to);
+            assert_int_equal(ctl_session_param_read(s, table, CTL_BF16, to), CTL_OK); /* as it is: one copy */
+            assert_memory_equal(to, want, N * sizeof *want);
+            const long before = c->copies;
+            assert_int_equal(ctl_session_param_read(s, table, dtype, to), CTL_OK);
+            assert_in_range(c->copies - before, least, least + 1);
+            assert_memory_equal(to, f16 ? (const void *)half : from, N * ctl_dtype_size(dtype));
+            if (f16) continue;
+            assert_int_equal(ctl_session_load(s), CTL_OK);
+            const uint64_t again = ctl_session_frozen_hash(s);
+            assert_true(hash == 0 || hash == again);
+            hash = again;
+        }
+    ctl_session_close(s);
+    ctl_program_free(program);
+    free(from), free(to), free(half), free(want);
+    assert_string_equal(c->fault, "");
+}
+
 /* ---- first values ---- */
 /* Made on the device, they are the host's: a constant, an identity matrix, uniform and normal numbers, in rows with gaps. */
 static void test_first_values(void **state) {
@@ -344,6 +413,6 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_training), cmocka_unit_test(test_budgets),
                                        cmocka_unit_test(test_resume), cmocka_unit_test(test_families), cmocka_unit_test(test_sequences),
                                        cmocka_unit_test(test_row_results), cmocka_unit_test(test_gaps),
-                                       cmocka_unit_test(test_first_values), cmocka_unit_test(test_every_way)};
+                                       cmocka_unit_test(test_large_values), cmocka_unit_test(test_first_values), cmocka_unit_test(test_every_way)};
     return cmocka_run_group_tests(tests, begin, remove_folder);
 }

@@ -221,6 +221,7 @@ ENTRY(cuStreamSynchronize, void *given) {
     stream *s = given;
     BEGIN("cuStreamSynchronize");
     if (standin_capturing()) return ERROR_CAPTURE;
+    standin.waits++;
     for (size_t k = 0; k < s->todo.n && !s->error; k++) s->error = s->todo.at[k].run(s->todo.at[k].payload);
     clear(&s->todo);
     return s->error;
@@ -363,6 +364,7 @@ static int run_fill(const void *payload) {
 }
 ENTRY(cuMemcpyHtoDAsync_v2, uint64_t to, const void *from, size_t bytes, void *given) {
     BEGIN("cuMemcpyHtoDAsync");
+    standin.copies++;
     void *at = (void *)(uintptr_t)to;
     if (!block_of(at, bytes, 0)) return standin_fault("%zu bytes to what is not the device's", bytes), ERROR_INVALID;
     if (block_of(from, bytes, 1)) {
@@ -380,6 +382,7 @@ ENTRY(cuMemcpyHtoDAsync_v2, uint64_t to, const void *from, size_t bytes, void *g
 }
 ENTRY(cuMemcpyDtoHAsync_v2, void *to, uint64_t from, size_t bytes, void *given) {
     BEGIN("cuMemcpyDtoHAsync");
+    standin.copies++;
     const void *at = (const void *)(uintptr_t)from;
     if (!block_of(at, bytes, 0)) return standin_fault("%zu bytes from what is not the device's", bytes), ERROR_INVALID;
     const copying c = {to, at, bytes};

@@ -19,6 +19,7 @@ typedef struct standin_control {
     unsigned attended[3]; /* of attention's forward, queries and keys, which copy asynchronously: a bit for each of STANDIN_WAYS */
     long launches, products, graph_launches, captures;
     long row_copies;   /* of many rows at once */
+    long copies, waits; /* copies of bytes, from and to the device; times that a stream was waited for */
     long proposals;    /* of algorithms */
     size_t version;    /* of cuBLASLt */
     int proposal;      /* which algorithm it proposes: 0 or 1 */
