@@ -8,11 +8,13 @@
 #include "runtime/adapter.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
 #include "runtime/adaptation.h"
 #include "runtime/checkpoint.h"
+#include "runtime/convert.h"
 #include "runtime/names.h"
 #include "runtime/peft.h"
 #include "runtime/weights.h"
@@ -105,14 +107,35 @@ static ctl_status check_source(const ctl_program *program, ctl_place place, cons
     return again ? CTL_OK : CTL_ERR_MEMORY;
 }
 
-/* What a file lacks and what it has too much, once its tensors were looked for. */
+/* An adapter is all learned numbers, so that one that is none can only do harm, and silently where it is merged. */
+static bool is_finite(const ctl_match *m, const ctl_tensor *t, const ctl_program_param *p) {
+    enum { PIECE = 512 };
+    const size_t n = (size_t)p->rows * (size_t)p->cols, size = ctl_dtype_size(t->dtype);
+    double values[PIECE];
+    for (size_t first = 0, count; first < n; first += count) {
+        count = n - first < PIECE ? n - first : PIECE;
+        ctl_convert(CTL_F64, values, t->dtype, (const char *)t->data + first * size, count);
+        for (size_t k = 0; k < count; k++) {
+            if (isfinite(values[k])) continue;
+            ctl_say(m->place.voice, CTL_ERROR, "E0705", "its training has diverged, or the file is damaged: take an earlier one",
+                    "'%s': element %zu of tensor '%.200s' is not finite", t->file, first + k, t->name);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What a file lacks and what it has too much, once its tensors were looked for; and what cannot be the values. */
 static ctl_status check_whole(ctl_match *m) {
     for (size_t i = 0; i < m->program->nparams; i++)
         if (!m->of_param[i] && ctl_save_selects(&m->program->params[i], CTL_SAVE_ADAPTER))
             ctl_match_say_missing(m, &m->program->params[i], CTL_ERROR, "");
     ctl_match_say_more(m, CTL_ERROR, NULL);
     ctl_match_say_unused(m, CTL_ERROR);
-    if (m->missing == 0 && m->unused == 0 && m->misfits == 0) return CTL_OK;
+    bool finite = true;
+    for (size_t i = 0; i < m->program->nparams && finite; i++)
+        if (m->of_param[i]) finite = is_finite(m, m->of_param[i], &m->program->params[i]);
+    if (m->missing == 0 && m->unused == 0 && m->misfits == 0 && finite) return CTL_OK;
     ctl_match_free(m);
     return CTL_ERR_INPUT;
 }

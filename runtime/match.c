@@ -32,7 +32,8 @@ bool ctl_tensor_fits(const ctl_tensor *t, const ctl_program_param *p, ctl_voice 
         snprintf(want, sizeof want, "%lld, %lld", (long long)p->rows, (long long)p->cols);
     ctl_say(voice, CTL_ERROR, "E0705",
             rows == p->cols && cols == p->rows ? "it may be transposed"
-                                               : "compare the model's sizes with its config.json",
+            : p->made_by_control ? "give the control the sizes that the adapter was trained with, as by --set CONTROL.rank=8"
+                                 : "compare the model's sizes with its config.json",
             "'%s': tensor '%.200s' is [%s]; the parameter is [%s]", t->file, t->name, shape, want);
     return false;
 }

@@ -3,6 +3,7 @@
  * is asked for. */
 #include "runtime/merge.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -90,6 +91,19 @@ static void drop_values(merger *m) {
     m->values = NULL;
 }
 
+/* Numbers of this size and above become infinite in the type. */
+static double too_large(ctl_dtype dtype) {
+    return dtype == CTL_F16 ? 65520.0 : dtype == CTL_BF16 ? 0x1.ffp127 : dtype == CTL_F32 ? 0x1.ffffffp127 : HUGE_VAL;
+}
+
+static ctl_status check_finite(const merger *m, const source *s, ctl_dtype dtype) {
+    const double most = too_large(dtype);
+    for (size_t k = 0; k < m->nvalues; k++)
+        if (!(fabs(m->values[k]) < most))
+            return refuse(m, "'%s' would not be finite in %s", m->program->params[s->param].name, ctl_dtype_name(dtype));
+    return CTL_OK;
+}
+
 static ctl_status compute(merger *m, const source *s) {
     const ctl_form *form = &m->program->adaptation->forms[s->form];
     const ctl_program_param *w = &m->program->params[form->weight];
@@ -173,6 +187,7 @@ static ctl_status give(void *ctx, size_t tensor, size_t first, size_t count, voi
     if (first == 0) {
         drop_values(m);
         status = compute(m, s);
+        if (status == CTL_OK) status = check_finite(m, s, dtype);
     }
     if (status == CTL_OK) ctl_convert(dtype, out, CTL_F64, m->values + first, count);
     return status;

@@ -289,6 +289,106 @@ static void adds_trained_heads(void **state) {
     ctl_program_free(p);
 }
 
+/* ---- damaged adapters ---- */
+/* What stands at the end of a file becomes this; shorter: so many bytes are cut off. */
+static void damage(const char *path, size_t shorter, const void *bytes, size_t n) {
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, -(long)n, SEEK_END), 0);
+    assert_true(n == 0 || fwrite(bytes, n, 1, f) == 1);
+    assert_int_equal(fseek(f, 0, SEEK_END), 0);
+    const long end = ftell(f);
+    assert_int_equal(fclose(f), 0);
+    if (shorter) assert_int_equal(truncate(path, end - (long)shorter), 0);
+}
+
+/* An adapter that is cut short, of another rank, of fewer or more modules, not finite, or whose configuration is cut is refused with the
+ * file, the tensor and the remedy, and nothing is written; whole it is merged. */
+static void refuses_damaged_adapters(void **state) {
+    (void)state;
+    static const float nan = NAN, infinite = INFINITY;
+    static const struct {
+        const char *adapter; /* of which it is; the program has lora_qkv of rank 2 */
+        const char *file;
+        size_t shorter;
+        const void *bytes;
+        const char *says[2];
+    } cases[] = {
+        {"tuning.lora_qkv(rank = 2)", "adapter_model.safetensors", 0, NULL, {""}},
+        {"tuning.lora_qkv(rank = 2)", "adapter_model.safetensors", 4, NULL,
+         {"E0703 '", "tensor 'model.layers.1.self_attn.v_proj.lora_B.weight': its data_offsets 1216 to 1280 do not lie in the data of 1276 bytes"}},
+        {"tuning.lora_qkv(rank = 2)", "adapter_model.safetensors", 100000, NULL,
+         {"E0702 '", "/damaged/adapter_model.safetensors' is too short to have a header | the file is damaged"}},
+        {"tuning.lora_qkv(rank = 2)", "adapter_model.safetensors", 0, &nan,
+         {"E0705 '", "lora_B.weight' is not finite | its training has diverged, or the file is damaged: take an earlier one\n"}},
+        {"tuning.lora_qkv(rank = 2)", "adapter_model.safetensors", 0, &infinite,
+         {"/damaged/adapter_model.safetensors': element 15 of tensor 'model.layers.1.self_attn.v_proj.lora_B.weight' is not finite",
+          "E0705 '"}},
+        {"tuning.lora_qkv(rank = 3)", "", 0, NULL,
+         {"tensor 'model.layers.0.self_attn.q_proj.lora_A.weight' is [3, 16]; the parameter is [2, 16] | give the control the sizes that "
+          "the adapter was trained with, as by --set CONTROL.rank=8\n",
+          "E0705 '"}},
+        {"tuning.rslora(rank = 2)", "", 0, NULL, {"E0704 no file has the parameter 'model.layers.0.self_attn.k_proj.lora_A.weight'"}},
+        {"tuning.lora_qkvud(rank = 2)", "", 0, NULL, {"E0706 8 tensors of '", "belong to no parameter"}},
+        {"tuning.lora_qkv(rank = 2)", "adapter_config.json", 20, NULL, {"E0709 '", "/damaged/adapter_config.json' is not JSON: "}},
+    };
+    hf_checkpoint c;
+    double logits[TOKENS * VOCAB];
+    hf_llama(&c, CTL_F32, 2, false, false);
+    hf_write(&c, in_folder(0, "base"), 1);
+    ctl_program *p = compile("", "", "tuning.lora_qkv(rank = 2)");
+    for (size_t k = 0; k < CTL_COUNT(cases); k++) {
+        char command[500], path[300];
+        ctl_program *made = compile("", "", cases[k].adapter);
+        snprintf(command, sizeof command, "rm -rf '%s' '%s'", in_folder(1, "damaged"), in_folder(2, "merged"));
+        assert_int_equal(system(command), 0);
+        make_adapter(made, in_folder(0, "base"), in_folder(1, "damaged"), logits);
+        ctl_program_free(made);
+        snprintf(path, sizeof path, "%s/%s", in_folder(1, "damaged"), cases[k].file);
+        struct stat info;
+        if (cases[k].file[0]) assert_int_equal(stat(path, &info), 0);
+        const size_t most = cases[k].file[0] ? (size_t)info.st_size : 0, cut = cases[k].shorter < most ? cases[k].shorter : most;
+        if (cases[k].file[0]) damage(path, cut, cases[k].bytes, cases[k].bytes ? sizeof nan : 0);
+        said = (heard){0};
+        const ctl_status status = ctl_merge(p, in_folder(0, "base"), in_folder(1, "damaged"), in_folder(2, "merged"),
+                                            (ctl_place){{hear, &said}, &ctl_malloc_allocator}, NULL, NULL);
+        for (int w = 0; w < 2; w++)
+            if (cases[k].says[w] && !strstr(said.all, cases[k].says[w])) fail_msg("case %zu: \"%s\" is not in:\n%s", k, cases[k].says[w], said.all);
+        if (k == 0) {
+            assert_int_equal(status, CTL_OK);
+            assert_string_equal(said.all, "");
+            continue;
+        }
+        if (status != CTL_ERR_INPUT && status != CTL_ERR_IO) fail_msg("case %zu: %d", k, (int)status);
+        assert_int_not_equal(stat(in_folder(2, "merged"), &info), 0); /* nothing was written */
+    }
+    ctl_program_free(p);
+}
+
+/* A sum that the checkpoint's type has no room for is not written as infinity; in a wider type it is merged. */
+static void refuses_what_is_not_finite(void **state) {
+    (void)state;
+    hf_checkpoint c;
+    double logits[TOKENS * VOCAB];
+    ctl_program *p = compile("", "", "tuning.lora_qkv(rank = 2, alpha = 1e8)");
+    for (int k = 0; k < 2; k++) {
+        struct stat info;
+        hf_llama(&c, k ? CTL_F32 : CTL_F16, 2, false, false);
+        hf_write(&c, in_folder(0, "narrow"), 1);
+        make_adapter(p, in_folder(0, "narrow"), in_folder(1, "adapter"), logits);
+        said = (heard){0};
+        const ctl_status status = ctl_merge(p, in_folder(0, "narrow"), in_folder(1, "adapter"), in_folder(2, "wide"),
+                                            (ctl_place){{hear, &said}, &ctl_malloc_allocator}, NULL, NULL);
+        assert_int_equal(status, k ? CTL_OK : CTL_ERR_INPUT);
+        if (k == 0) {
+            const char *want = "E0713 'model.layers.0.self_attn.k_proj.weight' would not be finite in f16 | keep the model";
+            if (!strstr(said.all, want)) fail_msg("\"%s\" is not in:\n%s", want, said.all);
+            assert_int_not_equal(stat(in_folder(2, "wide/model.safetensors"), &info), 0);
+        }
+    }
+    ctl_program_free(p);
+}
+
 /* ---- without memory ---- */
 typedef struct failing {
     long calls, fail_at; /* of the calls that allocate */
@@ -358,6 +458,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equals_base_and_adapter), cmocka_unit_test(refuses_what_no_weights_do),
         cmocka_unit_test(keeps_the_files_form),    cmocka_unit_test(adds_trained_heads),
+        cmocka_unit_test(refuses_damaged_adapters), cmocka_unit_test(refuses_what_is_not_finite),
         cmocka_unit_test(survives_no_memory),      cmocka_unit_test(command_line),
     };
     return cmocka_run_group_tests_name("merge", tests, make_folder, remove_folder);
