@@ -10,14 +10,28 @@
 
 #include "tests/peft_runs.h"
 
+/* A run of the spec is exported with these options, and the command prints this (NULL: whatever it prints); the configuration. */
+static const char *exported(const char *spec, const char *options, const char *prints) {
+    clean();
+    run_spec(spec, "");
+    assert_int_equal(ctlc("export run --peft peft%s", options), 0);
+    if (prints) assert_string_equal(output, prints);
+    return text_of("peft/adapter_config.json");
+}
+/* As an adapter it says what the run's own says. */
+static void says_the_same(void) { assert_true(loss_of("run", "") == loss_of("peft", "")); }
+static void refused(const char *spec, const char *words) {
+    clean();
+    run_spec(spec, "");
+    assert_int_equal(ctlc("export run --peft peft"), 1);
+    says(words);
+}
+
 static void writes_what_peft_loads(void **state) {
     (void)state;
-    clean();
-    run_spec(SPEC("", "tuning.lora_qkv(rank = 2, alpha = 8, p = 0.05)"), "");
-    assert_int_equal(ctlc("export run --peft peft --base models/llama --task-type CAUSAL_LM"), 0);
-    assert_string_equal(output, "peft: LoRA of rank 2 on 6 modules\n");
     assert_string_equal(
-        text_of("peft/adapter_config.json"),
+        exported(SPEC("", "tuning.lora_qkv(rank = 2, alpha = 8, p = 0.05)"), " --base models/llama --task-type CAUSAL_LM",
+                 "peft: LoRA of rank 2 on 6 modules\n"),
         "{\n  \"alpha_pattern\": {},\n  \"base_model_name_or_path\": \"models/llama\",\n  \"bias\": "
         "\"none\",\n"
         "  \"fan_in_fan_out\": false,\n  \"inference_mode\": true,\n  \"init_lora_weights\": true,\n"
@@ -38,18 +52,12 @@ static void writes_what_peft_loads(void **state) {
         assert_memory_equal(same->data, t->data, t->bytes);
     }
     ctl_tensors_close(ours), ctl_tensors_close(theirs);
-    /* and back: the same numbers */
-    double loss = loss_of("run", "");
-    assert_true(loss == loss_of("peft", ""));
+    says_the_same(); /* and back: the same numbers */
 }
 
 static void writes_dora_and_other_scales(void **state) {
     (void)state;
-    clean();
-    run_spec(SPEC("", "tuning.dora_qkvud(rank = 2, alpha = 3, p = 0.0)"), "");
-    assert_int_equal(ctlc("export run --peft peft"), 0);
-    assert_string_equal(output, "peft: DoRA of rank 2 on 10 modules\n");
-    const char *config = text_of("peft/adapter_config.json");
+    const char *config = exported(SPEC("", "tuning.dora_qkvud(rank = 2, alpha = 3, p = 0.0)"), "", "peft: DoRA of rank 2 on 10 modules\n");
     assert_non_null(strstr(config, "\"use_dora\": true"));
     assert_non_null(strstr(config, "\"lora_alpha\": 3,"));
     assert_non_null(strstr(config, "\"task_type\": null"));
@@ -61,56 +69,43 @@ static void writes_dora_and_other_scales(void **state) {
     assert_non_null(m);
     assert_true(m->ndims == 1 && m->dims[0] == 20);
     ctl_tensors_close(set);
-    assert_true(loss_of("run", "") == loss_of("peft", ""));
+    says_the_same();
 
-    clean(); /* alpha / sqrt(rank) */
-    run_spec(SPEC("", "tuning.rslora(rank = 3, alpha = 6)"), "");
-    assert_int_equal(ctlc("export run --peft peft"), 0);
-    config = text_of("peft/adapter_config.json");
+    config = exported(SPEC("", "tuning.rslora(rank = 3, alpha = 6)"), "", NULL); /* alpha / sqrt(rank) */
     assert_non_null(strstr(config, "\"lora_alpha\": 6,"));
     assert_non_null(strstr(config, "\"use_rslora\": true"));
-    assert_true(loss_of("run", "") == loss_of("peft", ""));
+    says_the_same();
 
-    clean(); /* modules that differ; and not all of a name: then paths are written in full */
-    run_spec(SPEC("control c() on llama.causal_lm {\n model.layers[0].self_attn.q_proj.weight ~ "
-                  "control.lora(; rank = 2, alpha = 4)\n"
-                  " model.layers[1].self_attn.v_proj.weight ~ control.lora(; rank = 3, alpha = 9)\n}\n",
-                  "c()"),
-             "");
-    assert_int_equal(ctlc("export run --peft peft"), 0);
-    config = text_of("peft/adapter_config.json");
+    /* modules that differ; and not all of a name: then paths are written in full */
+    config = exported(SPEC("control c() on llama.causal_lm {\n model.layers[0].self_attn.q_proj.weight ~ "
+                           "control.lora(; rank = 2, alpha = 4)\n"
+                           " model.layers[1].self_attn.v_proj.weight ~ control.lora(; rank = 3, alpha = 9)\n}\n",
+                           "c()"),
+                      "", NULL);
     assert_non_null(strstr(config, "\"r\": 2,"));
     assert_non_null(strstr(config, "\"rank_pattern\": {\n    \"model.layers.1.self_attn.v_proj\": 3\n  }"));
     assert_non_null(strstr(config, "\"alpha_pattern\": {\n    \"model.layers.1.self_attn.v_proj\": 9\n  }"));
     assert_non_null(strstr(config, "\"target_modules\": [\n    \"model.layers.0.self_attn.q_proj\",\n    "
                                    "\"model.layers.1.self_attn.v_proj\"\n  ]"));
-    assert_true(loss_of("run", "") == loss_of("peft", ""));
+    says_the_same();
 }
 
 static void writes_trained_heads(void **state) {
     (void)state;
-    clean();
-    run_spec(SPEC("control head() on llama.causal_lm {\n train lm_head.**\n}\n",
-                  "tuning.lora_qkv(rank = 2), head()"),
-             "");
-    assert_int_equal(ctlc("export run --peft peft"), 0);
-    assert_non_null(
-        strstr(text_of("peft/adapter_config.json"), "\"modules_to_save\": [\n    \"lm_head\"\n  ]"));
+    const char *config = exported(SPEC("control head() on llama.causal_lm {\n train lm_head.**\n}\n", "tuning.lora_qkv(rank = 2), head()"),
+                                  "", NULL);
+    assert_non_null(strstr(config, "\"modules_to_save\": [\n    \"lm_head\"\n  ]"));
     ctl_tensors *set = open_tensors("peft");
     assert_int_equal(ctl_tensors_count(set), 13);
     assert_non_null(ctl_tensors_find(set, "base_model.model.lm_head.weight"));
     ctl_tensors_close(set);
-    assert_true(loss_of("run", "") == loss_of("peft", ""));
+    says_the_same();
 }
 
 static void writes_vectors(void **state) {
     (void)state;
-    clean();
-    run_spec(SPEC("", "tuning.ia3()"), "");
-    assert_int_equal(ctlc("export run --peft peft --base models/llama"), 0);
-    assert_string_equal(output, "peft: (IA)^3 on 6 modules\n");
     assert_string_equal(
-        text_of("peft/adapter_config.json"),
+        exported(SPEC("", "tuning.ia3()"), " --base models/llama", "peft: (IA)^3 on 6 modules\n"),
         "{\n  \"base_model_name_or_path\": \"models/llama\",\n  \"fan_in_fan_out\": false,\n"
         "  \"feedforward_modules\": [\n    \"down_proj\"\n  ],\n  \"inference_mode\": true,\n"
         "  \"init_ia3_weights\": true,\n  \"modules_to_save\": null,\n  \"peft_type\": \"IA3\",\n"
@@ -130,7 +125,7 @@ static void writes_vectors(void **state) {
         assert_true(t->ndims == 2 && t->dims[0] == tensors[k].rows && t->dims[1] == tensors[k].cols);
     }
     ctl_tensors_close(set);
-    assert_true(loss_of("run", "") == loss_of("peft", ""));
+    says_the_same();
     /* the other side of a product, and another method */
     write_file("peft/adapter_config.json", "{\"peft_type\": \"IA3\", \"feedforward_modules\": \".*_proj\"}");
     assert_int_equal(ctlc("eval spec.ctl --data text.txt --adapter peft"), 1);
@@ -160,11 +155,7 @@ static void writes_biases(void **state) {
     for (size_t k = 0; k < CTL_COUNT(cases); k++) {
         char text[1000];
         snprintf(text, sizeof text, format, cases[k].controls);
-        clean();
-        run_spec(text, "");
-        assert_int_equal(ctlc("export run --peft peft"), 0);
-        assert_string_equal(output, "peft: LoRA of rank 2 on 1 modules, and biases\n");
-        const char *config = text_of("peft/adapter_config.json");
+        const char *config = exported(text, "", "peft: LoRA of rank 2 on 1 modules, and biases\n");
         assert_non_null(strstr(config, cases[k].bias));
         assert_non_null(strstr(config, "\"modules_to_save\": null"));
         ctl_tensors *set = open_tensors("peft");
@@ -173,7 +164,7 @@ static void writes_biases(void **state) {
             ctl_tensors_find(set, "base_model.model.transformer.h.0.attn.c_attn.base_layer.bias"));
         assert_true(!ctl_tensors_find(set, "base_model.model.transformer.h.0.mlp.c_fc.bias") == (k == 1));
         ctl_tensors_close(set);
-        assert_true(loss_of("run", "") == loss_of("peft", ""));
+        says_the_same();
     }
     write_file("peft/adapter_config.json",
                "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 16, \"bias\": \"none\"}");
@@ -267,64 +258,45 @@ static void finds_the_spec_of_the_run(void **state) {
 
 static void refuses_what_peft_has_not(void **state) {
     (void)state;
-    clean();
-    run_spec(SPEC("", "tuning.ud(rank = 2)"), "");
-    assert_int_equal(ctlc("export run --peft peft"), 1);
-    says("error[E0711]: PEFT has no form for the control: its edge into `model.layers.0.y` stands beside "
-         "more than one product "
-         "with a weight\n  hint: the adapter as `ctlc train` leaves it (peft_type STATE_CONTROL) "
-         "holds any control, and ctlc reads it");
-    clean();
-    run_spec(SPEC("", "tuning.lora_qkv(rank = 2), tuning.full()"), "");
-    assert_int_equal(ctlc("export run --peft peft"), 0); /* every module is a saved one */
-    clean();
-    run_spec(SPEC("control c() on llama.block {\n self_attn.q_proj.y => control.red()\n}\n", "c()"), "");
-    assert_int_equal(ctlc("export run --peft peft"), 1);
-    says("the control on 'model.layers.0.self_attn.q_proj.weight' is not LoRA, DoRA or (IA)^3: it has a "
-         "weight that LoRA and "
-         "DoRA do not have");
-    clean();
-    run_spec(SPEC("control c() on llama.block {\n self_attn.q_proj.y => control.ia3()\n "
-                  "self_attn.v_proj.weight ~ control.lora(; rank = 2, "
-                  "alpha = 2)\n}\n",
-                  "c()"),
-             "");
-    assert_int_equal(ctlc("export run --peft peft"), 1);
-    says("an adapter of PEFT's is LoRA, DoRA or (IA)^3 as a whole");
+    refused(SPEC("", "tuning.ud(rank = 2)"),
+            "error[E0711]: PEFT has no form for the control: its edge into `model.layers.0.y` stands beside "
+            "more than one product "
+            "with a weight\n  hint: the adapter as `ctlc train` leaves it (peft_type STATE_CONTROL) "
+            "holds any control, and ctlc reads it");
+    exported(SPEC("", "tuning.lora_qkv(rank = 2), tuning.full()"), "", NULL); /* every module is a saved one */
+    refused(SPEC("control c() on llama.block {\n self_attn.q_proj.y => control.red()\n}\n", "c()"),
+            "the control on 'model.layers.0.self_attn.q_proj.weight' is not LoRA, DoRA or (IA)^3: it has a "
+            "weight that LoRA and "
+            "DoRA do not have");
+    refused(SPEC("control c() on llama.block {\n self_attn.q_proj.y => control.ia3()\n "
+                 "self_attn.v_proj.weight ~ control.lora(; rank = 2, "
+                 "alpha = 2)\n}\n",
+                 "c()"),
+            "an adapter of PEFT's is LoRA, DoRA or (IA)^3 as a whole");
     /* biases: of no adapter without a changed module, nor beside (IA)^3 */
     static const char biased[] = "import llama, tuning\nmodel m = llama.causal_lm(; vocab = 258, dim = 16, "
                                  "depth = 1, heads = 2, kv_heads = 1, ffn = 20, theta = "
                                  "10000.0, biased = true)\ncontrol bitfit() on llama.block {\n train "
                                  "**.bias\n}\ntune a = m with %sbitfit() {\n tokens 2 x 16\n}\n";
     char text[1000];
-    clean();
     snprintf(text, sizeof text, biased, "tuning.ia3(), ");
-    run_spec(text, "");
-    assert_int_equal(ctlc("export run --peft peft"), 1);
-    says("error[E0711]: PEFT's (IA)^3 adapters have no place for biases, and "
-         "'model.layers.0.self_attn.q_proj.bias' is trained\n  hint: "
-         "the adapter as `ctlc train` leaves it");
-    clean();
+    refused(text, "error[E0711]: PEFT's (IA)^3 adapters have no place for biases, and "
+                  "'model.layers.0.self_attn.q_proj.bias' is trained\n  hint: "
+                  "the adapter as `ctlc train` leaves it");
     snprintf(text, sizeof text, biased, "");
-    run_spec(text, "");
-    assert_int_equal(ctlc("export run --peft peft"), 1);
-    says("error[E0709]: 'run' holds a whole model and no adapter: the spec's controls made nothing of their "
-         "own\n  hint: with the "
-         "config.json and the tokenizer of its base beside it, it is a checkpoint that transformers loads");
+    refused(text, "error[E0709]: 'run' holds a whole model and no adapter: the spec's controls made nothing of their "
+                  "own\n  hint: with the "
+                  "config.json and the tokenizer of its base beside it, it is a checkpoint that transformers loads");
     assert_int_equal(ctlc("export run/checkpoint-4 --peft peft --spec spec.ctl"), 1);
     says("error[E0711]: PEFT has no adapter without a changed module, and the spec's controls change no "
          "product with a weight\n  hint: "
          "save a whole model");
-    clean();
-    run_spec(
-        SPEC("control c() on llama.block {\n self_attn.q_proj.weight ~ control.dora(; rank = 2, alpha = 2)\n"
-             " self_attn.v_proj.weight ~ control.lora(; rank = 2, alpha = 2)\n}\n",
-             "c()"),
-        "");
-    assert_int_equal(ctlc("export run --peft peft"), 1);
-    says("an adapter of PEFT's is LoRA, DoRA or (IA)^3 as a whole, and its weights lie one way: "
-         "'model.layers.0.self_attn.q_proj.weight' and "
-         "'model.layers.0.self_attn.v_proj.weight' differ");
+    refused(SPEC("control c() on llama.block {\n self_attn.q_proj.weight ~ control.dora(; rank = 2, alpha = 2)\n"
+                 " self_attn.v_proj.weight ~ control.lora(; rank = 2, alpha = 2)\n}\n",
+                 "c()"),
+            "an adapter of PEFT's is LoRA, DoRA or (IA)^3 as a whole, and its weights lie one way: "
+            "'model.layers.0.self_attn.q_proj.weight' and "
+            "'model.layers.0.self_attn.v_proj.weight' differ");
 }
 
 int main(void) {

@@ -2,7 +2,8 @@
  * shapes, strides, transposes, alignments, what is added, and the workspace -, and all products of a form have its answer, wherever
  * a plan puts them. Another version of cuBLASLt, or another device, may answer otherwise, and sums are then added in another
  * order: so a checkpoint keeps the answers, and a run that goes on takes them from there where version and device are the
- * same. The table as text is a line of what wrote it, one of the library, one of the device, then a line a form: the algorithm in
+ * same. The table is therefore a session's own: another session of the same program may go on from another checkpoint, on another
+ * thread. The table as text is a line of what wrote it, one of the library, one of the device, then a line a form: the algorithm in
  * hex, the bytes of workspace that it takes, the form. */
 #ifndef CTL_RUNTIME_CUDA_CHOICES_H
 #define CTL_RUNTIME_CUDA_CHOICES_H
