@@ -263,6 +263,10 @@ static void test_finished(void **state) {
     assert_int_equal(ctlc("runs low/checkpoint-12 low"), 0);
     says("no finished run");
     says("low  ");
+    assert_int_equal(ctlc("runs low base ./low"), 0); /* two of one name */
+    says("\nlow (low) ");
+    says("\nall ");
+    says("\nlow (./low) ");
     assert_int_equal(ctlc("runs nowhere low"), 4);
     says("low  ");
     assert_int_equal(ctlc("runs nowhere"), 4); /* no head above nothing */

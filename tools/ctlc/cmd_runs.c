@@ -1,5 +1,6 @@
 /* ctlc runs: a table of finished runs, side by side. */
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -28,9 +29,19 @@ static bool wants_accuracy(const run_result *r) {
     return r->accuracy_after >= 0 && r->bits_after == 0;
 }
 
-static void print_table(const run_result *runs, size_t n) {
+/* A run has its tune block's name, or its spec's, unless told another: of several with one name the folders tell. */
+static const char *label(const run_result *runs, const char *const *folders, size_t n, size_t i, char *buf, size_t size) {
+    for (size_t k = 0; k < n; k++) {
+        if (k == i || strcmp(runs[k].name, runs[i].name) != 0) continue;
+        snprintf(buf, size, "%s (%s)", runs[i].name, folders[i]);
+        return buf;
+    }
+    return runs[i].name;
+}
+
+static void print_table(const run_result *runs, const char *const *folders, size_t n) {
     bool accuracy = false;
-    char t[8][32];
+    char t[8][32], name[256];
     for (size_t i = 0; i < n; i++) accuracy |= wants_accuracy(&runs[i]);
     if (n)
         printf("%-24s %9s %9s%s %12s %11s %11s %11s %9s\n", "run", "before", "after",
@@ -38,7 +49,8 @@ static void print_table(const run_result *runs, size_t n) {
     for (size_t i = 0; i < n; i++) {
         const run_result *r = &runs[i];
         snprintf(t[7], sizeof t[7], "%.0f ms", 1e3 * r->step_seconds);
-        printf("%-24s %9s %9s%s%s %12s %11s %11s %11s %9s\n", r->name, loss(r->loss_before, t[0]),
+        printf("%-24s %9s %9s%s%s %12s %11s %11s %11s %9s\n",
+               label(runs, folders, n, i, name, sizeof name), loss(r->loss_before, t[0]),
                loss(r->loss_after, t[1]), accuracy ? " " : "", accuracy ? share(r->accuracy_after, t[2]) : "",
                tool_count(r->trained, t[3]), tool_bytes((double)r->planned, t[4]),
                tool_bytes((double)r->allocated, t[5]), tool_bytes((double)r->resident, t[6]), t[7]);
@@ -63,6 +75,7 @@ int cmd_runs(int argc, char **argv) {
     int code = options_parse(&line, argc, argv);
     if (code) return code < 0 ? EXIT_DONE : code;
     run_result *runs = calloc(line.operands.n, sizeof *runs);
+    const char *folders[MOST_LIST];
     size_t n = 0;
     if (!runs) return EXIT_MEMORY;
     for (size_t i = 0; i < line.operands.n; i++) {
@@ -76,10 +89,10 @@ int cmd_runs(int argc, char **argv) {
             tool_explain(&speaker, status);
             code = tool_exit_code(status);
         } else {
-            n++;
+            folders[n++] = line.operands.at[i];
         }
     }
-    print_table(runs, n);
+    print_table(runs, folders, n);
     free(runs);
     return code;
 }
