@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <math.h>
 
 #include "base/random.h"
 #include "compiler/graph/graph.h"
@@ -89,6 +90,11 @@ static inline double fx_draw(fixture *f, double lo, double hi) {
 static inline void fx_verify(fixture *f, const ctl_graph *g) {
     const char *why;
     if (!ctl_graph_verify(g, &f->arena, &why)) fail_msg("%s", why);
+}
+
+static inline void near(double found, double expected, double tolerance) {
+    if (!(fabs(found - expected) <= tolerance * (1 + fabs(expected))))
+        fail_msg("%.17g is not %.17g", found, expected);
 }
 
 #endif

@@ -1,49 +1,7 @@
 /* Every derivative rule against central differences of the reference executor in f64. A case builds a value
  * from leaves; the loss is its sum weighted by random numbers; every leaf is a trained parameter or an input
  * whose gradient is asked for, and each of its elements is moved both ways. */
-#include "tests/graph_fixture.h"
-
-#include <math.h>
-#include <stdio.h>
-
-#include "compiler/passes/passes.h"
-
-typedef struct leaf_range {
-    bool input;
-    size_t k;
-    double lo, hi;
-} leaf_range;
-
-typedef struct setup {
-    fixture f;
-    leaf_range leaf[16];
-    size_t nleaves;
-    int64_t ids_most;     /* integer inputs are drawn below it */
-    int64_t documents[4]; /* lengths, for packed rows */
-} setup;
-
-enum { TOKENS = 6 };
-
-static ctl_node_id weight_in(setup *s, int64_t rows, int64_t cols, double lo, double hi) {
-    s->leaf[s->nleaves++] = (leaf_range){false, s->f.g->params.n, lo, hi};
-    return fx_param(&s->f, "w", rows, cols, true);
-}
-static ctl_node_id rows_in(setup *s, int64_t cols, double lo, double hi) {
-    s->leaf[s->nleaves++] = (leaf_range){true, s->f.g->inputs.n, lo, hi};
-    return fx_input(&s->f, "x", cols, false);
-}
-static ctl_node_id weight(setup *s, int64_t rows, int64_t cols) { return weight_in(s, rows, cols, -1, 1); }
-static ctl_node_id rows(setup *s, int64_t cols) { return rows_in(s, cols, -1, 1); }
-static ctl_node_id ids(setup *s, int64_t most) {
-    s->ids_most = most;
-    return fx_input(&s->f, "ids", 1, true);
-}
-
-static ctl_node_id u(setup *s, ctl_op op, ctl_node_id a) { return CTL_B1(s->f.g, CTL_NONE, op, a); }
-static ctl_node_id b(setup *s, ctl_op op, ctl_node_id a, ctl_node_id c) {
-    return CTL_B2(s->f.g, CTL_NONE, op, a, c);
-}
-static ctl_node_id num(setup *s, double x) { return ctl_build_const(s->f.g, x); }
+#include "tests/derivative_fixture.h"
 
 /* ---- the harness ---- */
 /* A frozen leaf of y's shape. */
@@ -58,30 +16,6 @@ static double loss_of(ctl_reference *r, const ctl_graph *g) {
     ctl_status status = ctl_reference_eval(r, &g->loss, 1);
     if (status != CTL_OK) fail_msg("%s", ctl_reference_why(r));
     return ctl_reference_value(r, g->loss)[0];
-}
-
-static void fill(setup *s, ctl_reference *r, const ctl_graph *g) {
-    for (size_t k = 0; k < g->params.n; k++)
-        for (int64_t j = 0; j < g->params.at[k].rows * g->params.at[k].cols; j++)
-            ctl_reference_param(r, k)[j] = fx_draw(&s->f, -1, 1);
-    for (size_t k = 0; k < g->inputs.n; k++)
-        for (int64_t j = 0; j < g->rows_of[g->inputs.at[k].space] * g->inputs.at[k].cols; j++)
-            ctl_reference_input(r, k)[j] =
-                g->inputs.at[k].is_id ? floor(fx_draw(&s->f, 0, (double)s->ids_most)) : fx_draw(&s->f, -1, 1);
-    for (size_t k = 0; k < s->nleaves; k++) {
-        leaf_range l = s->leaf[k];
-        int64_t count =
-            l.input ? g->rows_of[g->inputs.at[l.k].space] * g->inputs.at[l.k].cols : g->params.at[l.k].rows * g->params.at[l.k].cols;
-        double *at = l.input ? ctl_reference_input(r, l.k) : ctl_reference_param(r, l.k);
-        for (int64_t j = 0; j < count; j++) at[j] = fx_draw(&s->f, l.lo, l.hi);
-    }
-    int64_t t = 0;
-    for (size_t d = 0; d < CTL_COUNT(s->documents); d++)
-        for (int64_t j = 0; j < s->documents[d]; j++, t++) {
-            ctl_reference_positions(r)[t] = (double)j;
-            ctl_reference_lengths(r)[t] = (double)s->documents[d];
-        }
-    ctl_reference_set_step(r, 7, 3, 12, 0.37);
 }
 
 static void check(const char *name, ctl_node_id (*build)(setup *, int), int variant, int64_t sequence,
@@ -317,14 +251,6 @@ static ctl_node_id build_matmul(setup *s, int variant) {
                      tb ? weight(s, 5, 4) : weight(s, 4, 5), tb);
 }
 
-/* Variants: bit 0 causal, bit 1 grouped heads, bit 2 a window of 2. */
-static ctl_node_id build_attend(setup *s, int variant) {
-    int64_t heads = variant & 2 ? 4 : 2;
-    ctl_node_id in[] = {rows(s, heads * 3), rows(s, 6), rows(s, 6)};
-    return ctl_build(s->f.g, CTL_NONE, OP_ATTEND, 3, in,
-                     (const int64_t[3]){3, variant & 1, variant & 4 ? 2 : 0}, 0);
-}
-
 static ctl_node_id build_head(setup *s, int variant) {
     ctl_node_id x = rows(s, 4), w = weight(s, 7, 4), y;
     y = CTL_B3(s->f.g, CTL_NONE, OP_HEAD, x, w, ids(s, 7));
@@ -427,131 +353,6 @@ static void test_chains(void **state) {
     check_all("chain", build_chain, 7);
 }
 
-/* ---- structure ---- */
-static int count(const ctl_graph *g, ctl_op op, ctl_entry entry) {
-    int n = 0;
-    for (size_t id = 0; id < g->n; id++)
-        n += g->at[id].op == op && g->at[id].rate == RATE_STEP && g->at[id].entry == entry;
-    return n;
-}
-
-/* Two frozen layers, a control on the second: nothing is computed backward below it, frozen weights have no
- * gradient, and stop hides what is behind it. */
-static void test_only_what_is_trained(void **state) {
-    (void)state;
-    setup s = {.ids_most = 1};
-    fx_open(&s.f, TOKENS, 3);
-    ctl_graph *g = s.f.g, *d;
-    ctl_node_id x = fx_input(&s.f, "x", 4, false), w1 = fx_param(&s.f, "w1", 4, 4, false),
-                w2 = fx_param(&s.f, "w2", 4, 4, false);
-    ctl_node_id a = fx_param(&s.f, "a", 4, 2, true), c = fx_param(&s.f, "b", 2, 4, true),
-                hidden = fx_param(&s.f, "c", 4, 4, true);
-    ctl_node_id h = u(&s, OP_STATE, u(&s, OP_TANH, fx_matmul(&s.f, x, false, w1, false)));
-    ctl_node_id y = b(&s, OP_ADD, fx_matmul(&s.f, h, false, w2, false),
-                      fx_matmul(&s.f, fx_matmul(&s.f, h, false, a, false), false, c, false));
-    y = b(&s, OP_ADD, y, u(&s, OP_STOP, fx_matmul(&s.f, h, false, hidden, false)));
-    g->loss = u(&s, OP_COLSUM, u(&s, OP_SUM, b(&s, OP_MUL, y, y)));
-    assert_true(ctl_pass_differentiate(g, NULL, &d, &s.f.sink));
-    fx_verify(&s.f, d);
-    assert_int_equal(d->params.at[0].grad, CTL_NONE);
-    assert_int_equal(d->params.at[1].grad, CTL_NONE);
-    assert_int_not_equal(d->params.at[2].grad, CTL_NONE);
-    assert_int_not_equal(d->params.at[3].grad, CTL_NONE);
-    assert_int_equal(d->params.at[4].grad, CTL_NONE);
-    assert_int_equal(count(d, OP_MATMUL, ENTRY_BACKWARD), 3); /* d b, d (h a), d a; none for h */
-    assert_int_equal(count(d, OP_TANH, ENTRY_BACKWARD), 0);
-    fx_close(&s.f);
-}
-
-static void test_adjoint_of_a_state(void **state) {
-    (void)state;
-    setup s = {.ids_most = 1};
-    fx_open(&s.f, TOKENS, 3);
-    ctl_graph *g = s.f.g, *d;
-    ctl_node_id x = fx_input(&s.f, "x", 3, false), w = fx_param(&s.f, "w", 3, 3, true);
-    ctl_node_id h = u(&s, OP_STATE, fx_matmul(&s.f, x, false, w, false));
-    g->at[h].path = "net.h";
-    ctl_node_id y = b(&s, OP_ADD, b(&s, OP_MUL, h, h), u(&s, OP_EXP, h));
-    g->loss = u(&s, OP_STATE, u(&s, OP_COLSUM, u(&s, OP_SUM, y)));
-    assert_true(ctl_pass_differentiate(g, NULL, &d, &s.f.sink));
-    assert_int_equal(count(d, OP_STATE, ENTRY_BACKWARD), 1); /* not of the loss, whose adjoint is 1 */
-    for (size_t id = 0; id < d->n; id++) {
-        if (d->at[id].op != OP_STATE || d->at[id].entry != ENTRY_BACKWARD) continue;
-        assert_string_equal(d->at[id].path, "d net.h");
-        assert_int_equal(d->at[d->at[id].in[0]].op, OP_ADD); /* the sum of all contributions, once */
-    }
-    fx_close(&s.f);
-}
-
-/* rope's two halves come back beside each other, without padding. */
-static void test_halves_meet_in_one_cat(void **state) {
-    (void)state;
-    setup s = {.ids_most = 1};
-    fx_open(&s.f, TOKENS, 3);
-    ctl_graph *g = s.f.g, *d;
-    ctl_node_id h = rows(&s, 6);
-    ctl_node_id part[] = {u(&s, OP_NEG, fx_with(&s.f, OP_COLUMNS, h, 3, 6)),
-                          fx_with(&s.f, OP_COLUMNS, h, 0, 3)};
-    ctl_node_id y = ctl_build(g, CTL_NONE, OP_CAT, 2, part, NULL, 0);
-    g->loss = u(&s, OP_COLSUM, u(&s, OP_SUM, b(&s, OP_MUL, y, y)));
-    bool wanted[1] = {true};
-    assert_true(ctl_pass_differentiate(g, &(ctl_differentiate_options){wanted}, &d, &s.f.sink));
-    const ctl_node *grad = &d->at[d->inputs.at[0].grad];
-    assert_int_equal(grad->op, OP_CAT);
-    assert_int_equal(grad->nin, 2);
-    fx_close(&s.f);
-}
-
-static void test_no_loss_and_no_derivative(void **state) {
-    (void)state;
-    setup s = {.ids_most = 1};
-    fx_open(&s.f, TOKENS, 3);
-    ctl_graph *g = s.f.g, *d;
-    assert_false(ctl_pass_differentiate(g, NULL, &d, &s.f.sink));
-    assert_int_equal(s.f.sink.errors, 1);
-    ctl_node_id y = build_attend(&s, 1), w = fx_param(&s.f, "w", 1, 1, true);
-    ctl_node_id q = b(&s, OP_MUL, g->at[y].in[0], w);
-    ctl_node_id in[] = {q, g->at[y].in[1], g->at[y].in[2]};
-    y = ctl_build(g, CTL_NONE, OP_ATTEND, 3, in, g->at[y].i, 0);
-    g->loss = u(&s, OP_COLSUM, u(&s, OP_SUM, fx_with(&s.f, OP_PART, y, 1, 0)));
-    fx_verify(&s.f, g);
-    assert_false(ctl_pass_differentiate(g, NULL, &d, &s.f.sink));
-    assert_int_equal(s.f.sink.errors, 2);
-    fx_close(&s.f);
-}
-
-static void test_evaluate(void **state) {
-    (void)state;
-    setup s = {.ids_most = 1};
-    fx_open(&s.f, TOKENS, 3);
-    ctl_graph *g = s.f.g, *d, *e;
-    g->drop_sites = 1;
-    ctl_node_id x = fx_input(&s.f, "x", 4, false), w = fx_param(&s.f, "w", 7, 4, true), labels = ids(&s, 7);
-    ctl_node_id h = ctl_build(g, CTL_NONE, OP_DROP, 1, &x, NULL, 0.5);
-    h = u(&s, OP_TANH, h);
-    g->loss = CTL_B3(g, CTL_NONE, OP_HEAD, h, w, labels);
-    fx_output(&s.f, "loss", g->loss);
-    fx_output(&s.f, "h", h);
-    fx_output(&s.f, "norm", u(&s, OP_SUM, w));
-    assert_true(ctl_pass_differentiate(g, NULL, &d, &s.f.sink));
-    ctl_pass_evaluate(d, &e);
-    fx_verify(&s.f, e);
-    assert_int_equal(count(e, OP_DROP, ENTRY_EVALUATE), 0);
-    assert_int_equal(count(e, OP_HEAD, ENTRY_EVALUATE), 1);
-    assert_int_equal(e->at[e->outputs.at[0].node].i[0], 2);     /* forward makes d w */
-    assert_int_equal(e->at[e->outputs.at[0].evaluate].i[0], 0); /* evaluate does not */
-    assert_int_equal(e->outputs.at[2].node, e->outputs.at[2].evaluate);
-    ctl_reference *r;
-    assert_int_equal(ctl_reference_open(e, CTL_F64, NULL, &r), CTL_OK);
-    fill(&s, r, e);
-    ctl_node_id want = e->outputs.at[1].evaluate;
-    assert_int_equal(ctl_reference_eval(r, &want, 1), CTL_OK);
-    for (int j = 0; j < TOKENS * 4; j++)
-        assert_true(ctl_reference_value(r, want)[j] == tanh(ctl_reference_input(r, 0)[j]));
-    ctl_reference_close(r);
-    fx_close(&s.f);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_maps),
@@ -560,11 +361,6 @@ int main(void) {
         cmocka_unit_test(test_attention),
         cmocka_unit_test(test_sequences),
         cmocka_unit_test(test_chains),
-        cmocka_unit_test(test_only_what_is_trained),
-        cmocka_unit_test(test_adjoint_of_a_state),
-        cmocka_unit_test(test_halves_meet_in_one_cat),
-        cmocka_unit_test(test_no_loss_and_no_derivative),
-        cmocka_unit_test(test_evaluate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
