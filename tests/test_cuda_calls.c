@@ -4,6 +4,7 @@
 #include "tests/cuda_engine.h"
 
 #include "base/base.h"
+#include "runtime/cuda/driver.h"
 #include "runtime/session.h"
 #include "tests/folder.h"
 
@@ -452,6 +453,55 @@ static void test_libraries(void **state) {
     }
 }
 
+/* A driver that is older than the libraries beside it says so in words that do not help: the hint does. */
+static void test_old_driver(void **state) {
+    (void)state;
+    static const struct {
+        const char *call;
+        int error;
+        const char *message, *hint;
+    } cases[] = {{"cuModuleLoadData", 200, "(CUDA_ERROR_OF_STAND_IN, 200)", "the driver may be older than the libnvrtc that made the kernels"},
+                 {"cuModuleLoadData", 209, "(CUDA_ERROR_OF_STAND_IN, 209)", "the driver may be older than the libnvrtc that made the kernels"},
+                 {"cuModuleLoadData", 222, "(CUDA_ERROR_OF_STAND_IN, 222)", "the driver may be older than the libnvrtc that made the kernels"},
+                 {"cublasLtCreate", 1, "cublasLtCreate: cuBLASLt says CUBLAS_STATUS_NOT_INITIALIZED (1)", "the driver may be older than this cuBLASLt"}};
+    standin_control *c = cuda_control();
+    ctl_program *program;
+    assert_int_equal(cuda_compile(&wanted, &program), CTL_OK);
+    for (size_t k = 0; k < CTL_COUNT(cases); k++) {
+        heard h = {0};
+        c->failed = "nothing";
+        for (long at = 0; at < 60 && strcmp(c->failed, cases[k].call) != 0; at++) {
+            h = (heard){0};
+            c->calls = 0, c->fail_at = at, c->fail_with = cases[k].error;
+            const ctl_session_options so = {.diagnostic = take, .diagnostic_ctx = &h};
+            ctl_session *s = NULL;
+            if (ctl_session_open(program, &so, &s) == CTL_OK) ctl_session_close(s);
+            c->fail_at = -1;
+        }
+        assert_string_equal(h.code, "E0814");
+        if (!strstr(h.message, cases[k].message) || !strstr(h.hint, cases[k].hint) || !strstr(h.hint, "--cuda-libraries"))
+            fail_msg("said: %s (%s)", h.message, h.hint);
+    }
+    ctl_program_free(program);
+}
+
+/* What was loaded stays, closed or not. */
+static void test_stays_loaded(void **state) {
+    (void)state;
+    char command[1024], place[300], path[400], why[CTL_CUDA_WHY];
+    const char *const at[] = {place};
+    const ctl_cuda_folders folders = {at, 1};
+    ctl_cuda_driver d;
+    snprintf(place, sizeof place, "%s/copied", folder);
+    snprintf(path, sizeof path, "%s/libcuda.so.1", place);
+    snprintf(command, sizeof command, "mkdir '%s' && cp -L " STANDIN_DIR "/libcuda.so.1 '%s'", place, path);
+    assert_int_equal(system(command), 0);
+    assert_null(dlopen(path, RTLD_NOW | RTLD_NOLOAD));
+    assert_int_equal(ctl_cuda_driver_open(&d, &folders, why), CTL_OK);
+    ctl_cuda_driver_close(&d);
+    assert_non_null(dlopen(path, RTLD_NOW | RTLD_NOLOAD));
+}
+
 static int begin(void **state) {
     cuda_control(); /* loaded once, and kept */
     return make_folder(state);
@@ -461,6 +511,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_call_fails), cmocka_unit_test(test_first_values), cmocka_unit_test(test_not_finite),
                                        cmocka_unit_test(test_no_host_memory),
                                        cmocka_unit_test(test_no_memory_to_compile), cmocka_unit_test(test_no_device_memory),
-                                       cmocka_unit_test(test_ids), cmocka_unit_test(test_two_tables), cmocka_unit_test(test_labels), cmocka_unit_test(test_libraries)};
+                                       cmocka_unit_test(test_ids), cmocka_unit_test(test_two_tables), cmocka_unit_test(test_labels), cmocka_unit_test(test_libraries),
+                                       cmocka_unit_test(test_old_driver), cmocka_unit_test(test_stays_loaded)};
     return cmocka_run_group_tests(tests, begin, remove_folder);
 }

@@ -40,9 +40,9 @@ void ctl_blaslt_close(ctl_blaslt *b) {
 
 const char *ctl_blaslt_error(int error) {
     switch (error) {
-    case 1:
+    case CTL_BLASLT_NOT_INITIALIZED:
         return "CUBLAS_STATUS_NOT_INITIALIZED";
-    case 3:
+    case CTL_BLASLT_NO_MEMORY:
         return "CUBLAS_STATUS_ALLOC_FAILED";
     case 7:
         return "CUBLAS_STATUS_INVALID_VALUE";

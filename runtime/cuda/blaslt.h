@@ -38,6 +38,8 @@ enum { /* cublasComputeType_t, cudaDataType, and attributes */
     CTL_BLASLT_LAYOUT_STEP = 6,
     CTL_BLASLT_WANT_WORKSPACE = 1,
     CTL_BLASLT_WANT_ALIGNMENT = 5, /* of A; B's, C's and D's are 6, 7 and 8 */
+    CTL_BLASLT_NOT_INITIALIZED = 1,
+    CTL_BLASLT_NO_MEMORY = 3,
     CTL_BLASLT_NOT_SUPPORTED = 15
 };
 

@@ -113,12 +113,13 @@ static void say(ctl_cuda_session *s, const char *hint, const char *why) {
     ctl_say(ctl_session_voice(&s->common), CTL_WARNING, "E0815", hint, "%s: %s", REASON, why);
 }
 
-/* Graphs hold the algorithms that they were captured with. */
+/* Graphs hold the algorithms that they were captured with. The next run of an entry is again a first one, task by task: an algorithm's
+ * kernel is loaded when it is first run, which a capture may not bear. */
 static ctl_status drop_graphs(ctl_cuda_session *s) {
     ctl_status status = ctl_cuda_wait(s);
     for (int e = 0; e < RUN_COUNT && status == CTL_OK; e++) {
         if (s->graph[e]) status = ctl_cuda_check(s, s->driver->executable_destroy(s->graph[e]), "cuGraphExecDestroy");
-        s->graph[e] = NULL;
+        s->graph[e] = NULL, s->runs[e] = 0;
     }
     return status;
 }

@@ -12,7 +12,10 @@ typedef uint64_t ctl_cu_pointer; /* CUdeviceptr */
 
 enum { /* CUresult */
     CTL_CU_OUT_OF_MEMORY = 2,
-    CTL_CU_NO_DEVICE = 100
+    CTL_CU_NO_DEVICE = 100,
+    CTL_CU_INVALID_IMAGE = 200,
+    CTL_CU_NO_BINARY = 209,
+    CTL_CU_UNSUPPORTED_PTX = 222
 };
 enum { /* CUdevice_attribute, CUfunction_attribute, flags */
     CTL_CU_MULTIPROCESSORS = 16,

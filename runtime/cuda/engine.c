@@ -18,15 +18,24 @@ ctl_status ctl_cuda_check(ctl_cuda_session *s, int error, const char *call) {
     ctl_cuda_error(s->driver, error, why);
     if (error == CTL_CU_OUT_OF_MEMORY)
         return fail(s, CTL_ERR_MEMORY, "E0813", "give less with --memory, or end what else uses the GPU", call, why);
-    return fail(s, CTL_ERR_IO, "E0814", "nvidia-smi tells whether the GPU is well; if it is, please report this with the spec", call,
-                why);
+    const bool image = error == CTL_CU_INVALID_IMAGE || error == CTL_CU_NO_BINARY || error == CTL_CU_UNSUPPORTED_PTX;
+    return fail(s, CTL_ERR_IO, "E0814",
+                image ? "the driver may be older than the libnvrtc that made the kernels: name a folder with the driver's version "
+                        "(nvidia-smi tells it) with --cuda-libraries"
+                      : "nvidia-smi tells whether the GPU is well; if it is, please report this with the spec",
+                call, why);
 }
 
 ctl_status ctl_cuda_check_blaslt(ctl_cuda_session *s, int error, const char *call) {
     char why[CTL_CUDA_WHY];
     if (error == 0) return CTL_OK;
     snprintf(why, sizeof why, "cuBLASLt says %s (%d)", ctl_blaslt_error(error), error);
-    if (error == 3) return fail(s, CTL_ERR_MEMORY, "E0813", "give less with --memory, or end what else uses the GPU", call, why);
+    if (error == CTL_BLASLT_NOT_INITIALIZED)
+        return fail(s, CTL_ERR_UNSUPPORTED, "E0814",
+                    "the driver may be older than this cuBLASLt: name a folder with the driver's version (nvidia-smi tells it) with "
+                    "--cuda-libraries",
+                    call, why);
+    if (error == CTL_BLASLT_NO_MEMORY) return fail(s, CTL_ERR_MEMORY, "E0813", "give less with --memory, or end what else uses the GPU", call, why);
     return fail(s, error == CTL_BLASLT_NOT_SUPPORTED ? CTL_ERR_UNSUPPORTED : CTL_ERR_IO, "E0814",
                 "another version of cuBLASLt may know it; please report this with the spec", call, why);
 }

@@ -4,16 +4,20 @@
 #include <dlfcn.h>
 #include <stdio.h>
 
+/* They stay in the process when they are closed: the driver has threads, and what it does at the end of a thread or of the process, and
+ * both other libraries keep state with it. */
+enum { HOW = RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE };
+
 static void *open_one(const ctl_cuda_library *library, const ctl_cuda_folders *folders) {
     char path[4096];
     for (size_t f = 0; folders && f < folders->n; f++)
         for (const char *const *name = library->names; *name; name++) {
             const int n = snprintf(path, sizeof path, "%s/%s", folders->at[f], *name);
-            void *handle = n < (int)sizeof path ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+            void *handle = n < (int)sizeof path ? dlopen(path, HOW) : NULL;
             if (handle) return handle;
         }
     for (const char *const *name = library->names; *name; name++) {
-        void *handle = dlopen(*name, RTLD_NOW | RTLD_LOCAL);
+        void *handle = dlopen(*name, HOW);
         if (handle) return handle;
     }
     return NULL;

@@ -1,5 +1,5 @@
-/* modules: all machine code is loaded when a session opens, and every kernel's function looked up: nothing is loaded lazily,
- * which a graph under capture could not bear. */
+/* modules: all machine code is given to the driver when a session opens, and every kernel's function looked up. The driver may load a
+ * kernel only when it is first launched, which a capture may not bear: hence an entry's first run has none. */
 #include "runtime/cuda/session.h"
 
 enum { SHARED_FOR_ALL = 48 * 1024 }; /* above it a kernel must ask */

@@ -14,7 +14,7 @@
 #define BEGIN(name)                                                                                          \
     do {                                                                                                     \
         const int begin_error = standin_call(name);                                                          \
-        if (begin_error) return begin_error == 2 ? 3 : 14;                                                   \
+        if (begin_error) return begin_error == 1 ? 1 : begin_error == 2 ? 3 : 14;                                                   \
     } while (0)
 enum { F32 = 0, BF16 = 14, BAD = 7, EPILOGUE_BIAS = 4 };
 
@@ -46,10 +46,25 @@ typedef struct proposal {
     int reserved[4];
 } proposal;
 
-ENTRY(cublasLtCreate, void **handle) {
+/* The algorithms that were run: a device loads an algorithm's kernel when it is first run, which a capture does not bear. */
+enum { MOST_LOADED = 1024 };
+typedef struct loads {
+    uint64_t loaded[MOST_LOADED];
+    size_t n;
+} loads;
+static int is_loaded(loads *h, const algorithm *a) {
+    const uint64_t mine = standin_hash(a, sizeof *a);
+    for (size_t k = 0; k < h->n; k++)
+        if (h->loaded[k] == mine) return 1;
+    if (standin_records() || h->n == MOST_LOADED) return 0;
+    h->loaded[h->n++] = mine;
+    return 1;
+}
+
+ENTRY(cublasLtCreate, void **out) {
     BEGIN("cublasLtCreate");
-    *handle = malloc(1), standin.live++;
-    return *handle ? 0 : 3;
+    *out = calloc(1, sizeof(loads)), standin.live++;
+    return *out ? 0 : 3;
 }
 ENTRY(cublasLtDestroy, void *handle) {
     free(handle), standin.live--;
@@ -262,6 +277,7 @@ ENTRY(cublasLtMatmul, void *handle, void *given, const void *alpha, const void *
                  of->epilogue == EPILOGUE_BIAS ? (const char *)(uintptr_t)of->bias : NULL, d, workspace, bytes, 0};
     memcpy(&p.beta, beta, sizeof p.beta);
     if (!handle || *(const float *)alpha != 1 || (p.beta != 0 && p.beta != 1)) return BAD;
+    if (!is_loaded(handle, chosen)) return standin_fault("an algorithm is run first under capture"), 14;
     if (chosen->form != form_of(of, l)) return standin_fault("a product with the algorithm of another"), BAD;
     if (bytes < chosen->workspace || (uintptr_t)workspace % 256 || !standin_is_device(workspace, bytes))
         return standin_fault("a product without the workspace that it was chosen for"), BAD;

@@ -190,6 +190,7 @@ int standin_capturing(void) {
     if (capturing) capturing->broken = 1, standin_fault("a call under capture that a capture does not bear");
     return capturing != NULL;
 }
+int standin_records(void) { return capturing != NULL; }
 static int push(list *l, int (*run)(const void *), const void *payload, size_t bytes) {
     work *grown = realloc(l->at, (l->n + 1) * sizeof *grown);
     if (!grown) return ERROR_MEMORY;

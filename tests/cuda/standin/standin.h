@@ -37,6 +37,8 @@ int standin_call(const char *name);
 int standin_fault(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Whether a stream is under capture, when nothing may be made, freed or waited for. */
 int standin_capturing(void);
+/* The same, of a call that a capture bears. */
+int standin_records(void);
 /* Work for a stream: done(payload copied) later, in order. */
 int standin_enqueue(void *stream, int (*run)(const void *payload), const void *payload, size_t bytes);
 /* Of the bytes of an image, which stands behind its size in the image's head. */
