@@ -291,9 +291,50 @@ static void check_form(reader *r, size_t k) {
            r->path, module, scale, alpha, rank, stabilised ? ", use_rslora" : "", m->scale);
 }
 
+/* Does PEFT's list entry name the module: all of it, or its end behind a point? */
+static bool names_module(const char *target, const char *module) {
+    const size_t n = strlen(target), m = strlen(module);
+    return n <= m && strcmp(module + m - n, target) == 0 && (n == m || module[m - n - 1] == '.');
+}
+
+/* Adds the word to a list with commas, once, while there is room. */
+static void add_once(char *list, size_t size, const char *word) {
+    const size_t n = strlen(list), m = strlen(word);
+    for (const char *at = list; (at = strstr(at, word)); at += m)
+        if ((at == list || at[-1] == ' ') && (at[m] == ',' || at[m] == 0)) return;
+    if (n + m + 3 < size) snprintf(list + n, size - n, "%s%s", n ? ", " : "", word);
+}
+
+/* The modules that the adapter changes against those that the spec's controls change: told by their names, not layer by layer.
+ * A text instead of a list is an expression of Python's; then what is missing tells. */
+static void check_targets(reader *r) {
+    const json_t *targets = json_object_get(r->config, "target_modules"), *one;
+    char theirs[300] = "", ours[300] = "", module[MODULE];
+    size_t i;
+    if (!json_is_array(targets)) return;
+    json_array_foreach(targets, i, one) {
+        const char *target = json_string_value(one);
+        bool found = !target;
+        for (size_t k = 0; k < r->p->nforms && !found; k++)
+            found = module_of(r->p->paths[r->p->program->adaptation->forms[k].weight], module) && names_module(target, module);
+        if (!found) add_once(theirs, sizeof theirs, target);
+    }
+    for (size_t k = 0; k < r->p->nforms; k++) {
+        bool found = !module_of(r->p->paths[r->p->program->adaptation->forms[k].weight], module);
+        json_array_foreach(targets, i, one)
+            found |= json_is_string(one) && names_module(json_string_value(one), module);
+        const char *end = strrchr(module, '.');
+        if (!found) add_once(ours, sizeof ours, end ? end + 1 : module);
+    }
+    const char *hint = "a control of your own names the adapter's modules: `self_attn.{q_proj, v_proj}.weight ~ control.lora(; rank, alpha)`";
+    if (*theirs) differ(r, hint, "'%s': the adapter changes %s (`target_modules`), and no control of the spec does", r->path, theirs);
+    if (*ours) differ(r, hint, "'%s': the spec's controls change %s, and the adapter does not (`target_modules`)", r->path, ours);
+}
+
 ctl_status ctl_peft_check(const ctl_peft *p, const char *path, const json_t *config) {
     reader r = {.p = p, .path = path, .config = config};
     check_kind(&r);
+    if (r.errors == 0) check_targets(&r);
     for (size_t k = 0; k < p->nforms && r.errors == 0; k++) check_form(&r, k);
     return r.errors ? CTL_ERR_INPUT : CTL_OK;
 }
