@@ -144,7 +144,8 @@ static void check_model(fixture *f, const llama *m, ctl_dtype compute, double to
     naive fused, plain;
     ctl_lowered a = lower(f, g, compute, false), b = lower(f, g, compute, true);
     run_all(&fused, &a, g), run_all(&plain, &b, g);
-    double error = worst(&fused, g, compute);
+    /* The executor in bf16 rounds after each operation, so much that it is further from the truth than what is tried here. */
+    double error = worst(&fused, g, compute == CTL_BF16 ? CTL_F64 : compute);
     if (!(error <= tolerance)) fail_msg("error %g", error);
     same_bits(&fused, &plain);
     size_t tasks = a.program->run[RUN_FORWARD].n + a.program->run[RUN_BACKWARD].n;
@@ -172,7 +173,7 @@ static void test_f32(void **state) {
 static void test_bf16(void **state) {
     for (int how = TUNE_LORA; how <= TUNE_FULL; how++) {
         llama m = tuned((tuning)how, how == TUNE_LORA ? 0.25 : 0, how == TUNE_DOUBLE);
-        check_model(*state, &m, CTL_BF16, 0.1);
+        check_model(*state, &m, CTL_BF16, 0.03);
     }
 }
 
