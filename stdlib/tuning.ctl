@@ -23,6 +23,15 @@ control dora_qkvud(rank = 32, alpha = 64, p = 0.05) on llama.block {
     self_attn.{q_proj, k_proj, v_proj}.weight ~ control.dora(; rank, alpha, p)
     mlp.{up_proj, down_proj}.weight ~ control.dora(; rank, alpha, p)
 }
+# On every projection of a block: o and the gate too.
+control lora_all(rank = 32, alpha = 64, p = 0.05) on llama.block {
+    self_attn.{q_proj, k_proj, v_proj, o_proj}.weight ~ control.lora(; rank, alpha, p)
+    mlp.{gate_proj, up_proj, down_proj}.weight ~ control.lora(; rank, alpha, p)
+}
+control dora_all(rank = 32, alpha = 64, p = 0.05) on llama.block {
+    self_attn.{q_proj, k_proj, v_proj, o_proj}.weight ~ control.dora(; rank, alpha, p)
+    mlp.{gate_proj, up_proj, down_proj}.weight ~ control.dora(; rank, alpha, p)
+}
 control rslora(rank = 32, alpha = 64) on llama.block {
     self_attn.{q_proj, v_proj}.weight ~ control.lora(; rank, alpha, scale = alpha / sqrt(rank))
 }

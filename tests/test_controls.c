@@ -34,6 +34,7 @@ static void test_across_blocks(void **state) {
 static void test_weight_edges(void **state) {
     (void)state;
     assert_int_equal(check_llama("tuning.lora_qkvud(rank = 3, alpha = 6, p = 0.25)", "", NULL), 20);
+    assert_int_equal(check_llama("tuning.lora_all(rank = 3, alpha = 6, p = 0.25)", "", NULL), 28);
     assert_int_equal(check_llama("tuning.lora_qkv(rank = 3), tuning.ud(rank = 2)", "", NULL), 16);
     assert_int_equal(check_llama("tuning.rslora(rank = 3)", "", NULL), 8);
     assert_int_equal(check_llama("tuning.lora_fa(rank = 3)", "", NULL), 4);
@@ -48,6 +49,7 @@ static void test_dora(void **state) {
     (void)state;
     /* DoRA holds the norm constant, so differences agree for the magnitudes; and for all, where nothing is held. */
     assert_int_equal(check_llama("tuning.dora_qkvud(rank = 2, p = 0.25)", "", "lora_magnitude_vector"), 10);
+    assert_int_equal(check_llama("tuning.dora_all(rank = 2, p = 0.25)", "", "lora_magnitude_vector"), 14);
     static const char whole[] =
         "net dense(x, W; rank, s) -> y {\n"
         "    weight A : [rank, cols(x)] init normal(0.1)\n"

@@ -64,7 +64,7 @@ static void writes_a_ready_spec(void **state) {
         "model base = llama.causal_lm(; vocab = 24, dim = 16, depth = 2, heads = 4, ffn = 20, eps = 1e-05, "
         "kv_heads = 2, theta = 10000.0)\n\n"
         "# What is tuned: LoRA on the projections q, k, v, up and down.\n"
-        "# Others: dora, rslora, lora_fa, double, ud, mixture, houlsby, parallel_adapter, ia3, vera, red, "
+        "# Others: dora, lora_all, dora_all, rslora, lora_fa, double, ud, mixture, houlsby, parallel_adapter, ia3, vera, red, "
         "loreft, full (--method NAME). "
         "Their text: stdlib/tuning.ctl.\n"
         "tune base with tuning.lora_qkvud(rank = 16, alpha = 32, p = 0.05) {\n"
@@ -89,6 +89,8 @@ static void every_method_compiles(void **state) {
         const char *name, *text;
     } methods[] = {{"lora", "tuning.lora_qkvud("},
                    {"dora", "tuning.dora_qkvud("},
+                   {"lora_all", "tuning.lora_all("},
+                   {"dora_all", "tuning.dora_all("},
                    {"rslora", "tuning.rslora("},
                    {"lora_fa", "tuning.lora_fa("},
                    {"double", "tuning.double("},
@@ -108,7 +110,7 @@ static void every_method_compiles(void **state) {
         assert_int_equal(ctlc("check method.ctl"), 0);
     }
     assert_int_equal(ctlc("import methods --method lorra"), 1);
-    says("error[E0710]: no method for llama is called 'lorra'\n  hint: there are: lora, dora, rslora");
+    says("error[E0710]: no method for llama is called 'lorra'\n  hint: there are: lora, dora, lora_all, dora_all, rslora");
     assert_int_equal(ctlc("import methods --memory lots"), 2);
     says("--memory is a whole number and KiB, MiB, GiB, KB, MB or GB, not \"lots\"");
 }
@@ -237,7 +239,7 @@ static void other_architectures(void **state) {
          "1e-06, window = 7, "
          "classes = 2, "
          "kv_heads = 2, theta = 10000.0)",
-         14},
+         16},
     };
     for (size_t i = 0; i < CTL_COUNT(cases); i++) {
         char path[200], text[1000];

@@ -61,6 +61,8 @@ static void methods(void **state) {
         {"tuning.lora_qkv(rank = 4)", L * qkv},
         {"tuning.lora_qkvud(rank = 4)", L * (qkv + ud)},
         {"tuning.dora_qkvud(rank = 4)", L * (qkv + ud + D + 2 * KV + F + D)},
+        {"tuning.lora_all(rank = 4)", L * (qkv + ud + r * (D + D) + r * (D + F))},
+        {"tuning.dora_all(rank = 4)", L * (qkv + ud + r * (D + D) + r * (D + F) + 3 * D + 2 * KV + 2 * F)},
         {"tuning.rslora(rank = 4)", L * (r * (D + D) + r * (D + KV))},
         {"tuning.lora_fa(rank = 4)", L * (D * r + KV * r)},
         {"tuning.houlsby(rank = 4)", L * 2 * (2 * D * r + r + D)},

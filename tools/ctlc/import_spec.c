@@ -9,6 +9,10 @@
      "LoRA on the projections q, k, v, up and down", "2e-4"},                                                \
         {"dora", "tuning.dora_qkvud(rank = 16, alpha = 32, p = 0.05)" head,                                  \
          "DoRA on the projections q, k, v, up and down", "2e-4"},                                            \
+        {"lora_all", "tuning.lora_all(rank = 16, alpha = 16, p = 0.0)" head,                                 \
+         "LoRA on every projection of a block", "2e-4"},                                                     \
+        {"dora_all", "tuning.dora_all(rank = 16, alpha = 16, p = 0.0)" head,                                 \
+         "DoRA on every projection of a block", "2e-4"},                                                     \
         {"rslora", "tuning.rslora(rank = 32, alpha = 64)" head,                                              \
          "rank-stabilised LoRA on the projections q and v", "2e-4"},                                         \
         {"lora_fa", "tuning.lora_fa(rank = 16, alpha = 32)" head,                                            \
