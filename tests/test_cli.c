@@ -133,6 +133,8 @@ static void test_check(void **state) {
         json_decref(object);
     }
     assert_true(lines >= 1);
+    assert_int_equal(ctlc("check ."), 4);
+    says("hint: give the path of a .ctl file; `ctlc import DIR -o my.ctl` writes one of a checkpoint's folder");
     assert_int_not_equal(ctlc("check nowhere.ctl"), 0);
     says("nowhere.ctl");
     assert_int_equal(ctlc("check small.ctl --tune low --dump after:elaborate"), 0);

@@ -331,8 +331,9 @@ static void test_instructions(void **state) {
     ctl_corpus c;
     ctl_corpus_init(&c, NULL);
     assert_int_equal(ctl_corpus_read(&c, write_file("two.json", text, strlen(text)), SILENT), CTL_OK);
+    /* a byte-order mark, as some editors leave it, belongs to no entry */
     const char *lines =
-        "{\"instruction\": \"Say caf\\u00e9\", \"input\": \"\", \"output\": \"ok\"}\n\n{\"text\": \"plain\"}";
+        "\xef\xbb\xbf{\"instruction\": \"Say caf\\u00e9\", \"input\": \"\", \"output\": \"ok\"}\n\n{\"text\": \"plain\"}";
     assert_int_equal(ctl_corpus_read(&c, write_file("two.jsonl", lines, strlen(lines)), SILENT), CTL_OK);
     assert_int_equal(c.ndocs, 4);
     const char *wanted[] = {first, second, second, "plain"};

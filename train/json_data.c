@@ -137,6 +137,7 @@ static ctl_status add_line(ctl_corpus *c, const ctl_entry *e, const char *text, 
 
 ctl_status ctl_json_data_add(ctl_corpus *c, const char *name, const char *text, size_t size, bool lines, bool items,
                              ctl_voice voice) {
+    if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) text += 3, size -= 3; /* a byte-order mark, as some editors leave it */
     if (!lines) return add_list(c, name, text, size, items, voice);
     size_t number = 1;
     for (size_t at = 0; at < size; number++) {

@@ -143,7 +143,10 @@ static void run(compilation *c) {
         c->text = ctl_unit_read_file(u, c->path, &c->size);
         if (!c->text) {
             u->status = CTL_ERR_IO;
-            ctl_error(&u->sink, CTL_E0508, CTL_NO_SPAN, "give the path of a .ctl file", "the spec `%s` cannot be read: %s", c->path,
+            ctl_error(&u->sink, CTL_E0508, CTL_NO_SPAN,
+                      errno == EISDIR ? "give the path of a .ctl file; `ctlc import DIR -o my.ctl` writes one of a checkpoint's folder"
+                                      : "give the path of a .ctl file",
+                      "the spec `%s` cannot be read: %s", c->path,
                       strerror(errno));
             return;
         }
