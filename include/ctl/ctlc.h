@@ -1,7 +1,8 @@
 /* ctlc: compile a .ctl spec into a program that ctlrt.h runs (docs/embedding.md).
  *
  * A call allocates everything from options->allocator, reports through options->diagnostic (spans, carets, hints),
- * prints nothing and keeps no state between calls; calls may run in parallel. */
+ * prints nothing and keeps no state between calls; calls may run in parallel. Of the options, zero is a default everywhere; what
+ * they point to must live until the call returns, and the allocator as long as the program that was made. */
 #ifndef CTL_CTLC_H
 #define CTL_CTLC_H
 
@@ -17,7 +18,8 @@ typedef enum ctlc_engine {
 
 /* What ctlc build makes, a bit each: CUDA C, machine code, and PTX for other GPUs. */
 typedef enum ctlc_emit { CTLC_EMIT_CU = 1, CTLC_EMIT_CUBIN = 2, CTLC_EMIT_PTX = 4 } ctlc_emit;
-/* One made file: its name, its bytes; "plan.txt" is the program's text. note: what the compiler counts, or NULL. */
+/* A file that was made: its name and its bytes; "plan.txt" is the program's text. note: registers and memory of a kernel as CUDA's
+ * compiler counts them, or NULL. All of it lives until the callback returns. */
 typedef struct ctlc_artifact {
     const char *name, *note;
     const void *bytes;
@@ -25,7 +27,7 @@ typedef struct ctlc_artifact {
 } ctlc_artifact;
 typedef void (*ctlc_artifact_fn)(void *ctx, const ctlc_artifact *artifact);
 typedef struct ctlc_cuda {
-    const char *architecture;  /* "sm_86": one of ctlc_cuda_architectures; not asked where the program is to run */
+    const char *architecture;  /* "sm_86": one of ctlc_cuda_architectures; passed over with emit 0 */
     unsigned emit;             /* of ctlc_emit: files instead of a program. 0: a program for the GPU of this machine */
     const char *compiler;      /* CUDA's compiler, libnvrtc.so; NULL: where it is usually found */
     const char *const *folders; /* where CUDA's libraries are looked for first: libcuda, libcublasLt, libnvrtc */
@@ -108,7 +110,7 @@ size_t ctlc_kernels_count(ctlc_kernels *kernels);
 
 typedef struct ctlc_options {
     const ctl_allocator *allocator; /* NULL: malloc */
-    ctl_diagnostic_fn diagnostic;
+    ctl_diagnostic_fn diagnostic;   /* NULL: nothing is said, the status alone tells */
     void *diagnostic_ctx;
     ctlc_engine engine;
     ctl_dtype compute;       /* CTL_REAL: what the spec says (f32 when it says nothing); CTL_F64 for the reference alone */
@@ -140,7 +142,7 @@ typedef struct ctlc_options {
     int64_t memory;          /* bytes, or CTLC_MEMORY_LEAST, _MOST; 0: what the spec says, and no limit when it says nothing */
     const char *machine;     /* to plan for: "cpu" (NULL), "rtx3090", "rtx4090", "a100", "h100": their rates, and that of a card's
                                 memory not all can be had. Code is for the engine all the same */
-    const double *rates;     /* measured ones instead of the machine's: operations a second of f32 products, bf16 products,
+    const double *rates;     /* four measured ones instead of the machine's: operations a second of f32 products, bf16 products,
                                 attention; bytes a second. NULL: modelled */
     bool may_split;          /* a batch of sequences may go through in parts: the program then has fewer rows, and its settings
                                 more accumulation */

@@ -70,11 +70,12 @@ void ctl_session_close(ctl_session *session);
 ctl_status ctl_session_param_write(ctl_session *s, size_t param, ctl_dtype dtype, const void *data);
 ctl_status ctl_session_param_read(ctl_session *s, size_t param, ctl_dtype dtype, void *data);
 /* Initialises the parameters that were not written, by counted random numbers of (seed, the parameter's name, element),
- * so that adding a parameter changes no other; then runs LOAD and UPDATE. */
+ * so that adding a parameter changes no other. Then it computes what follows from weights alone: from frozen ones once
+ * (the program's LOAD), from trained ones, as DoRA's norms do, once an update (its UPDATE). */
 ctl_status ctl_session_load(ctl_session *s);
 /* Marks every parameter as not given: the next ctl_session_load initialises those not written until then. */
 void ctl_session_initialise(ctl_session *s);
-/* Runs UPDATE alone: for hosts that changed the flat parameters themselves. */
+/* Computes anew what follows from trained weights, UPDATE: for hosts that changed the flat parameters themselves. */
 ctl_status ctl_session_update(ctl_session *s);
 
 /* Inputs, row-major. An id input takes i32, one a row; a real one takes f32, f64, bf16 or f16 and converts. A label of -100 does not
