@@ -7,6 +7,7 @@
 #include "base/base.h"
 #include "base/sha256.h"
 #include "runtime/session.h"
+#include "tools/ctlc/load_weights.h"
 #include "tools/ctlc/made_batch.h"
 #include "train/feed.h"
 

@@ -4,7 +4,7 @@
 
 #include "runtime/program.h"
 #include "tools/ctlc/memory_report.h"
-#include "tools/ctlc/texts.h"
+#include "tools/ctlc/tool.h"
 
 typedef struct bench_options {
     tool_compile compile;

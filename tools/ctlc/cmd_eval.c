@@ -5,8 +5,9 @@
 
 #include "base/base.h"
 #include "runtime/program.h"
+#include "tools/ctlc/data_source.h"
+#include "tools/ctlc/load_weights.h"
 #include "tools/ctlc/progress.h"
-#include "tools/ctlc/texts.h"
 #include "train/choices.h"
 
 typedef struct eval_options {

@@ -8,11 +8,12 @@
 #include "base/base.h"
 #include "runtime/files.h"
 #include "runtime/program.h"
+#include "tools/ctlc/data_source.h"
+#include "tools/ctlc/load_weights.h"
 #include "tools/ctlc/memory_report.h"
 #include "tools/ctlc/progress.h"
 #include "tools/ctlc/run_plan.h"
 #include "tools/ctlc/run_result.h"
-#include "tools/ctlc/texts.h"
 #include "train/loop.h"
 
 typedef struct train_options {

@@ -1,5 +1,5 @@
-/* texts: see texts.h. */
-#include "tools/ctlc/texts.h"
+/* data_source: see data_source.h. */
+#include "tools/ctlc/data_source.h"
 
 #include <stdlib.h>
 
@@ -158,23 +158,4 @@ const char *tool_source_unit(const tool_source *s) {
 
 int64_t tool_source_count(const tool_source *s, const ctl_loader *l) {
     return !l ? 0 : s->kind == CTL_DATA_TOKENS ? ctl_loader_tokens(l) : ctl_loader_items(l);
-}
-
-ctl_status tool_weights_load(ctl_session *s, const ctl_program *program, const text_list *weights,
-                             const char *adapter) {
-    ctl_weights_report report = {0};
-    ctl_status status = CTL_OK;
-    if (weights->n) {
-        status = ctl_session_load_weights(s, weights->at, weights->n, &report);
-        if (status == CTL_OK && report.unused)
-            fprintf(stderr, "weights: %zu tensors read, %zu of the files are not in the model\n",
-                    report.loaded, report.unused);
-    }
-    for (size_t i = 0; weights->n == 0 && i < program->nparams; i++) {
-        if (program->params[i].trained || program->params[i].made_by_control) continue;
-        fprintf(stderr, "note: the frozen weights are random numbers: --weights names their files\n");
-        break;
-    }
-    if (status == CTL_OK && adapter) status = ctl_session_load_adapter(s, adapter);
-    return status == CTL_OK ? ctl_session_load(s) : status;
 }

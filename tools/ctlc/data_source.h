@@ -1,7 +1,6 @@
-/* texts: the options of a command that reads data, and what becomes of them; weights and adapters into a
- * session. */
-#ifndef CTLC_TEXTS_H
-#define CTLC_TEXTS_H
+/* data_source: the options of a command that reads data - texts, token files, images -, and the data opened for a program. */
+#ifndef CTLC_DATA_SOURCE_H
+#define CTLC_DATA_SOURCE_H
 
 #include "tools/ctlc/tool.h"
 #include "train/images.h"
@@ -43,9 +42,5 @@ void tool_source_close(tool_source *s);
 /* "tokens", "documents" or "images": what ctl_loader_items, or tokens, counts. */
 const char *tool_source_unit(const tool_source *s);
 int64_t tool_source_count(const tool_source *s, const ctl_loader *l);
-
-/* Weights, then an adapter (each may be absent), then ctl_session_load. */
-ctl_status tool_weights_load(ctl_session *s, const ctl_program *program, const text_list *weights,
-                             const char *adapter);
 
 #endif
