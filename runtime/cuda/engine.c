@@ -7,6 +7,11 @@
 /* ---- errors ---- */
 static ctl_status fail(ctl_cuda_session *s, ctl_status status, const char *code, const char *hint, const char *call,
                        const char *why) {
+    if (s->capturing) { /* nothing has run: it may yet go without a graph */
+        snprintf(s->tried, sizeof s->tried, "%.200s%s%.60s: %.200s", s->common.at.name ? s->common.at.name : "", s->common.at.name ? ", " : "",
+                 call, why);
+        return status;
+    }
     ctl_session_say_at(&s->common, s->common.at.place, code, hint, "%s%son %s: %s: %s", s->common.at.name ? s->common.at.name : "", s->common.at.name ? ", " : "",
                        s->code->device.name, call, why);
     return s->failed = status;
@@ -139,26 +144,33 @@ static ctl_status launch_list(ctl_cuda_session *s, ctl_program_entry entry, bool
             s->common.watch(&s->common, &list->at[i], s->common.watch_ctx);
             status = s->failed;
         }
-        if (status == CTL_ERR_INTERNAL && !s->failed)
+        if (status == CTL_ERR_INTERNAL && !s->failed && !s->capturing)
             ctl_session_say_at(&s->common, s->common.at.place, "E0901", "report it, with the specification", "task '%s' failed", s->common.at.name);
     }
     s->common.at = (ctl_origin){0};
-    if (status != CTL_OK) s->failed = status;
+    if (status != CTL_OK && !s->capturing) s->failed = status;
     return status;
 }
 
-static ctl_status capture(ctl_cuda_session *s, ctl_program_entry entry) {
-    void *graph = NULL;
+/* Leaves the entry's graph, or says that there will be none. */
+static void capture(ctl_cuda_session *s, ctl_program_entry entry) {
+    void *graph = NULL, *executable = NULL;
+    s->capturing = true;
     ctl_status status =
         ctl_cuda_check(s, s->driver->capture_begin(s->stream, CTL_CU_CAPTURE_THREAD_LOCAL), "cuStreamBeginCapture");
-    if (status != CTL_OK) return status;
-    status = launch_list(s, entry, false);
-    const int error = s->driver->capture_end(s->stream, &graph); /* also after a failure: it ends the capture */
-    if (status == CTL_OK) status = ctl_cuda_check(s, error, "cuStreamEndCapture");
-    if (status == CTL_OK)
-        status = ctl_cuda_check(s, s->driver->graph_instantiate(&s->graph[entry], graph, 0), "cuGraphInstantiate");
+    if (status == CTL_OK) {
+        status = launch_list(s, entry, false);
+        const int error = s->driver->capture_end(s->stream, &graph); /* also after a failure: it ends the capture */
+        if (status == CTL_OK) status = ctl_cuda_check(s, error, "cuStreamEndCapture");
+    }
+    if (status == CTL_OK) status = ctl_cuda_check(s, s->driver->graph_instantiate(&executable, graph, 0), "cuGraphInstantiate");
     if (graph) s->driver->graph_destroy(graph);
-    return status;
+    s->capturing = false;
+    if (status == CTL_OK) s->graph[entry] = executable;
+    s->no_graphs = status != CTL_OK;
+    if (s->no_graphs)
+        ctl_say(ctl_session_voice(&s->common), CTL_WARNING, "E0816", "please report it with the spec, the driver's version and cuBLASLt's",
+                "steps go on without a CUDA graph, small ones slower: %s", s->tried);
 }
 
 static ctl_status run(ctl_session *session, ctl_program_entry entry) {
@@ -171,9 +183,9 @@ static ctl_status run(ctl_session *session, ctl_program_entry entry) {
     if (status != CTL_OK) return status;
     if (s->runs[entry] && s->seconds[entry] && !session->watch) return ctl_cuda_run_profiled(s, entry);
     if (s->runs[entry]++ == 0 || entry == RUN_LOAD || session->watch) return launch_list(s, entry, true);
-    if (!s->graph[entry]) status = capture(s, entry);
-    if (status == CTL_OK) status = ctl_cuda_check(s, s->driver->graph_launch(s->graph[entry], s->stream), "cuGraphLaunch");
-    return status;
+    if (!s->graph[entry] && !s->no_graphs) capture(s, entry);
+    if (!s->graph[entry]) return launch_list(s, entry, false);
+    return ctl_cuda_check(s, s->driver->graph_launch(s->graph[entry], s->stream), "cuGraphLaunch");
 }
 
 const ctl_engine ctl_cuda_engine = {.name = "cuda", .open = open_session, .close = close_session, .address = ctl_cuda_address,

@@ -6,7 +6,8 @@
  * with it goes what changes from step to step, which kernels read from the device's memory.
  *
  * The first run of an entry launches task by task and waits for each, so that an error has a name. The second is captured as
- * a graph; from then on an entry is one launch. An error stays: every later call returns it. */
+ * a graph; from then on an entry is one launch. Where a capture fails the entry is launched task by task for good, which is slower and
+ * else the same. An error stays: every later call returns it. */
 #ifndef CTL_RUNTIME_CUDA_SESSION_H
 #define CTL_RUNTIME_CUDA_SESSION_H
 
@@ -69,6 +70,8 @@ typedef struct ctl_cuda_session {
     ctl_cuda_choices choices; /* of all products that are prepared */
     void *graph[RUN_COUNT]; /* executables */
     int64_t runs[RUN_COUNT];
+    bool capturing, no_graphs; /* a capture is tried; one has failed, and no other is */
+    char tried[CTL_CUDA_WHY];  /* what it failed by */
     double *seconds[RUN_COUNT]; /* of tasks, for whoever asked; NULL: nobody */
 } ctl_cuda_session;
 

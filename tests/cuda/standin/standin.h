@@ -14,6 +14,7 @@ typedef struct standin_control {
     long fail_at;    /* the call with this number fails, and nothing happens in it but what it frees; -1: none */
     int fail_with;   /* its error */
     const char *failed; /* its name */
+    const char *refuse; /* calls of this name fail where a capture begins, goes on or ends; NULL: none */
     long live;       /* objects that were made and not freed */
     size_t memory, held, most; /* bytes of the device, of them allocated, and allocated at most */
     unsigned attended[3]; /* of attention's forward, queries and keys, which copy asynchronously: a bit for each of STANDIN_WAYS */
