@@ -295,6 +295,11 @@ static void messages(void **state) {
          HINT("tokens SEQUENCES x LENGTH, or tokens COUNT packed")
          A("8:9", "02", "expected a number, found 'GiB'", "    8 |  memory GiB", "      |         ^~~")
          HINT("memory 24 GiB")},
+        {"tune m {\n compute # which\n memory 24 # in what\n}\n", /* what is missing is missing before the comment */
+         A("2:9", "02", "expected a name, found the end of the line", "    2 |  compute # which", "      |         ^")
+         HINT("compute f32, or compute bf16")
+         A("3:11", "02", "expected a name, found the end of the line", "    3 |  memory 24 # in what", "      |           ^")
+         HINT("memory 24 GiB")},
         {"net f(x) -> y {\n if a = b {\n y <- x y\n }\n weigth w : [3]\n weight w [3]\n weight : [3]\n else {\n }\n}\n",
          A("2:7", "02", "expected '{', found '='", "    2 |  if a = b {", "      |       ^")
          HINT("to compare, write `==`")

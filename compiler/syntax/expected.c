@@ -92,6 +92,16 @@ static const char *found_text(ctl_parser *p) {
                   : ctl_format(p->arena, "'%.*s'", (int)n, p->text + s.begin);
 }
 
+/* Where it is shown: what is missing at the end of a line is missing before its comment. */
+static ctl_span found_span(const ctl_parser *p) {
+    const ctl_span s = p->last.span;
+    const uint32_t end = p->before.span.end;
+    const bool ends = p->last.kind == NEWLINE || p->last.kind == END;
+    if (!ends || p->before.kind == NEWLINE || end >= s.begin || s.begin > p->size) return s;
+    const char *comment = memchr(p->text + end, '#', s.begin - end);
+    return comment && !memchr(p->text + end, '\n', (size_t)(comment - (p->text + end))) ? (ctl_span){s.file, end, end} : s;
+}
+
 static int line_of(const ctl_parser *p, ctl_span span) {
     int line = 1;
     for (size_t i = 0; i < span.begin && i < p->size; i++) line += p->text[i] == '\n';
@@ -205,7 +215,7 @@ void ctl_expected_report(ctl_parser *p, const char *const *expected, int n) {
     } else {
         ctl_text_add(&text, "unexpected %s", found_text(p));
     }
-    ctl_error(p->sink, CTL_E0102, p->last.span, hint(p, &e), "%s", text.at);
+    ctl_error(p->sink, CTL_E0102, found_span(p), hint(p, &e), "%s", text.at);
     /* Something that begins a line, yet stands in parentheses: those were most likely to be closed before it.
      */
     if (p->last.first) ctl_lines_forget(p);
