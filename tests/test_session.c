@@ -26,8 +26,14 @@ static void f16_is_nearest_even(void **state) {
         double d;
         ctl_convert(CTL_F32, &f, CTL_F16, &in, 1);
         ctl_convert(CTL_F64, &d, CTL_F16, &in, 1);
+        uint16_t direct, through;
+        ctl_convert(CTL_BF16, &direct, CTL_F16, &in, 1);
+        ctl_convert(CTL_BF16, &through, CTL_F64, &d, 1);
+        assert_int_equal(direct, through);
         if ((h & 0x7fff) > 0x7c00) {
+            const float quiet = (float)d;
             assert_true(isnan(f) && isnan(d));
+            assert_memory_equal(&f, &quiet, sizeof f);
             continue;
         }
         if ((h & 0x7fff) == 0x7c00)
