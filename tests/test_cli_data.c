@@ -186,6 +186,11 @@ static void test_images(void **state) {
     assert_int_equal(ctlc("train %s --data train.npy --labels train_labels.npy --mean 1,2 --std 1,x", spec), 2);
     assert_int_equal(ctlc("eval %s --data train.npy --labels train_labels.npy --set tokens=16x9", spec), 1);
     says("train.npy: its images are 600 x 1 x 8 x 8: in patches of 2 x 2 that are not 9");
+    static const float last[2 * 64];
+    write_npy(in_folder("last.npy"), "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 8, 8, 1), }\n", last, sizeof last);
+    write_file("two.txt", "0\n1\n");
+    assert_int_equal(ctlc("eval %s --data last.npy --labels two.txt", spec), 1);
+    says("images are [n, channels, height, width]; numpy's transpose(0, 3, 1, 2) brings the channels forward");
 }
 
 /* ---- token files ---- */

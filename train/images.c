@@ -47,7 +47,10 @@ static ctl_status lay_out(ctl_images *m, const char *path, int64_t rows, int64_t
     m->channels = a->dims[1], m->height = a->dims[2], m->width = a->dims[3];
     m->patch = side_of(columns, m->channels);
     if (!m->patch)
-        return misfit(voice, path, "columns of a patch = channels x side x side",
+        return misfit(voice, path,
+                      side_of(columns, a->dims[3]) && a->dims[3] <= 4
+                          ? "images are [n, channels, height, width]; numpy's transpose(0, 3, 1, 2) brings the channels forward"
+                          : "columns of a patch = channels x side x side",
                       "its images are %s, and the model's patches of %lld columns are no squares of %lld channels", shape,
                       (long long)columns, (long long)m->channels);
     const bool whole = m->height % m->patch == 0 && m->width % m->patch == 0;
