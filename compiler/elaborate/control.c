@@ -193,15 +193,17 @@ static void run_tilde(ctl_elab *e, ctl_scope *scope, const ctl_stmt *s, const ct
                   "no product uses the weight `%s`", entity->path);
 }
 
-/* The weight below `prefix` whose name is nearest to text, without the prefix; NULL when none is near. */
+/* The weight below `prefix` that was most likely meant, without the prefix: one that begins as text does up to its first point
+ * (`embed` for `embed_tokens.weight`), else the nearest. NULL when none is near. */
 static const char *nearest_weight(const ctl_elab *e, const char *prefix, const char *text) {
     const char *best = NULL;
     int least = 6;
-    size_t n = strlen(prefix);
+    size_t n = strlen(prefix), head = strcspn(text, ".[*{");
     for (size_t p = 0; p < e->draft->params.n; p++) {
         const char *name = e->draft->params.at[p].name;
         if (n && (strncmp(name, prefix, n) != 0 || name[n] != '.')) continue;
         const char *shown = name + (n ? n + 1 : 0);
+        if (head >= 2 && head < strlen(text) && strncmp(shown, text, head) == 0 && shown[head] != '.') return shown;
         int d = ctl_edit_distance(text, shown, least - 1);
         if (d < least) least = d, best = shown;
     }

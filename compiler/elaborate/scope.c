@@ -123,15 +123,48 @@ ctl_entity *ctl_resolve(ctl_elab *e, ctl_scope *scope, const ctl_path *path, siz
     return NULL;
 }
 
+/* A distance that a name must be below to be near: none is when every letter differs. */
+static int far_from(const char *name, int most) {
+    const size_t n = strlen(name);
+    return n < (size_t)most ? (int)n : most;
+}
+
 const char *ctl_nearest(ctl_elab *e, ctl_scope *scope, const char *name) {
     const char *best = NULL;
-    int least = strlen(name) < 3 ? (int)strlen(name) : 3; /* no name is near when every letter differs */
+    int least = far_from(name, 3);
     for (const ctl_scope *s = scope; s; s = s->parent)
         for (size_t i = 0; i < s->names->order.n; i++) {
             int d = ctl_edit_distance(name, s->names->order.at[i]->name, least - 1);
             if (d < least) least = d, best = s->names->order.at[i]->name;
         }
     (void)e;
+    return best;
+}
+
+/* What is called so within an instance that can be seen here, as a path from here; NULL: nothing, or in several. */
+static const char *within_instance(ctl_elab *e, const ctl_scope *scope, const char *name) {
+    const char *found = NULL;
+    for (const ctl_scope *s = scope; s; s = s->parent)
+        for (size_t i = 0; i < s->names->order.n; i++) {
+            const ctl_entity *at = s->names->order.at[i];
+            if (at->kind != ENTITY_INSTANCE || at->name[0] == '[' || !ctl_entity_child(at, name)) continue;
+            if (found) return NULL;
+            found = ctl_format(e->arena, "%s.%s", at->name, name);
+        }
+    return found;
+}
+
+/* The member that was most likely meant: one that begins so (`up` for `up_proj`), else the nearest. NULL: none is near. */
+static const char *nearest_member(const ctl_entity *entity, const char *name) {
+    const char *best = NULL;
+    int least = far_from(name, 4);
+    const size_t n = strlen(name);
+    for (size_t i = 0; i < entity->order.n; i++) {
+        const char *member = entity->order.at[i]->name;
+        if (n >= 2 && strncmp(member, name, n) == 0) return member;
+        int d = ctl_edit_distance(name, member, least - 1);
+        if (d < least) least = d, best = member;
+    }
     return best;
 }
 
@@ -160,18 +193,13 @@ void ctl_unknown(ctl_elab *e, ctl_scope *scope, const ctl_path *path, ctl_code c
     }
     ctl_span span = s->span.file == CTL_NO_FILE ? path->span : s->span;
     if (done == 0) {
-        const char *near = ctl_nearest(e, scope, missing);
+        const char *inside = within_instance(e, scope, missing), *near = inside ? inside : ctl_nearest(e, scope, missing);
         ctl_error(e->sink, code, span, near ? ctl_format(e->arena, "did you mean `%s`?", near) : NULL,
                   "nothing here is called `%s`", missing);
         return;
     }
     ctl_path walked = {path->span, path->seg, done};
-    const char *best = NULL, *hint = NULL;
-    int least = 4;
-    for (size_t i = 0; i < last->order.n; i++) {
-        int d = ctl_edit_distance(missing, last->order.at[i]->name, least - 1);
-        if (d < least) least = d, best = last->order.at[i]->name;
-    }
+    const char *best = nearest_member(last, missing), *hint = NULL;
     const char *where = ctl_path_text(e->arena, &walked);
     if (best && best[0] != '[') hint = ctl_format(e->arena, "did you mean `%s.%s`?", where, best);
     else if (missing[0] == '[' && last->order.n && last->order.at[0]->name[0] == '[')

@@ -1,0 +1,8 @@
+import llama, control
+control c(rank = 2) on llama.causal_lm {
+    layers[*].self_attn.q_proj.weight ~ control.lora(; rank, alpha = 4)
+}
+model m = llama.causal_lm(; vocab = 258, dim = 16, depth = 2, heads = 2, kv_heads = 1, ffn = 32, theta = 10000.0)
+tune m with c() {
+    tokens 2 x 8
+}
