@@ -96,10 +96,9 @@ static const char *found_text(ctl_parser *p) {
 static ctl_span found_span(const ctl_parser *p) {
     const ctl_span s = p->last.span;
     const uint32_t end = p->before.span.end;
-    const bool ends = p->last.kind == NEWLINE || p->last.kind == END;
-    if (!ends || p->before.kind == NEWLINE || end >= s.begin || s.begin > p->size) return s;
-    const char *comment = memchr(p->text + end, '#', s.begin - end);
-    return comment && !memchr(p->text + end, '\n', (size_t)(comment - (p->text + end))) ? (ctl_span){s.file, end, end} : s;
+    if (p->last.kind != NEWLINE || end >= s.begin || s.begin > p->size) return s;
+    const bool comment = memchr(p->text + end, '#', s.begin - end), other_line = memchr(p->text + end, '\n', s.begin - end);
+    return comment && !other_line ? (ctl_span){s.file, end, end} : s;
 }
 
 static int line_of(const ctl_parser *p, ctl_span span) {
