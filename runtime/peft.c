@@ -320,7 +320,8 @@ static void check_targets(reader *r) {
         if (!found) add_once(theirs, sizeof theirs, target);
     }
     for (size_t k = 0; k < r->p->nforms; k++) {
-        bool found = !module_of(r->p->paths[r->p->program->adaptation->forms[k].weight], module);
+        bool found = false;
+        if (!module_of(r->p->paths[r->p->program->adaptation->forms[k].weight], module)) continue;
         json_array_foreach(targets, i, one)
             found |= json_is_string(one) && names_module(json_string_value(one), module);
         const char *end = strrchr(module, '.');
