@@ -258,6 +258,10 @@ static void test_finished(void **state) {
     says("frozen weights");
     assert_int_equal(ctlc("%s --weights base --steps 12", train), 0);
     says("going on after step 10 of 12");
+    says("step 11/12  loss ");
+    const char *last = strstr(output, "step 12/12  loss ");
+    assert_non_null(last); /* behind the last step no time is left to tell */
+    assert_null(strstr(last, " left"));
     /* the reference executor has no plan to keep: its run is saved and goes on all the same */
     assert_int_equal(ctlc("train small.ctl --tune low --data text.txt --engine reference --out slow --steps 1 --eval-batches 1"), 0);
     assert_int_equal(ctlc("train small.ctl --tune low --data text.txt --engine reference --out slow --steps 2 --eval-batches 1 --resume"), 0);

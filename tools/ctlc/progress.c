@@ -14,10 +14,11 @@ void progress_step(progress *p, const ctl_progress *now) {
     if (p->quiet) return;
     const int64_t apart = now->steps / 20 > 0 ? now->steps / 20 : 1;
     if (!p->terminal && now->step % apart != 0 && now->step != 1 && now->step != now->steps) return;
-    char left[32], memory[32], line[256];
-    int n = snprintf(line, sizeof line, "step %lld/%lld  loss %.4f  %.0f tokens/s  %s left  %s resident",
-                     (long long)now->step, (long long)now->steps, now->loss, now->tokens_per_second,
-                     tool_seconds(now->seconds_left, left), tool_bytes((double)tool_peak_resident(), memory));
+    char seconds[32], left[48] = "", memory[32], line[256];
+    if (now->step < now->steps) snprintf(left, sizeof left, "  %s left", tool_seconds(now->seconds_left, seconds));
+    int n = snprintf(line, sizeof line, "step %lld/%lld  loss %.4f  %.0f tokens/s%s  %s resident",
+                     (long long)now->step, (long long)now->steps, now->loss, now->tokens_per_second, left,
+                     tool_bytes((double)tool_peak_resident(), memory));
     if (n < 0) return;
     if (p->terminal) {
         fprintf(p->to, "\r%s\x1b[K", line); /* to the line's begin, and clear what a longer one left */
