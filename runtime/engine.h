@@ -18,6 +18,8 @@ struct ctl_session {
     const ctl_allocator *allocator;
     ctl_diagnostic_fn diagnostic;
     void *diagnostic_ctx;
+    ctl_session_progress_fn progress;
+    void *progress_ctx;
     uint64_t seed, step;
     size_t device_bytes; /* held in a GPU's memory */
     int64_t first_row;

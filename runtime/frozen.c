@@ -22,6 +22,9 @@ uint64_t ctl_session_frozen_hash(ctl_session *s) {
     enum { PART = 8192 }; /* bytes that are hashed at a time, whatever is read at a time */
     const ctl_program *program = s->program;
     uint64_t h = 0;
+    size_t done = 0, all = 0;
+    for (size_t i = 0; i < program->nparams; i++)
+        if (!ctl_save_selects(&program->params[i], CTL_SAVE_ADAPTER)) all += ctl_param_elements(&program->params[i]);
     for (size_t i = 0; i < program->nparams; i++) {
         const ctl_program_param *p = &program->params[i];
         if (ctl_save_selects(p, CTL_SAVE_ADAPTER)) continue;
@@ -37,6 +40,7 @@ uint64_t ctl_session_frozen_hash(ctl_session *s) {
                 h = hash_words((const char *)stage.at + at, bytes - at < PART ? bytes - at : PART, h);
         }
         ctl_stage_close(&stage, s);
+        ctl_session_tell(s, "numbering weights", done += n, all);
     }
     return h;
 }

@@ -43,6 +43,8 @@ ctl_status ctl_session_common_init(ctl_session *s, const ctl_program *program,
                        .allocator = ctl_allocator_or_default(options->allocator),
                        .diagnostic = options->diagnostic,
                        .diagnostic_ctx = options->diagnostic_ctx,
+                       .progress = options->progress,
+                       .progress_ctx = options->progress_ctx,
                        .seed = options->seed,
                        .normaliser = 1.0,
                        .threads = program->threads < 1 ? 1 : program->threads,
@@ -198,7 +200,10 @@ static ctl_status initialise_by_value(ctl_session *s) {
 ctl_status ctl_session_load(ctl_session *s) {
     const ctl_program *program = s->program;
     bool by_value = false;
+    size_t done = 0, all = 0;
     ctl_status status = CTL_OK;
+    for (size_t i = 0; i < program->nparams; i++)
+        if (!s->param_written[i] && program->params[i].init != PROGRAM_INIT_VALUE) all += ctl_param_elements(&program->params[i]);
     for (size_t i = 0; i < program->nparams && status == CTL_OK; i++) {
         if (s->param_written[i]) continue;
         if (program->params[i].init == PROGRAM_INIT_VALUE)
@@ -206,6 +211,7 @@ ctl_status ctl_session_load(ctl_session *s) {
         else {
             s->at = origin_of(&program->params[i]);
             status = ctl_session_param_initialise(s, i);
+            if (status == CTL_OK) ctl_session_tell(s, "making first values", done += ctl_param_elements(&program->params[i]), all);
         }
     }
     s->at = (ctl_origin){0};

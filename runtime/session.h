@@ -14,6 +14,11 @@ static inline size_t ctl_param_elements(const ctl_program_param *p) {
     return (size_t)p->rows * (size_t)p->cols;
 }
 
+/* Tells whoever wants to know how far work has come; nothing where there is none. */
+static inline void ctl_session_tell(const ctl_session *s, const char *doing, size_t done, size_t of) {
+    if (s->progress && of) s->progress(s->progress_ctx, doing, (int64_t)done, (int64_t)of);
+}
+
 /* storage.c: elements first .. first + count - 1 of a value, row-major, into and out of whatever memory the engine has. dtype
  * is real, or the value's own. Where the memory is the host's they cannot fail; else the engine has said why. */
 ctl_status ctl_session_put(ctl_session *s, const ctl_operand *value, size_t first, size_t count, ctl_dtype dtype,

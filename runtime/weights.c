@@ -20,13 +20,17 @@ ctl_tensor_spec ctl_param_spec(const ctl_program_param *p, const char *name, ctl
 }
 
 ctl_status ctl_weights_put(ctl_session *s, const ctl_match *m, size_t *loaded) {
-    size_t n = 0;
+    size_t n = 0, done = 0, all = 0;
     ctl_status status = CTL_OK;
+    for (size_t i = 0; i < m->program->nparams; i++)
+        if (m->of_param[i]) all += ctl_param_elements(&m->program->params[i]);
     for (size_t i = 0; i < m->program->nparams && status == CTL_OK; i++) {
         const ctl_tensor *t = m->of_param[i];
+        const size_t elements = ctl_param_elements(&m->program->params[i]);
         if (!t) continue;
-        status = ctl_session_param_put(s, i, 0, ctl_param_elements(&m->program->params[i]), t->dtype, t->data);
+        status = ctl_session_param_put(s, i, 0, elements, t->dtype, t->data);
         n++;
+        if (status == CTL_OK) ctl_session_tell(s, "reading weights", done += elements, all);
     }
     if (loaded) *loaded = n;
     return status;

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "runtime/checkpoint.h"
 #include "runtime/safetensors.h"
 
 static char folder[64];
@@ -94,6 +95,44 @@ static void loads_by_name(void **state) {
     assert_true(b[0] == 1 && b[3] == 4);
     assert_int_equal(ctl_session_load_weights(x.s, paths + 1, 1, &report), CTL_OK);
     assert_true(report.loaded == 1 && report.initialised == 0);
+    close_fixture(&x);
+}
+
+/* Reading, first values and numbering tell how far they are: each begins anew, grows, and ends with all. */
+typedef struct told {
+    int calls, ended;
+    int64_t last, of[3];
+    const char *doing[3];
+} told;
+static void tell(void *ctx, const char *doing, int64_t done, int64_t of) {
+    told *t = ctx;
+    assert_in_range(t->ended, 0, 2);
+    assert_true(done > t->last && done <= of);
+    t->calls++, t->last = done == of ? 0 : done;
+    if (done == of) t->doing[t->ended] = doing, t->of[t->ended++] = of;
+}
+
+static void tells_how_far_it_is(void **state) {
+    (void)state;
+    fixture x;
+    open_fixture(&x, 1);
+    told t = {0};
+    x.s->progress = tell, x.s->progress_ctx = &t;
+    assert_int_equal(load_specs(&x, base, 4, NULL), CTL_OK);
+    assert_int_equal(ctl_session_load(x.s), CTL_OK);
+    ctl_session_frozen_hash(x.s);
+    assert_int_equal(t.ended, 3);
+    assert_string_equal(t.doing[0], "reading weights");
+    assert_string_equal(t.doing[1], "making first values");
+    assert_string_equal(t.doing[2], "numbering weights");
+    int64_t of[3] = {15 + 4 + 12, 0, 0};
+    for (int i = 0; i < NPARAMS; i++) {
+        const ctl_program_param *p = &x.f->p.params[i];
+        if (i > C && p->init != PROGRAM_INIT_VALUE) of[1] += p->rows * p->cols;
+        if (!p->trained && !p->made_by_control) of[2] += p->rows * p->cols;
+    }
+    for (int k = 0; k < 3; k++) assert_int_equal(t.of[k], of[k]);
+    assert_true(t.calls > 3);
     close_fixture(&x);
 }
 
@@ -304,7 +343,7 @@ static void survives_no_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(loads_by_name),
+        cmocka_unit_test(loads_by_name), cmocka_unit_test(tells_how_far_it_is),
         cmocka_unit_test(says_what_is_missing),
         cmocka_unit_test(hints_at_the_nearest_name),
         cmocka_unit_test(saves_what_is_asked),

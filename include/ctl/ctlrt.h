@@ -46,12 +46,18 @@ typedef struct ctl_memory {
 } ctl_memory;
 ctl_memory ctl_program_memory(const ctl_program *program);
 
+/* How far long work on weights has come, in elements; the last call of each has done == of. doing: "reading weights",
+ * "making first values", or "numbering weights" (what a checkpoint knows frozen weights by). Called on the session's thread. */
+typedef void (*ctl_session_progress_fn)(void *ctx, const char *doing, int64_t done, int64_t of);
+
 typedef struct ctl_session_options {
     const ctl_allocator *allocator; /* NULL: malloc. Regions come from it, one allocation each */
     int threads;                    /* 0: as many as the program was laid out for; never more */
     uint64_t seed;                  /* of initialisation and dropout */
     ctl_diagnostic_fn diagnostic;   /* may be NULL */
     void *diagnostic_ctx;
+    ctl_session_progress_fn progress; /* NULL: nobody is told */
+    void *progress_ctx;
 } ctl_session_options;
 
 /* What a session holds in a GPU's memory; and of all of it what is in use, by whomever: contexts and libraries too. 0: it runs on

@@ -3,12 +3,14 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/base.h"
 #include "base/sha256.h"
 #include "runtime/session.h"
 #include "tools/ctlc/load_weights.h"
 #include "tools/ctlc/made_batch.h"
+#include "tools/ctlc/progress.h"
 #include "train/feed.h"
 
 static void take_plan(void *ctx, const ctlc_plan *plan) {
@@ -50,14 +52,17 @@ int bench_run_open(bench_run *b, const bench_options *o, const char *spec, const
     if (code) return code;
     b->compile_seconds = ctl_clock() - begin, begin = ctl_clock();
     tool_meter_init(&b->meter);
+    progress p = {.to = stderr, .terminal = isatty(STDERR_FILENO) == 1};
     const ctl_session_options so = {.allocator = &b->meter.allocator, .threads = (int)o->compile.threads, .seed = o->seed,
-                                    .diagnostic = tool_diagnostic, .diagnostic_ctx = &b->speaker};
+                                    .diagnostic = tool_diagnostic, .diagnostic_ctx = &b->speaker,
+                                    .progress = progress_weights, .progress_ctx = &p};
     ctl_status status = memory_report_make(b->program, &b->memory) ? CTL_OK : CTL_ERR_MEMORY;
     if (status == CTL_OK) status = ctl_session_open(b->program, &so, &b->session);
     b->open_seconds = ctl_clock() - begin, begin = ctl_clock();
     if (status == CTL_OK)
         status = o->weights.n || o->adapter ? tool_weights_load(b->session, b->program, &o->weights, o->adapter)
                                             : make_weights(b->session, b->program, o->seed);
+    progress_end(&p);
     b->load_seconds = ctl_clock() - begin;
     if (status != CTL_OK) tool_explain(&b->speaker, status);
     return tool_exit_code(status);

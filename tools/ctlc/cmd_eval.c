@@ -53,7 +53,9 @@ static ctl_status open_all(run *r) {
     const ctl_session_options so = {.threads = (int)o->compile.threads,
                                     .seed = (uint64_t)r->program->settings.seed,
                                     .diagnostic = said,
-                                    .diagnostic_ctx = r};
+                                    .diagnostic_ctx = r,
+                                    .progress = progress_weights,
+                                    .progress_ctx = &r->progress};
     if (status == CTL_OK) status = ctl_session_open(r->program, &so, &r->session);
     return status == CTL_OK ? tool_weights_load(r->session, r->program, &o->weights, o->adapter) : status;
 }

@@ -129,7 +129,9 @@ static ctl_status open_session(run *r) {
                                     .threads = (int)r->o->compile.threads,
                                     .seed = (uint64_t)r->settings.seed,
                                     .diagnostic = said,
-                                    .diagnostic_ctx = r};
+                                    .diagnostic_ctx = r,
+                                    .progress = progress_weights,
+                                    .progress_ctx = &r->progress};
     ctl_status status = ctl_session_open(r->program, &so, &r->session);
     return status == CTL_OK ? tool_weights_load(r->session, r->program, &r->o->weights, r->o->adapter)
                             : status;

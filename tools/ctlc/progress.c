@@ -6,7 +6,7 @@
 
 void progress_end(progress *p) {
     if (p->open) fputc('\n', p->to);
-    p->open = false;
+    p->open = p->share_open = false;
     fflush(p->to);
 }
 
@@ -22,7 +22,7 @@ void progress_step(progress *p, const ctl_progress *now) {
     if (n < 0) return;
     if (p->terminal) {
         fprintf(p->to, "\r%s\x1b[K", line); /* to the line's begin, and clear what a longer one left */
-        p->open = true;
+        p->open = true, p->share_open = false;
     } else {
         fprintf(p->to, "%s\n", line);
     }
@@ -46,15 +46,22 @@ void progress_share(progress *p, const char *doing, int64_t done, int64_t of) {
     const double now = ctl_clock();
     if (p->share_began == 0 || done == of) {
         p->share_began = done == of ? 0 : now;
+        if (done == of && p->share_open) {
+            fputs("\r\x1b[K", p->to);
+            fflush(p->to);
+            p->open = p->share_open = false;
+        }
         return;
     }
     if (now - p->share_began < SOON) return;
     char left[32];
     const double seconds = (now - p->share_began) / (double)done * (double)(of - done);
     fprintf(p->to, "\r%s: %.0f%%  %s left\x1b[K", doing, 100.0 * (double)done / (double)of, tool_seconds(seconds, left));
-    p->open = true;
+    p->open = p->share_open = true;
     fflush(p->to);
 }
+
+void progress_weights(void *p, const char *doing, int64_t done, int64_t of) { progress_share(p, doing, done, of); }
 
 void progress_evaluation(progress *p, const ctl_evaluation *e) {
     char n[32], text[160];
