@@ -366,6 +366,12 @@ static void test_malformed(void **state) {
         {"j.jsonl", "{\"text\": \"fine\"}\n{\"text\": \n", "E0602", ": line 2: not JSON: "},
         {"k.json", "[{\"instruction\": \"x\", \"instruction\": \"y\", \"output\": \"z\"}]", "E0602",
          ": line 1: not JSON: "},
+        {"l.parquet", "PAR1\x15", "E0601", ": this is a Parquet file, not a text"},
+        {"m.arrow", "ARROW1", "E0601", ": this is an Arrow file, not a text"},
+        {"n.zip", "PK\x03\x04", "E0601", ": this is a zip archive, not a text"},
+        {"o.txt.gz", "\x1f\x8b\x08", "E0601", ": this is a gzip file, not a text"},
+        {"p.jsonl.zst", "\x28\xb5\x2f\xfd", "E0601", ": this is a zstd file, not a text"},
+        {"q.pdf", "%PDF-1.7", "E0601", ": this is a PDF, not a text"},
     };
     for (size_t i = 0; i < CTL_COUNT(cases); i++) {
         ctl_corpus c;

@@ -145,6 +145,24 @@ static ctl_status read_tokens(ctl_corpus *c, const char *path, bool items, ctl_v
     return status;
 }
 
+/* Texts are whatever bytes they are; but nobody means to learn a container's. */
+static bool is_container(const char *path, const char *bytes, size_t size, ctl_voice voice) {
+    static const char rows[] = "write its rows to a .jsonl file, an object a line: {\"text\": \"..\"}, or instruction and output",
+                      pack[] = "unpack it first", pages[] = "turn it into a text first";
+    static const struct {
+        const char *begin, *what, *hint;
+    } known[] = {{"PAR1", "a Parquet file", rows},      {"ARROW1", "an Arrow file", rows},
+                 {"PK\x03\x04", "a zip archive", pack}, {"\x1f\x8b", "a gzip file", pack},
+                 {"\x28\xb5\x2f\xfd", "a zstd file", pack}, {"%PDF-", "a PDF", pages}};
+    for (size_t k = 0; k < CTL_COUNT(known); k++) {
+        const size_t n = strlen(known[k].begin);
+        if (size < n || memcmp(bytes, known[k].begin, n) != 0) continue;
+        ctl_say(voice, CTL_ERROR, "E0601", known[k].hint, "%s: this is %s, not a text", path, known[k].what);
+        return true;
+    }
+    return false;
+}
+
 static ctl_status read_contents(ctl_corpus *c, const char *path, bool items, ctl_voice voice) {
     char *text;
     size_t size;
@@ -154,7 +172,9 @@ static ctl_status read_contents(ctl_corpus *c, const char *path, bool items, ctl
                                       (ctl_place){.voice = voice, .allocator = c->allocator});
     if (status != CTL_OK) return status;
     bool list = ends_with(path, ".json"), lines = ends_with(path, ".jsonl");
-    if (list || lines)
+    if (is_container(path, text, size, voice))
+        status = CTL_ERR_INPUT;
+    else if (list || lines)
         status = ctl_json_data_add(c, path, text, size, lines, items, voice);
     else if (items) {
         ctl_say(voice, CTL_ERROR, "E0614", NULL,
