@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "runtime/files.h"
 #include "runtime/task_groups.h"
 #include "tools/ctlc/bench_run.h"
 
@@ -115,13 +116,10 @@ static void print_profile(const bench_run *b, bool json) {
 
 /* A text of the program's in JSON. */
 static void print_quoted(const char *text) {
-    putchar('"');
-    for (; *text; text++) {
-        if (*text == '"' || *text == '\\') putchar('\\');
-        if ((unsigned char)*text < ' ') printf("\\u%04x", (unsigned)*text);
-        else putchar(*text);
-    }
-    putchar('"');
+    ctl_string quoted = {.allocator = &ctl_malloc_allocator};
+    ctl_string_json(&quoted, text);
+    fputs(quoted.failed ? "null" : quoted.at, stdout);
+    ctl_string_drop(&quoted);
 }
 
 /* What stands in the line, without what it begins with and its comment. */
