@@ -35,9 +35,9 @@ static inline size_t cuda_bench_units(const cuda_bench *c) { return c->nrows + c
 static inline void cuda_bench_compile(ctl_arena *arena, cuda_bench *c, const ctl_rowprog *const *programs, size_t n) {
     static void *kept; /* loaded as long as the test runs, so that what it holds for later has a name */
     ctl_nvrtc nvrtc;
-    char why[CTL_NVRTC_WHY], *said = NULL;
+    char why[CTL_CUDA_WHY], *said = NULL;
     if (!kept) kept = dlopen(STANDIN_DIR "/libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
-    if (ctl_nvrtc_open(&nvrtc, STANDIN_DIR "/libnvrtc.so.13", why) != CTL_OK) fail_msg("%s", why);
+    if (ctl_nvrtc_open(&nvrtc, STANDIN_DIR "/libnvrtc.so.13", NULL, why) != CTL_OK) fail_msg("%s", why);
     c->nrows = (n + CUDA_ROWS - 1) / CUDA_ROWS;
     c->units = CTL_NEW_ARRAY(arena, ctl_cuda_unit, cuda_bench_units(c));
     c->kernels = CTL_NEW_ARRAY(arena, ctl_cuda_kernel, n);

@@ -316,11 +316,11 @@ static void test_refusals(void **state) {
     ctl_string_free(&ctl_malloc_allocator, why);
     ctl_cuda_units_drop(&ctl_malloc_allocator, units, 2);
     ctl_nvrtc none;
-    char said[CTL_NVRTC_WHY];
-    assert_int_equal(ctl_nvrtc_open(&none, "/nonexistent.so", said), CTL_ERR_UNSUPPORTED);
+    char said[CTL_CUDA_WHY];
+    assert_int_equal(ctl_nvrtc_open(&none, "/nonexistent.so", NULL, said), CTL_ERR_UNSUPPORTED);
     assert_string_equal(said, "/nonexistent.so cannot be loaded as CUDA's compiler");
-    assert_int_equal(ctl_nvrtc_open(&none, "libm.so.6", said), CTL_ERR_UNSUPPORTED);
-    assert_string_equal(said, "CUDA's compiler has no nvrtcVersion: it is older than CUDA 11.2");
+    assert_int_equal(ctl_nvrtc_open(&none, "libm.so.6", NULL, said), CTL_ERR_UNSUPPORTED);
+    assert_string_equal(said, "libm.so.6 has no nvrtcVersion: it is older than CUDA 11.2");
 }
 
 /* Every allocation fails once. */

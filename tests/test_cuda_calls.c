@@ -291,11 +291,36 @@ static void test_libraries(void **state) {
         refused("ln -s " STANDIN_DIR "/libcuda.so.1 libcuda.so.1; ln -s " STANDIN_DIR "/libcublasLt.so.13 libcublasLt.so.13", "E0811",
                 "CUDA's compiler (libnvrtc.so, of CUDA 12 or 13)", "--cuda-libraries");
     standin_control *c = cuda_control();
-    for (int k = 0; k < 7; k++) { /* cuInit, and all that is asked of the device */
-        c->calls = 0, c->fail_at = k, c->fail_with = k == 1 ? 100 : 999;
-        refused("ln -s " STANDIN_DIR "/* .", "E0812", k ? "no GPU can be used: " : "NVIDIA's driver cannot begin: ", k ? "nvidia-smi" : "--engine cpu");
+    for (int k = 0; k < 8; k++) { /* cuInit, the driver's version, and all that is asked of the device */
+        c->calls = 0, c->fail_at = k, c->fail_with = k == 2 ? 100 : 999;
+        refused("ln -s " STANDIN_DIR "/* .", "E0812", k > 1 ? "no GPU can be used: " : "NVIDIA's driver cannot begin: ",
+                k > 1 ? "nvidia-smi" : "--engine cpu");
         c->fail_at = -1;
     }
+}
+
+/* Of two versions that lie in one folder the newer is taken, but none that is newer than the driver while there is another. Here the
+ * newer ones lack everything. */
+static void test_versions(void **state) {
+    (void)state;
+    static const char beside[] = "ln -s " STANDIN_DIR "/libcuda.so.1 libcuda.so.1; for n in libcublasLt libnvrtc; do ln -s "
+                                 STANDIN_DIR "/$n.so.13 $n.so.12; ln -s $(/sbin/ldconfig -p | sed -n "
+                                 "'s/.*=> \\(.*libm\\.so\\.6\\)$/\\1/p' | head -1) $n.so.13; done";
+    char command[1200], place[300];
+    standin_control *c = cuda_control();
+    refused(beside, "E0812", "CUDA's library of products (libcublasLt.so, of CUDA 12 or 13) has no cublasLtGetVersion: it is older than CUDA 11",
+            "--cuda-libraries");
+    snprintf(place, sizeof place, "%s/versions", folder);
+    snprintf(command, sizeof command, "mkdir '%s' && cd '%s' && %s", place, place, beside);
+    assert_int_equal(system(command), 0);
+    const char *const folders[] = {place};
+    const ctlc_cuda cuda = {.folders = folders, .nfolders = 1};
+    const ctlc_options options = {.engine = CTLC_CUDA, .cuda = &cuda};
+    ctl_program *program = NULL;
+    c->driver = 12080;
+    assert_int_equal(ctlc_compile_text("spec", spec, strlen(spec), &options, &program), CTL_OK);
+    ctl_program_free(program);
+    c->driver = 13000;
 }
 
 /* Where a capture is refused, whatever refuses it, a run goes on without: the same losses, one warning, and nothing is tried again. */
@@ -396,7 +421,7 @@ static int begin(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_call_fails), cmocka_unit_test(test_first_values), cmocka_unit_test(test_no_host_memory),
                                        cmocka_unit_test(test_no_memory_to_compile), cmocka_unit_test(test_no_device_memory),
-                                       cmocka_unit_test(test_libraries),
+                                       cmocka_unit_test(test_libraries), cmocka_unit_test(test_versions),
                                        cmocka_unit_test(test_no_capture), cmocka_unit_test(test_old_driver), cmocka_unit_test(test_stays_loaded)};
     return cmocka_run_group_tests(tests, begin, remove_folder);
 }

@@ -108,6 +108,7 @@ typedef ctl_cu_pointer at;
     X(init, cuInit, (unsigned a), a)                                                                         \
     X(error_name, cuGetErrorName, (int a, const char **b), (CUresult)a, b)                                   \
     X(error_text, cuGetErrorString, (int a, const char **b), (CUresult)a, b)                                 \
+    X(version, cuDriverGetVersion, (int *a), a)                                                                          \
     X(device_count, cuDeviceGetCount, (int *a), a)                                                           \
     X(device_get, cuDeviceGet, (int *a, int b), a, b)                                                        \
     X(device_name, cuDeviceGetName, (char *a, int b, int c), a, b, c)                                        \
@@ -242,7 +243,7 @@ static void test_names(void **state) {
     }
     {
         ctl_nvrtc table;
-        assert_int_equal(ctl_nvrtc_open(&table, STANDIN_DIR "/libnvrtc.so.13", why), CTL_OK);
+        assert_int_equal(ctl_nvrtc_open(&table, STANDIN_DIR "/libnvrtc.so.13", NULL, why), CTL_OK);
         NVRTC(IS_NAMED)
         named(table.library, "nvrtcGetErrorString", &table.error);
         ctl_nvrtc_close(&table);

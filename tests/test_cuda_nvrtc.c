@@ -125,8 +125,8 @@ static void test_examples(void **state) {
     skip();
 #endif
     ctl_nvrtc nvrtc;
-    char why[CTL_NVRTC_WHY];
-    if (ctl_nvrtc_open(&nvrtc, NULL, why) != CTL_OK) {
+    char why[CTL_CUDA_WHY];
+    if (ctl_nvrtc_open(&nvrtc, NULL, NULL, why) != CTL_OK) {
         print_message("skipped: %s\n", why);
         skip();
     }

@@ -65,19 +65,12 @@ static void drop_held(void *what) {
     ctl_string_free(h->allocator, h->said);
 }
 
-/* CUDA's compiler: the named file, else in the named folders, else where it is usually found. */
-static ctl_status open_compiler(ctl_unit *u, const ctlc_cuda *o, ctl_nvrtc *nvrtc, char why[CTL_NVRTC_WHY]) {
-    static const char *const names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
-    for (size_t f = 0; !o->compiler && f < o->nfolders; f++)
-        for (size_t k = 0; k < CTL_COUNT(names); k++)
-            if (ctl_nvrtc_open(nvrtc, ctl_format(u->arena, "%s/%s", o->folders[f], names[k]), why) == CTL_OK) return CTL_OK;
-    return ctl_nvrtc_open(nvrtc, o->compiler, why);
-}
-
-static void compile(ctl_unit *u, held *h, const ctlc_cuda *o, const char *architecture) {
+/* driver: the CUDA that the driver is of, which is to run it; 0: no driver is asked. */
+static void compile(ctl_unit *u, held *h, const ctlc_cuda *o, const char *architecture, int driver) {
+    const ctl_cuda_folders folders = {o->folders, o->nfolders, driver};
     ctl_nvrtc nvrtc;
-    char why[CTL_NVRTC_WHY];
-    u->status = open_compiler(u, o, &nvrtc, why);
+    char why[CTL_CUDA_WHY];
+    u->status = ctl_nvrtc_open(&nvrtc, o->compiler, &folders, why);
     if (u->status != CTL_OK) {
         ctl_error(&u->sink, CTL_E0811, CTL_NO_SPAN,
                   o->emit ? "install it (the package cuda-nvrtc, or a CUDA toolkit), name its file with --nvrtc, or ask for "
@@ -152,7 +145,7 @@ static void hand_out_all(ctl_unit *u, held *h, const ctlc_cuda *o, const part_li
     for (size_t k = 0; k < h->n && o->emit & CTLC_EMIT_CU; k++)
         hand_out(u, h->units[k].name, ".cu", h->units[k].source, strlen(h->units[k].source),
                  ctl_format(u->arena, "%zu bytes shared", shared_of(u, parts, kernels, k, 0)));
-    if (o->emit & (CTLC_EMIT_CUBIN | CTLC_EMIT_PTX)) compile(u, h, o, o->architecture);
+    if (o->emit & (CTLC_EMIT_CUBIN | CTLC_EMIT_PTX)) compile(u, h, o, o->architecture, 0);
     for (size_t k = 0; k < h->n && u->status == CTL_OK; k++) {
         const ctl_cuda_unit *c = &h->units[k];
         const char *note = ctl_format(u->arena, "%d registers, %d bytes spilled, %zu bytes shared%s", c->registers, c->spilled_bytes,
@@ -175,7 +168,7 @@ static void drop_draft(void *what) {
 
 /* The libraries, and the GPU to compile for; NULL with the status set. */
 static ctl_cuda_code *open_device(ctl_unit *u, const ctlc_cuda *o, const char **architecture) {
-    const ctl_cuda_folders folders = {o->folders, o->nfolders};
+    ctl_cuda_folders folders = {o->folders, o->nfolders, 0};
     ctl_cuda_code *draft = CTL_NEW(u->arena, ctl_cuda_code);
     char why[CTL_CUDA_WHY];
     ctl_arena_defer(u->arena, drop_draft, draft);
@@ -186,6 +179,7 @@ static ctl_cuda_code *open_device(ctl_unit *u, const ctlc_cuda *o, const char **
         u->status = ctl_cuda_device_find(&draft->driver, &draft->device, why);
     }
     if (u->status == CTL_OK) {
+        folders.driver = draft->driver.cuda;
         remedy = "install it (the package libcublas, or a CUDA toolkit), or name its folder with --cuda-libraries";
         u->status = ctl_blaslt_open(&draft->blaslt, &folders, why);
     }
@@ -206,7 +200,7 @@ static void make_runnable(ctl_unit *u, held *h, const ctlc_cuda *o, const part_l
     const char *architecture;
     ctl_cuda_code *draft = open_device(u, o, &architecture), *code = NULL;
     if (!draft) return;
-    compile(u, h, o, architecture);
+    compile(u, h, o, architecture, draft->driver.cuda);
     if (u->status != CTL_OK) return;
     ctl_cuda_image *images = CTL_NEW_ARRAY(u->arena, ctl_cuda_image, h->n);
     for (size_t k = 0; k < h->n; k++)

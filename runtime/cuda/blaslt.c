@@ -8,7 +8,7 @@
 
 static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so",
                                     "/usr/local/cuda/lib64/libcublasLt.so", NULL};
-static const ctl_cuda_library library = {names, "CUDA's library of products (libcublasLt.so, of CUDA 12 or 13)", "CUDA 11"};
+static const ctl_cuda_library library = {names, "CUDA's library of products (libcublasLt.so, of CUDA 12 or 13)", "CUDA 11", NULL};
 
 ctl_status ctl_blaslt_open(ctl_blaslt *b, const ctl_cuda_folders *folders, char why[CTL_CUDA_WHY]) {
     *b = (ctl_blaslt){0};

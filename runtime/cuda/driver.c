@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 static const char *const names[] = {"libcuda.so.1", "libcuda.so", NULL};
-static const ctl_cuda_library library = {names, "NVIDIA's driver (libcuda.so.1)", "CUDA 11.4"};
+static const ctl_cuda_library library = {names, "NVIDIA's driver (libcuda.so.1)", "CUDA 11.4", NULL};
 
 const char *ctl_cuda_error(const ctl_cuda_driver *d, int error, char text[CTL_CUDA_WHY]) {
     const char *name = NULL, *words = NULL;
@@ -21,6 +21,7 @@ ctl_status ctl_cuda_driver_open(ctl_cuda_driver *d, const ctl_cuda_folders *fold
         {"cuInit", &d->init},
         {"cuGetErrorName", &d->error_name},
         {"cuGetErrorString", &d->error_text},
+        {"cuDriverGetVersion", &d->version},
         {"cuDeviceGetCount", &d->device_count},
         {"cuDeviceGet", &d->device_get},
         {"cuDeviceGetName", &d->device_name},
@@ -58,8 +59,9 @@ ctl_status ctl_cuda_driver_open(ctl_cuda_driver *d, const ctl_cuda_folders *fold
     };
     d->library = ctl_cuda_library_open(&library, folders, entries, CTL_COUNT(entries), why);
     if (!d->library) return CTL_ERR_UNSUPPORTED;
-    const int error = d->init(0);
-    if (error == 0) return CTL_OK;
+    int error = d->init(0);
+    if (!error) error = d->version(&d->cuda);
+    if (!error) return CTL_OK;
     char text[CTL_CUDA_WHY];
     snprintf(why, CTL_CUDA_WHY, "NVIDIA's driver cannot begin: %.300s", ctl_cuda_error(d, error, text));
     ctl_cuda_driver_close(d);

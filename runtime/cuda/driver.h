@@ -47,9 +47,11 @@ typedef struct ctl_cu_copy { /* CUDA_MEMCPY2D: rows of so many bytes, a pitch ap
 
 typedef struct ctl_cuda_driver {
     void *library; /* NULL in a stand-in */
+    int cuda;      /* the CUDA that it is of: 12040 is 12.4 */
     int (*init)(unsigned flags);
     int (*error_name)(int error, const char **name);
     int (*error_text)(int error, const char **text);
+    int (*version)(int *cuda);
     int (*device_count)(int *count);
     int (*device_get)(int *device, int ordinal);
     int (*device_name)(char *name, int size, int device);

@@ -3,31 +3,43 @@
 
 #include <dlfcn.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* They stay in the process when they are closed: the driver has threads, and what it does at the end of a thread or of the process, and
  * both other libraries keep state with it. */
 enum { HOW = RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE };
 
-static void *open_one(const ctl_cuda_library *library, const ctl_cuda_folders *folders) {
+/* Whether a file's name says a later CUDA than the driver's: libnvrtc.so.13 and 12040. */
+static bool is_newer(const char *name, int driver) {
+    const char *number = strstr(name, ".so.");
+    return driver > 0 && number && strtol(number + 4, NULL, 10) > driver / 1000;
+}
+
+/* folder: NULL is wherever the loader looks. */
+static void *open_in(const ctl_cuda_library *library, const char *folder, int driver) {
     char path[4096];
-    for (size_t f = 0; folders && f < folders->n; f++)
+    for (int newer = 0; newer < 2; newer++)
         for (const char *const *name = library->names; *name; name++) {
-            const int n = snprintf(path, sizeof path, "%s/%s", folders->at[f], *name);
-            void *handle = n < (int)sizeof path ? dlopen(path, HOW) : NULL;
+            if (is_newer(*name, driver) != newer) continue;
+            const int n = folder ? snprintf(path, sizeof path, "%s/%s", folder, *name) : 0;
+            void *handle = n < (int)sizeof path ? dlopen(folder ? path : *name, HOW) : NULL;
             if (handle) return handle;
         }
-    for (const char *const *name = library->names; *name; name++) {
-        void *handle = dlopen(*name, HOW);
-        if (handle) return handle;
-    }
     return NULL;
+}
+
+static void *open_one(const ctl_cuda_library *library, const ctl_cuda_folders *folders) {
+    const int driver = folders ? folders->driver : 0;
+    void *handle = NULL;
+    for (size_t f = 0; folders && f < folders->n && !handle; f++) handle = open_in(library, folders->at[f], driver);
+    return handle ? handle : open_in(library, NULL, driver);
 }
 
 void *ctl_cuda_library_open(const ctl_cuda_library *library, const ctl_cuda_folders *folders,
                             const ctl_cuda_entry_point *entries, size_t n, char why[CTL_CUDA_WHY]) {
     void *handle = open_one(library, folders);
     if (!handle) {
-        snprintf(why, CTL_CUDA_WHY, "%s is not where the loader looks%s", library->what,
+        snprintf(why, CTL_CUDA_WHY, "%s %s%s", library->what, library->absent ? library->absent : "is not where the loader looks",
                  folders && folders->n ? ", nor in the folders that were named" : "");
         return NULL;
     }

@@ -1,5 +1,6 @@
 /* library: a shared library of CUDA's opened at run time: from the caller's folders first, then by its names, where the loader
- * looks; and its entry points as a table. */
+ * looks; and its entry points as a table. A library that is newer than the driver cannot be used, so a file that is named after a later CUDA
+ * (libcublasLt.so.13 beside a driver of CUDA 12) comes last of each folder. */
 #ifndef CTL_RUNTIME_CUDA_LIBRARY_H
 #define CTL_RUNTIME_CUDA_LIBRARY_H
 
@@ -9,16 +10,18 @@
 
 enum { CTL_CUDA_WHY = 512 };
 
-/* Folders with CUDA's libraries; n may be 0. */
+/* Folders with CUDA's libraries, n may be 0; and the CUDA that the driver is of, as it tells it (12040 is 12.4), 0: not known. */
 typedef struct ctl_cuda_folders {
     const char *const *at;
     size_t n;
+    int driver;
 } ctl_cuda_folders;
 
 typedef struct ctl_cuda_library {
     const char *const *names; /* of the file, the newest first; NULL at the end */
     const char *what;         /* "NVIDIA's driver (libcuda.so.1)" */
     const char *oldest;       /* "CUDA 11.4": what has all the entry points */
+    const char *absent;       /* said where there is none; NULL: "is not where the loader looks", and so on */
 } ctl_cuda_library;
 
 typedef struct ctl_cuda_entry_point {

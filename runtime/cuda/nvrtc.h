@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-#include "base/base.h"
+#include "runtime/cuda/library.h"
 
 typedef struct ctl_nvrtc {
     void *library; /* NULL in a stand-in */
@@ -23,11 +23,9 @@ typedef struct ctl_nvrtc {
     const char *(*error)(int code);
 } ctl_nvrtc;
 
-enum { CTL_NVRTC_WHY = 512 };
-
-/* path: the library's file; NULL: where the loader and CUDA's installers have it. CTL_ERR_UNSUPPORTED with what is missing
- * and how to come by it in why. */
-ctl_status ctl_nvrtc_open(ctl_nvrtc *n, const char *path, char why[CTL_NVRTC_WHY]);
+/* path: the library's file; NULL: in the folders, which may be NULL, else where the loader and CUDA's installers have it.
+ * CTL_ERR_UNSUPPORTED with what is missing in why. */
+ctl_status ctl_nvrtc_open(ctl_nvrtc *n, const char *path, const ctl_cuda_folders *folders, char why[CTL_CUDA_WHY]);
 void ctl_nvrtc_close(ctl_nvrtc *n);
 
 typedef struct ctl_nvrtc_output { /* from the allocator; drop frees them */
@@ -37,7 +35,7 @@ typedef struct ctl_nvrtc_output { /* from the allocator; drop frees them */
 
 /* CTL_ERR_INPUT when the compiler refuses the source: out->log says why. Other failures leave a sentence in why. */
 ctl_status ctl_nvrtc_compile(const ctl_nvrtc *n, const ctl_allocator *allocator, const char *name, const char *source,
-                             const char *const *options, int noptions, ctl_nvrtc_output *out, char why[CTL_NVRTC_WHY]);
+                             const char *const *options, int noptions, ctl_nvrtc_output *out, char why[CTL_CUDA_WHY]);
 void ctl_nvrtc_output_drop(const ctl_allocator *allocator, ctl_nvrtc_output *out);
 
 #endif

@@ -32,9 +32,12 @@ def torch_folders():
 class Device:
     def __init__(self, folders=()):
         self.cuda = load(["libcuda.so.1", "libcuda.so"], folders)
-        self.nvrtc = load(["libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"], [*folders, *torch_folders()])
         self.call("cuInit", 0)
         count, device, value, name = c_int(), c_int(), c_int(), ctypes.create_string_buffer(128)
+        self.call("cuDriverGetVersion", byref(value))
+        newest = ["libnvrtc.so.13"]  # a driver of CUDA 12 takes nothing that it has made
+        names = ["libnvrtc.so.12", "libnvrtc.so", *newest] if value.value < 13000 else [*newest, "libnvrtc.so.12", "libnvrtc.so"]
+        self.nvrtc = load(names, [*folders, *torch_folders()])
         self.call("cuDeviceGetCount", byref(count))
         if count.value < 1:
             raise NoDevice("the driver sees no GPU")

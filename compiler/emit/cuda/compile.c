@@ -102,7 +102,7 @@ static void note_failure(work *w, ctl_status status, const ctl_cuda_unit *u, con
 }
 
 static void compile_unit(work *w, ctl_cuda_unit *u) {
-    char why[CTL_NVRTC_WHY];
+    char why[CTL_CUDA_WHY];
     ctl_cuda_entry entry;
     const double begin = now();
     const char *cache = w->options->cache;

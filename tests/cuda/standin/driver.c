@@ -9,7 +9,7 @@
 
 #include "tests/cuda/standin/driver.h"
 
-standin_control standin = {.fail_at = -1, .fail_with = 999, .memory = (size_t)1 << 30, .version = 130100};
+standin_control standin = {.fail_at = -1, .fail_with = 999, .memory = (size_t)1 << 30, .version = 130100, .driver = 13000};
 
 static int refused(const char *name);
 int standin_call(const char *name) {
@@ -37,6 +37,11 @@ ENTRY(cuGetErrorString, int error, const char **text) {
 ENTRY(cuInit, unsigned flags) {
     BEGIN("cuInit");
     return flags ? ERROR_INVALID : 0;
+}
+ENTRY(cuDriverGetVersion, int *version) {
+    BEGIN("cuDriverGetVersion");
+    *version = standin.driver;
+    return 0;
 }
 ENTRY(cuDeviceGetCount, int *count) {
     BEGIN("cuDeviceGetCount");

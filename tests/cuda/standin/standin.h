@@ -23,6 +23,7 @@ typedef struct standin_control {
     long copies, waits; /* copies of bytes, from and to the device; times that a stream was waited for */
     long proposals;    /* of algorithms */
     size_t version;    /* of cuBLASLt */
+    int driver;        /* the CUDA that the driver is of */
     int proposal;      /* which algorithm it proposes: 0 or 1 */
     int refuses;       /* every algorithm that it is asked about */
     char fault[STANDIN_FAULT]; /* what was wrong: a kernel's fault, a call that a device would not bear */
