@@ -54,6 +54,11 @@ class Peers(support.Checked):
             self.assertEqual(len(losses), 1)  # one batch, one begin, in every way
         self.assertIn("| tiny lora", self.said)
 
+    def test_attend(self):
+        self.assertEqual(self.check("attend"), 0)
+        r = self.records()["attend peer tiny 4x16"]
+        self.assertAlmostEqual(r["backward_rate"] * r["backward"], 4 * 4 * 136 * 16 * 5, delta=1)
+
     def test_training(self):
         self.assertEqual(self.check("correct", "--only", "correct training"), 0)
         self.assertLess(self.records()["correct training"]["apart"], 1e-4)

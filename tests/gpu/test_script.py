@@ -5,8 +5,10 @@ import types
 import unittest
 
 import support
+import attend
 import cases
 import conform
+import cuda
 import host
 import records
 import report
@@ -181,6 +183,32 @@ class StandIns(support.Checked):
         self.assertEqual(ours["device_used"], ours["device_held"])
         self.assertLess(ours["device_held"] - ours["planned"], 8192)  # beside the plan, the engine's own few numbers
         self.assertIn("attention", [k["name"] for k in got["profile tiny double 4x16"]["kernels"]])
+
+    def test_attend(self):
+        """Every tile computes what ctlc's does; one that does not is called wrong."""
+        self.assertEqual(self.check("attend", "--only", "attend tiny", "--libraries", str(support.STAND_INS)), 0)
+        got = self.records("stand-in")["attend tiny 4x16"]
+        tiles = {(k["kernel"], k["tile"], k["warps"]): k for k in got["kernels"]}
+        self.assertEqual([k["kernel"] for k in got["kernels"] if k["ours"]], ["forward", "queries", "keys"])
+        self.assertLessEqual({("forward", 64, 4), ("queries", 16, 8), ("keys", 16, 4)}, set(tiles))
+        # 4 sequences of 16 causal rows, 4 heads of 8: 136 pairs a head and sequence, 2 * 8 operations each and product.
+        self.assertAlmostEqual(tiles["keys", 16, 4]["rate"] * tiles["keys", 16, 4]["seconds"], 4 * 4 * 136 * 16 * 4, delta=1)
+        self.assertIn("| tiny 4x16 keys", self.said)
+
+    def test_attend_planted(self):
+        o = types.SimpleNamespace(ctlc=support.CTLC, device=cuda.Device([str(support.STAND_INS)]), host=True, engine="cuda", tokens=["4x16"],
+                                  models=["tiny"], peer_device="cpu")
+        right, attend.WARPS = attend.with_tile, (4,)
+        try:
+            attend.with_tile = lambda text, size, tile, warps: right(text, size, tile, warps).replace("dp[n][e] - across[i]", "dp[n][e]") \
+                if (size, tile) == ("QUERIES", 16) else right(text, size, tile, warps)
+            (name, status, values), = attend.items(o)[0].run(60)
+        finally:
+            attend.with_tile, attend.WARPS = right, (4, 8)
+        self.assertEqual((name, status), ("attend tiny 4x16", "wrong"))
+        self.assertIn("keys with tiles of 16 rows and 4 warps is", values["why"])
+        self.assertRaises(work.Failed, attend.with_tile, "no tiles", "KEYS", 16, 4)
+        self.assertEqual(attend.apart([1.0, float("nan")], [1.0, 2.0]), float("inf"))
 
 
 if __name__ == "__main__":

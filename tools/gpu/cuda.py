@@ -1,7 +1,7 @@
 """A device by NVIDIA's driver and its run-time compiler, through ctypes: nothing has to be built or installed."""
 import ctypes
 import os
-from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint, c_uint64, c_void_p
+from ctypes import byref, c_char_p, c_float, c_int, c_size_t, c_uint, c_uint64, c_void_p
 
 FLAGS = ["--std=c++17", "--fmad=false", "--ftz=false", "--prec-div=true", "--prec-sqrt=true"]  # compiler/emit/cuda/compile.c's
 PLACES = ["", "/usr/local/cuda/lib64/", "/usr/local/nvidia/lib64/"]
@@ -61,6 +61,10 @@ class Device:
 
     def compile(self, source):
         """A module of the source."""
+        return self.load(self.image(source))
+
+    def image(self, source):
+        """Machine code; threads may make several at once."""
         flags = [f"--gpu-architecture=sm_{self.capability}", *FLAGS]
         program, size = c_void_p(), c_size_t()
         self.nvrtc.nvrtcCreateProgram(byref(program), source.encode(), b"conform.cu", 0, None, None)
@@ -74,27 +78,84 @@ class Device:
         image = ctypes.create_string_buffer(size.value)
         self.nvrtc.nvrtcGetCUBIN(program, image)
         self.nvrtc.nvrtcDestroyProgram(byref(program))
+        return image
+
+    def load(self, image):
         module = c_void_p()
         self.call("cuModuleLoadData", byref(module), image)
         return module
 
-    def launch(self, module, kernel, grid, threads, shared, inputs, out_words):
-        """Runs a kernel that takes conform_call (conform.cu); returns its output's words."""
-        function, places = c_void_p(), []
+    # ---- memory: addresses are numbers ----
+    def allocate(self, size):
+        at = c_uint64()
+        self.call("cuMemAlloc_v2", byref(at), c_size_t(size))
+        return at.value
+
+    def free(self, at):
+        self.call("cuMemFree_v2", c_uint64(at))
+
+    def put(self, at, data):
+        """Bytes, or an array of ctypes."""
+        size = len(data) if isinstance(data, bytes) else ctypes.sizeof(data)
+        self.call("cuMemcpyHtoDAsync_v2", c_uint64(at), data, c_size_t(size), self.stream)
+        self.call("cuStreamSynchronize", self.stream)  # the data may be gone after this
+
+    def get(self, at, size):
+        data = ctypes.create_string_buffer(size)
+        self.call("cuMemcpyDtoHAsync_v2", data, c_uint64(at), c_size_t(size), self.stream)
+        self.call("cuStreamSynchronize", self.stream)
+        return data.raw
+
+    # ---- kernels: each takes one structure by value ----
+    def function(self, module, kernel, shared=0):
+        function = c_void_p()
         self.call("cuModuleGetFunction", byref(function), module, kernel.encode())
-        for data in [*inputs, (c_uint * out_words)()]:
-            at = c_uint64()
-            self.call("cuMemAlloc_v2", byref(at), c_size_t(ctypes.sizeof(data)))
-            self.call("cuMemcpyHtoDAsync_v2", at, data, c_size_t(ctypes.sizeof(data)), self.stream)
-            places.append(at)
-        call = Call(*[p.value for p in places], len(inputs[0]))
+        if shared > 48 * 1024:
+            self.call("cuFuncSetAttribute", function, 8, shared)  # MAX_DYNAMIC_SHARED_SIZE_BYTES
+        return function
+
+    def costs(self, function):
+        """What its compiler gave it."""
+        out = {}
+        for name, attribute in (("registers", 4), ("spilled", 3)):  # NUM_REGS, LOCAL_SIZE_BYTES
+            value = c_int()
+            if hasattr(self.cuda, "cuFuncGetAttribute"):
+                self.call("cuFuncGetAttribute", byref(value), attribute, function)
+                out[name] = value.value
+        return out
+
+    def start(self, function, grid, threads, shared, call):
         arguments = (c_void_p * 1)(ctypes.cast(byref(call), c_void_p))
         self.call("cuLaunchKernel", function, *grid, threads, 1, 1, shared, self.stream, arguments, None)
+
+    def seconds(self, function, grid, threads, shared, call, times):
+        """Of a launch: the least mean of three series of so many, behind one that does not count."""
+        first, last, spent, best = c_void_p(), c_void_p(), c_float(), float("inf")
+        self.call("cuEventCreate", byref(first), 0)
+        self.call("cuEventCreate", byref(last), 0)
+        self.start(function, grid, threads, shared, call)
+        for _ in range(3):
+            self.call("cuEventRecord", first, self.stream)
+            for _ in range(times):
+                self.start(function, grid, threads, shared, call)
+            self.call("cuEventRecord", last, self.stream)
+            self.call("cuStreamSynchronize", self.stream)
+            self.call("cuEventElapsedTime", byref(spent), first, last)
+            best = min(best, spent.value / 1e3 / times)
+        self.call("cuEventDestroy_v2", first)
+        self.call("cuEventDestroy_v2", last)
+        return best
+
+    def launch(self, module, kernel, grid, threads, shared, inputs, out_words):
+        """Runs a kernel that takes conform_call (conform.cu); returns its output's words."""
         out = (c_uint * out_words)()
-        self.call("cuMemcpyDtoHAsync_v2", out, places[-1], c_size_t(ctypes.sizeof(out)), self.stream)
-        self.call("cuStreamSynchronize", self.stream)
-        for p in places:
-            self.call("cuMemFree_v2", p)
+        places = [self.allocate(ctypes.sizeof(data)) for data in [*inputs, out]]
+        for at, data in zip(places, [*inputs, out]):
+            self.put(at, data)
+        self.start(self.function(module, kernel), grid, threads, shared, Call(*places, len(inputs[0])))
+        ctypes.memmove(out, self.get(places[-1], ctypes.sizeof(out)), ctypes.sizeof(out))
+        for at in places:
+            self.free(at)
         return out
 
 

@@ -94,6 +94,17 @@ def profiles(records):
     return out
 
 
+def attention(records):
+    rows = []
+    for name, r in records.all.items():
+        if name.startswith("attend peer ") and r["status"] == OK:
+            rows += [[f"{name[12:]} PyTorch {k}", "-", "-", "-", f"{1e3 * r[k]:.3f}", f"{r[k + '_rate'] / 1e12:.0f}"] for k in ("forward", "backward")]
+        elif name.startswith("attend ") and r["status"] == OK:
+            rows += [[f"{name[7:]} {k['kernel']}", f"{k['tile']}{'*' if k['ours'] else ''}", k["warps"], k.get("registers", "-"),
+                      f"{1e3 * k['seconds']:.3f}" if "seconds" in k else "not possible", f"{k['rate'] / 1e12:.0f}" if "rate" in k else "-"] for k in r["kernels"]]
+    return table(["attention (*: ctlc's)", "tile", "warps", "registers", "ms", "TFLOP/s"], rows) + [""] if rows else []
+
+
 def troubles(records):
     bad = [f"- {r['item']}: {r['status']}: {r.get('why', '')}" for r in records.all.values() if r["status"] in (WRONG, FAILED)]
     out = [r["item"] for r in records.all.values() if r["status"] == LEFT_OUT]
@@ -107,5 +118,5 @@ def text(records):
     notes = ["A step: forward, backward, optimizer; median and least of those behind the first three. Of ceiling: 4 operations a",
              "parameter of a product and token, at the best rate of a product on the model's shapes. Controls': what a step takes",
              "more than one of the frozen model alone. Measured: the device's memory in use, less a context's.", ""]
-    body = counts(records) + ours(records) + peers(records) + rates(records) + starts(records) + profiles(records)
+    body = counts(records) + ours(records) + peers(records) + rates(records) + starts(records) + profiles(records) + attention(records)
     return "\n".join(head + body + (notes if ours(records) else []) + troubles(records))
