@@ -70,7 +70,7 @@ static const struct {
     {"choices.c", "if (known) {", "if (s->choices.n > 0) {\n        known = s->choices.at;"},
     {"choices.c", "mine->is = is, taken++;", "taken++;"},
     {"choices.c", "ctl_cuda_choice *mine = find(&s->choices, form.at, form.n);", "ctl_cuda_choice *mine = &s->choices.at[(taken + 1) % s->choices.n];"},
-    {"choices.c", "if (status == CTL_OK) status = drop_graphs(s);", ";"},
+    {"choices.c", "ctl_status status = drop_graphs(s);", "ctl_status status = CTL_OK;"},
     {"choices.c", "s->graph[e] = NULL, s->runs[e] = 0;", "s->graph[e] = NULL;"},
     {"choices.c", "c->is.algorithm.data[w]", "s->choices.at[0].is.algorithm.data[w]"},
     {"blaslt.c", "m->rows, m->cols, stride_of(m));", "m->rows, m->cols, m->cols);"},

@@ -115,7 +115,8 @@ typedef ctl_cu_pointer at;
     X(device_attribute, cuDeviceGetAttribute, (int *a, int b, int c), a, (CUdevice_attribute)b, c)           \
     X(context_retain, cuDevicePrimaryCtxRetain, (out a, int b), ANY a, b)                                    \
     X(context_release, cuDevicePrimaryCtxRelease, (int a), a)                                                \
-    X(context_set, cuCtxSetCurrent, (void *a), a)                                                            \
+    X(context_push, cuCtxPushCurrent, (void *a), a)                                                          \
+    X(context_pop, cuCtxPopCurrent, (out a), ANY a)                                                          \
     X(memory_info, cuMemGetInfo, (size_t * a, size_t * b), a, b)                                             \
     X(allocate, cuMemAlloc, (at * a, size_t b), ANY a, b)                                                    \
     X(release, cuMemFree, (at a), a)                                                                         \

@@ -137,12 +137,10 @@ static size_t take_all(ctl_cuda_session *s, const char *at) {
     return taken;
 }
 
-ctl_status ctl_cuda_take(ctl_session *session, const char *text) {
-    ctl_cuda_session *s = ctl_cuda_own_session(session);
+ctl_status ctl_cuda_take(ctl_cuda_session *s, const char *text) {
     char here[LINES][LINE], why[3 * LINE];
     span was[LINES] = {{0}}, line, form;
     ctl_blaslt_choice is;
-    if (s->failed) return s->failed;
     const char *at = text ? text : "";
     if (text && !next_line(&at, &was[0])) return CTL_ERR_INPUT;
     if (!text || !is_line(was[0], KIND)) {
@@ -162,8 +160,7 @@ ctl_status ctl_cuda_take(ctl_session *session, const char *text) {
         say(s, "the same version (--cuda-libraries) on the same device goes on bit for bit", why);
         return CTL_OK;
     }
-    ctl_status status = ctl_cuda_check(s, s->driver->context_set(s->context), "cuCtxSetCurrent");
-    if (status == CTL_OK) status = drop_graphs(s);
+    ctl_status status = drop_graphs(s);
     if (status != CTL_OK) return status;
     const size_t taken = take_all(s, first);
     if (taken < s->choices.n) {

@@ -29,8 +29,8 @@ struct ctl_cuda_session;
 ctl_status ctl_cuda_choose(struct ctl_cuda_session *s, const ctl_blaslt_form *form, ctl_blaslt_product *product);
 void ctl_cuda_choices_free(struct ctl_cuda_session *s);
 
-/* As ctl_engine has them. */
+/* keep and take of ctl_engine. */
 void ctl_cuda_keep(ctl_session *s, ctl_string *text);
-ctl_status ctl_cuda_take(ctl_session *s, const char *text);
+ctl_status ctl_cuda_take(struct ctl_cuda_session *s, const char *text);
 
 #endif

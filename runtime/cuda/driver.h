@@ -58,7 +58,8 @@ typedef struct ctl_cuda_driver {
     int (*device_attribute)(int *value, int attribute, int device);
     int (*context_retain)(void **context, int device);
     int (*context_release)(int device);
-    int (*context_set)(void *context);
+    int (*context_push)(void *context);
+    int (*context_pop)(void **context);
     int (*memory_info)(size_t *unused, size_t *all);
     int (*allocate)(ctl_cu_pointer *at, size_t bytes);
     int (*release)(ctl_cu_pointer at);

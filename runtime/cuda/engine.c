@@ -80,13 +80,13 @@ static ctl_status prepare_list(ctl_cuda_session *s, ctl_program_entry entry) {
 }
 
 /* ---- a session's life ---- */
-static void close_session(ctl_session *session) {
-    ctl_cuda_session *s = ctl_cuda_own_session(session);
-    const ctl_allocator *allocator = session->allocator;
-    if (s->retained) s->driver->context_set(s->context);
+void ctl_cuda_close(ctl_cuda_session *s) {
+    const ctl_program *program = s->common.program;
+    const ctl_allocator *allocator = s->common.allocator;
+    const bool entered = s->retained && s->driver->context_push(s->context) == 0; /* a failure here has been said before */
     if (s->stream) s->driver->stream_synchronize(s->stream);
     for (int e = 0; e < RUN_COUNT; e++) {
-        const size_t n = session->program->run[e].n;
+        const size_t n = program->run[e].n;
         for (size_t i = 0; i < n && s->prepared[e]; i++) ctl_cuda_product_drop(s, &s->prepared[e][i]);
         ctl_free(allocator, s->prepared[e], n * sizeof(ctl_cuda_prepared));
         if (s->graph[e]) s->driver->executable_destroy(s->graph[e]);
@@ -96,18 +96,16 @@ static void close_session(ctl_session *session) {
     ctl_cuda_modules_close(s);
     ctl_cuda_memory_close(s);
     if (s->stream) s->driver->stream_destroy(s->stream);
+    if (entered) ctl_cuda_leave(s);
     if (s->retained) s->driver->context_release(s->code->device.number);
-    ctl_session_common_free(session);
+    ctl_session_common_free(&s->common);
     ctl_free(allocator, s, sizeof *s);
 }
 
+/* In the device's context. */
 static ctl_status open_device(ctl_cuda_session *s) {
     const ctl_cuda_driver *d = s->driver;
-    ctl_status status = ctl_cuda_check(s, d->context_retain(&s->context, s->code->device.number), "cuDevicePrimaryCtxRetain");
-    if (status != CTL_OK) return status;
-    s->retained = true;
-    status = ctl_cuda_check(s, d->context_set(s->context), "cuCtxSetCurrent");
-    if (status == CTL_OK) status = ctl_cuda_check(s, d->stream_create(&s->stream, CTL_CU_STREAM_NON_BLOCKING), "cuStreamCreate");
+    ctl_status status = ctl_cuda_check(s, d->stream_create(&s->stream, CTL_CU_STREAM_NON_BLOCKING), "cuStreamCreate");
     if (status == CTL_OK) status = ctl_cuda_check_blaslt(s, s->code->blaslt.create(&s->blaslt), "cublasLtCreate");
     if (status == CTL_OK) status = ctl_cuda_memory_open(s);
     if (status == CTL_OK) status = ctl_cuda_modules_open(s);
@@ -115,7 +113,7 @@ static ctl_status open_device(ctl_cuda_session *s) {
     return status;
 }
 
-static ctl_status open_session(const ctl_program *program, const ctl_session_options *options, ctl_session **out) {
+ctl_status ctl_cuda_open(const ctl_program *program, const ctl_session_options *options, ctl_session **out) {
     const ctl_allocator *allocator = ctl_allocator_or_default(options ? options->allocator : NULL);
     ctl_cuda_session *s = ctl_alloc(allocator, sizeof *s);
     if (!s) return CTL_ERR_MEMORY;
@@ -125,9 +123,15 @@ static ctl_status open_session(const ctl_program *program, const ctl_session_opt
         return status;
     }
     s->code = program->engine_data, s->driver = &s->code->driver;
-    status = open_device(s);
+    status = ctl_cuda_check(s, s->driver->context_retain(&s->context, s->code->device.number), "cuDevicePrimaryCtxRetain");
+    s->retained = status == CTL_OK;
+    if (status == CTL_OK) status = ctl_cuda_enter(s);
+    if (status == CTL_OK) {
+        status = open_device(s);
+        ctl_cuda_leave(s);
+    }
     if (status == CTL_OK) *out = &s->common;
-    else close_session(&s->common);
+    else ctl_cuda_close(s);
     return status;
 }
 
@@ -173,22 +177,14 @@ static void capture(ctl_cuda_session *s, ctl_program_entry entry) {
                 "steps go on without a CUDA graph, small ones slower: %s", s->tried);
 }
 
-static ctl_status run(ctl_session *session, ctl_program_entry entry) {
-    ctl_cuda_session *s = ctl_cuda_own_session(session);
-    if (s->failed) return s->failed;
-    if (session->program->run[entry].n == 0) return CTL_OK;
-    ctl_status status = ctl_cuda_check(s, s->driver->context_set(s->context), "cuCtxSetCurrent");
-    if (status == CTL_OK) status = ctl_cuda_check_inputs(s, entry);
+ctl_status ctl_cuda_run(ctl_cuda_session *s, ctl_program_entry entry) {
+    if (s->common.program->run[entry].n == 0) return CTL_OK;
+    ctl_status status = ctl_cuda_check_inputs(s, entry);
     if (status == CTL_OK) status = ctl_cuda_upload(s);
     if (status != CTL_OK) return status;
-    if (s->runs[entry] && s->seconds[entry] && !session->watch) return ctl_cuda_run_profiled(s, entry);
-    if (s->runs[entry]++ == 0 || entry == RUN_LOAD || session->watch) return launch_list(s, entry, true);
+    if (s->runs[entry] && s->seconds[entry] && !s->common.watch) return ctl_cuda_run_profiled(s, entry);
+    if (s->runs[entry]++ == 0 || entry == RUN_LOAD || s->common.watch) return launch_list(s, entry, true);
     if (!s->graph[entry] && !s->no_graphs) capture(s, entry);
     if (!s->graph[entry]) return launch_list(s, entry, false);
     return ctl_cuda_check(s, s->driver->graph_launch(s->graph[entry], s->stream), "cuGraphLaunch");
 }
-
-const ctl_engine ctl_cuda_engine = {.name = "cuda", .open = open_session, .close = close_session, .address = ctl_cuda_address,
-                                    .run = run, .read = ctl_cuda_read, .write = ctl_cuda_write, .clear = ctl_cuda_clear,
-                                    .memory = ctl_cuda_memory, .profile = ctl_cuda_profile, .optimize = ctl_cuda_optimize,
-                                    .initialise = ctl_cuda_initialise_param, .keep = ctl_cuda_keep, .take = ctl_cuda_take};

@@ -79,8 +79,7 @@ bool ctl_cuda_is_input(const ctl_cuda_session *s, const ctl_operand *o) {
 }
 
 /* The caller may write what it gets: no copy of it may be under way, and the next run copies it anew. */
-void *ctl_cuda_address(ctl_session *session, const ctl_operand *o) {
-    ctl_cuda_session *s = ctl_cuda_own_session(session);
+void *ctl_cuda_address(ctl_cuda_session *s, const ctl_operand *o) {
     if (!ctl_cuda_is_input(s, o)) return NULL;
     if (s->copying) (void)ctl_cuda_wait(s); /* a failure is said now, and returned by the next run */
     s->changed = true;
@@ -113,51 +112,39 @@ ctl_status ctl_cuda_wait(ctl_cuda_session *s) {
     return status;
 }
 
-static ctl_status begin(ctl_cuda_session *s) {
-    if (s->failed) return s->failed;
-    return ctl_cuda_check(s, s->driver->context_set(s->context), "cuCtxSetCurrent");
-}
-
 static size_t pitch_of(const ctl_operand *o) { return (size_t)o->stride * ctl_dtype_size(o->dtype); }
 
-ctl_status ctl_cuda_read(ctl_session *session, const ctl_operand *o, size_t at, void *to, size_t bytes, size_t rows) {
-    ctl_cuda_session *s = ctl_cuda_own_session(session);
+ctl_status ctl_cuda_read(ctl_cuda_session *s, const ctl_operand *o, size_t at, void *to, size_t bytes, size_t rows) {
     const ctl_cu_pointer from = ctl_cuda_at(s, o) + at;
     const ctl_cu_copy copy = {.from_type = CTL_CU_DEVICE, .from_device = from, .from_pitch = pitch_of(o), .to_type = CTL_CU_HOST,
                               .to_host = to, .to_pitch = bytes, .bytes = bytes, .rows = rows};
-    ctl_status status = begin(s);
-    if (status == CTL_OK && bytes && rows == 1)
+    ctl_status status = CTL_OK;
+    if (bytes && rows == 1)
         status = ctl_cuda_check(s, s->driver->to_host(to, from, bytes, s->stream), "cuMemcpyDtoHAsync");
-    else if (status == CTL_OK && bytes && rows)
+    else if (bytes && rows)
         status = ctl_cuda_check(s, s->driver->copy_rows(&copy, s->stream), "cuMemcpy2DAsync");
     if (status == CTL_OK) status = ctl_cuda_bad_ids(s);
     return status;
 }
 
-ctl_status ctl_cuda_write(ctl_session *session, const ctl_operand *o, size_t at, const void *from, size_t bytes, size_t rows) {
-    ctl_cuda_session *s = ctl_cuda_own_session(session);
+ctl_status ctl_cuda_write(ctl_cuda_session *s, const ctl_operand *o, size_t at, const void *from, size_t bytes, size_t rows) {
     const ctl_cu_pointer to = ctl_cuda_at(s, o) + at;
     const ctl_cu_copy copy = {.from_type = CTL_CU_HOST, .from_host = from, .from_pitch = bytes, .to_type = CTL_CU_DEVICE,
                               .to_device = to, .to_pitch = pitch_of(o), .bytes = bytes, .rows = rows};
-    ctl_status status = begin(s);
-    if (status == CTL_OK && bytes && rows == 1)
+    ctl_status status = CTL_OK;
+    if (bytes && rows == 1)
         status = ctl_cuda_check(s, s->driver->to_device(to, from, bytes, s->stream), "cuMemcpyHtoDAsync");
-    else if (status == CTL_OK && bytes && rows)
+    else if (bytes && rows)
         status = ctl_cuda_check(s, s->driver->copy_rows(&copy, s->stream), "cuMemcpy2DAsync");
     return status == CTL_OK ? ctl_cuda_wait(s) : status; /* what it was copied from is the caller's */
 }
 
-ctl_status ctl_cuda_clear(ctl_session *session, const ctl_operand *o, size_t bytes) {
-    ctl_cuda_session *s = ctl_cuda_own_session(session);
-    ctl_status status = begin(s);
-    if (status == CTL_OK && bytes)
-        status = ctl_cuda_check(s, s->driver->fill(ctl_cuda_at(s, o), 0, bytes, s->stream), "cuMemsetD8Async");
-    return status;
+ctl_status ctl_cuda_clear(ctl_cuda_session *s, const ctl_operand *o, size_t bytes) {
+    return bytes ? ctl_cuda_check(s, s->driver->fill(ctl_cuda_at(s, o), 0, bytes, s->stream), "cuMemsetD8Async") : CTL_OK;
 }
 
-void ctl_cuda_memory(ctl_session *session, ctl_device_memory *m) {
-    ctl_cuda_session *s = ctl_cuda_own_session(session);
+void ctl_cuda_memory(ctl_cuda_session *s, ctl_device_memory *m) {
     size_t unused = 0, all = 0;
-    if (s->failed || s->driver->context_set(s->context) || s->driver->memory_info(&unused, &all)) return;
+    if (s->driver->memory_info(&unused, &all)) return;
     m->used = all - unused, m->all = all;
 }

@@ -84,16 +84,25 @@ static inline bool ctl_cuda_is_absent(const ctl_operand *o) { return o->buffer =
 ctl_status ctl_cuda_check(ctl_cuda_session *s, int error, const char *call);
 ctl_status ctl_cuda_check_blaslt(ctl_cuda_session *s, int error, const char *call);
 
+/* context.c: whatever is asked of the device happens between the two. */
+ctl_status ctl_cuda_enter(ctl_cuda_session *s);
+void ctl_cuda_leave(ctl_cuda_session *s);
+
+/* engine.c */
+ctl_status ctl_cuda_open(const ctl_program *program, const ctl_session_options *options, ctl_session **out);
+void ctl_cuda_close(ctl_cuda_session *s);
+ctl_status ctl_cuda_run(ctl_cuda_session *s, ctl_program_entry entry);
+
 /* memory.c */
 ctl_status ctl_cuda_memory_open(ctl_cuda_session *s);
 void ctl_cuda_memory_close(ctl_cuda_session *s);
 ctl_cu_pointer ctl_cuda_at(const ctl_cuda_session *s, const ctl_operand *o); /* 0: absent */
 bool ctl_cuda_is_input(const ctl_cuda_session *s, const ctl_operand *o); /* it lies in the mirror */
-void *ctl_cuda_address(ctl_session *s, const ctl_operand *o);
-ctl_status ctl_cuda_read(ctl_session *s, const ctl_operand *o, size_t at, void *to, size_t bytes, size_t rows);
-ctl_status ctl_cuda_write(ctl_session *s, const ctl_operand *o, size_t at, const void *from, size_t bytes, size_t rows);
-ctl_status ctl_cuda_clear(ctl_session *s, const ctl_operand *o, size_t bytes);
-void ctl_cuda_memory(ctl_session *s, ctl_device_memory *m);
+void *ctl_cuda_address(ctl_cuda_session *s, const ctl_operand *o);
+ctl_status ctl_cuda_read(ctl_cuda_session *s, const ctl_operand *o, size_t at, void *to, size_t bytes, size_t rows);
+ctl_status ctl_cuda_write(ctl_cuda_session *s, const ctl_operand *o, size_t at, const void *from, size_t bytes, size_t rows);
+ctl_status ctl_cuda_clear(ctl_cuda_session *s, const ctl_operand *o, size_t bytes);
+void ctl_cuda_memory(ctl_cuda_session *s, ctl_device_memory *m);
 ctl_status ctl_cuda_wait(ctl_cuda_session *s);   /* until everything has run */
 ctl_status ctl_cuda_upload(ctl_cuda_session *s); /* inputs and the step's numbers, where they changed */
 
@@ -121,13 +130,13 @@ ctl_status ctl_cuda_mix_run(ctl_cuda_session *s, const ctl_task *task, const ctl
 bool ctl_cuda_is_product(const ctl_task *task); /* whether it is prepared */
 
 /* initialise.c */
-ctl_status ctl_cuda_initialise_param(ctl_session *s, size_t param);
+ctl_status ctl_cuda_initialise_param(ctl_cuda_session *s, size_t param);
 
 /* profile.c */
 void ctl_cuda_profile(ctl_session *s, double *const seconds[RUN_COUNT]);
 ctl_status ctl_cuda_run_profiled(ctl_cuda_session *s, ctl_program_entry entry);
 
 /* update.c */
-ctl_status ctl_cuda_optimize(ctl_session *s, const ctl_optimizer_step *o, double *gradient_norm);
+ctl_status ctl_cuda_optimize(ctl_cuda_session *s, const ctl_optimizer_step *o, double *gradient_norm);
 
 #endif

@@ -17,9 +17,8 @@ static ctl_cuda_optimizer_state factors(const ctl_optimizer_step *o) {
     return f;
 }
 
-ctl_status ctl_cuda_optimize(ctl_session *session, const ctl_optimizer_step *o, double *gradient_norm) {
-    ctl_cuda_session *s = ctl_cuda_own_session(session);
-    const ctl_program *p = session->program;
+ctl_status ctl_cuda_optimize(ctl_cuda_session *s, const ctl_optimizer_step *o, double *gradient_norm) {
+    const ctl_program *p = s->common.program;
     const size_t count = p->trained_elements, chunk = ctl_optimizer_chunk(count), chunks = (count + chunk - 1) / chunk;
     const ctl_cu_pointer state = s->own + offsetof(ctl_cuda_own, optimizer);
     ctl_status status = ctl_cuda_bad_ids(s); /* and the last update's factors have been read */
@@ -33,10 +32,8 @@ ctl_status ctl_cuda_optimize(ctl_session *session, const ctl_optimizer_step *o, 
                                      .squares = (double *)(uintptr_t)(s->own + offsetof(ctl_cuda_own, squares)),
                                      .count = (int64_t)count, .chunk = (int64_t)chunk, .chunks = (int32_t)chunks};
     const int64_t blocks = (int64_t)((count + 255) / 256);
-    status = ctl_cuda_check(s, s->driver->context_set(s->context), "cuCtxSetCurrent");
-    if (status == CTL_OK)
-        status = ctl_cuda_check(s, s->driver->to_device(state, &s->host->optimizer, sizeof s->host->optimizer, s->stream),
-                                "cuMemcpyHtoDAsync");
+    status = ctl_cuda_check(s, s->driver->to_device(state, &s->host->optimizer, sizeof s->host->optimizer, s->stream),
+                            "cuMemcpyHtoDAsync");
     if (status == CTL_OK)
         status = ctl_cuda_launch(s, s->functions[CUDA_SQUARES], (int64_t)chunks, 1, 128, CTL_CUDA_SQUARES_SHARED, &call);
     if (status == CTL_OK) status = ctl_cuda_launch(s, s->functions[CUDA_NORM], 1, 1, 32, 0, &call);

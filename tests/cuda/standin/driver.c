@@ -11,8 +11,29 @@
 
 standin_control standin = {.fail_at = -1, .fail_with = 999, .memory = (size_t)1 << 30, .version = 130100, .driver = 13000};
 
+/* Each thread has a stack of contexts, the topmost is current: another's is nobody's here. */
+enum { MOST_CONTEXTS = 8 };
+static int context;
+static _Thread_local struct {
+    void *at[MOST_CONTEXTS];
+    int n;
+} contexts;
+static void *current(void) { return contexts.n ? contexts.at[contexts.n - 1] : NULL; }
+/* What a device does for a thread it does in the thread's current context; cuBLASLt, on the runtime's side, too. */
+static int is_of_a_context(const char *name) {
+    static const char *const others[] = {"cuInit", "cuDriver", "cuDevice", "cuCtx", "cublasLtMatmulDesc", "cublasLtMatrixLayout",
+                                         "cublasLtMatmulPreference"};
+    for (size_t k = 0; k < sizeof others / sizeof *others; k++)
+        if (strncmp(name, others[k], strlen(others[k])) == 0) return 0;
+    return 1;
+}
+
 static int refused(const char *name);
 int standin_call(const char *name) {
+    if (is_of_a_context(name) && current() != &context) {
+        standin_fault("%s where the device's context is not current", name);
+        return ERROR_CONTEXT;
+    }
     if (standin.refuse && strcmp(standin.refuse, name) == 0 && refused(name)) return standin.fail_with;
     if (standin.calls++ != standin.fail_at) return 0;
     standin.failed = name;
@@ -63,7 +84,6 @@ ENTRY(cuDeviceGetAttribute, int *value, int attribute, int device) {
     *value = attribute == 75 ? 8 : attribute == 76 ? 6 : attribute == 16 ? 3 : attribute == 97 ? STANDIN_SHARED : -1;
     return device == 7 && *value >= 0 ? 0 : ERROR_INVALID;
 }
-static int context;
 ENTRY(cuDevicePrimaryCtxRetain, void **out, int device) {
     BEGIN("cuDevicePrimaryCtxRetain");
     if (device != 7) return ERROR_INVALID;
@@ -75,9 +95,28 @@ ENTRY(cuDevicePrimaryCtxRelease_v2, int device) {
     BEGIN("cuDevicePrimaryCtxRelease");
     return device == 7 ? 0 : ERROR_INVALID;
 }
+/* Any address may be a context: of a host's own. */
+ENTRY(cuCtxPushCurrent_v2, void *given) {
+    BEGIN("cuCtxPushCurrent");
+    if (!given || contexts.n == MOST_CONTEXTS) return ERROR_INVALID;
+    contexts.at[contexts.n++] = given;
+    return 0;
+}
+ENTRY(cuCtxPopCurrent_v2, void **out) {
+    BEGIN("cuCtxPopCurrent");
+    if (contexts.n == 0) return ERROR_CONTEXT;
+    *out = contexts.at[--contexts.n];
+    return 0;
+}
+ENTRY(cuCtxGetCurrent, void **out) {
+    *out = current();
+    return 0;
+}
 ENTRY(cuCtxSetCurrent, void *given) {
     BEGIN("cuCtxSetCurrent");
-    return given == &context ? 0 : ERROR_INVALID;
+    if (contexts.n == 0) contexts.n = 1;
+    contexts.at[contexts.n - 1] = given;
+    return 0;
 }
 
 /* ---- memory ---- */

@@ -7,7 +7,7 @@
 #define ENTRY(name, ...)                                                                                     \
     int name(__VA_ARGS__);                                                                                   \
     int name(__VA_ARGS__)
-enum { ERROR_INVALID = 1, ERROR_MEMORY = 2, ERROR_IMAGE = 200, ERROR_NOT_FOUND = 500, ERROR_KERNEL = 700, ERROR_CAPTURE = 900 };
+enum { ERROR_INVALID = 1, ERROR_MEMORY = 2, ERROR_IMAGE = 200, ERROR_CONTEXT = 201, ERROR_NOT_FOUND = 500, ERROR_KERNEL = 700, ERROR_CAPTURE = 900 };
 
 #define BEGIN(name)                                                                                          \
     do {                                                                                                     \
