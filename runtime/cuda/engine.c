@@ -96,7 +96,7 @@ void ctl_cuda_close(ctl_cuda_session *s) {
     ctl_cuda_modules_close(s);
     ctl_cuda_memory_close(s);
     if (s->stream) s->driver->stream_destroy(s->stream);
-    if (entered) ctl_cuda_leave(s);
+    if (entered) (void)ctl_cuda_leave(s, s->failed);
     if (s->retained) s->driver->context_release(s->code->device.number);
     ctl_session_common_free(&s->common);
     ctl_free(allocator, s, sizeof *s);
@@ -126,10 +126,7 @@ ctl_status ctl_cuda_open(const ctl_program *program, const ctl_session_options *
     status = ctl_cuda_check(s, s->driver->context_retain(&s->context, s->code->device.number), "cuDevicePrimaryCtxRetain");
     s->retained = status == CTL_OK;
     if (status == CTL_OK) status = ctl_cuda_enter(s);
-    if (status == CTL_OK) {
-        status = open_device(s);
-        ctl_cuda_leave(s);
-    }
+    if (status == CTL_OK) status = ctl_cuda_leave(s, open_device(s));
     if (status == CTL_OK) *out = &s->common;
     else ctl_cuda_close(s);
     return status;

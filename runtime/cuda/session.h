@@ -86,7 +86,7 @@ ctl_status ctl_cuda_check_blaslt(ctl_cuda_session *s, int error, const char *cal
 
 /* context.c: whatever is asked of the device happens between the two. */
 ctl_status ctl_cuda_enter(ctl_cuda_session *s);
-void ctl_cuda_leave(ctl_cuda_session *s);
+ctl_status ctl_cuda_leave(ctl_cuda_session *s, ctl_status status); /* status, or, of CTL_OK, its own */
 
 /* engine.c */
 ctl_status ctl_cuda_open(const ctl_program *program, const ctl_session_options *options, ctl_session **out);

@@ -103,9 +103,9 @@ ENTRY(cuCtxPushCurrent_v2, void *given) {
     return 0;
 }
 ENTRY(cuCtxPopCurrent_v2, void **out) {
-    BEGIN("cuCtxPopCurrent");
     if (contexts.n == 0) return ERROR_CONTEXT;
     *out = contexts.at[--contexts.n];
+    BEGIN("cuCtxPopCurrent"); /* what it may tell is of earlier work */
     return 0;
 }
 ENTRY(cuCtxGetCurrent, void **out) {
