@@ -75,6 +75,18 @@ static void test_report(void **state) {
     says("of which a program gets 23.1 GiB");
     says("other budgets");
     says("at the least, about ");
+    /* A card's plan is the CUDA engine's, with its workspaces; it may be asked what the CPU would take in as much. */
+    json_int_t bytes[3];
+    static const char *const engines[] = {"", " --engine cuda", " --engine cpu"};
+    for (int k = 0; k < 3; k++) {
+        char command[128];
+        snprintf(command, sizeof command, "plan small.ctl --json --machine a100%s", engines[k]);
+        assert_int_equal(ctlc(command), 0);
+        json_t *one = printed();
+        bytes[k] = whole(one, "peak_bytes");
+        json_decref(one);
+    }
+    assert_true(bytes[0] == bytes[1] && bytes[1] != bytes[2]);
     assert_int_equal(ctlc("plan small.ctl --machine rtx"), 1);
     says("error[E0505]: there is no machine `rtx` to plan for");
     says("there are cpu rtx3090");

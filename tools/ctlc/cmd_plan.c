@@ -183,6 +183,8 @@ int cmd_plan(int argc, char **argv) {
     };
     int code = options_parse(&line, argc, argv);
     if (code) return code < 0 ? EXIT_DONE : code;
+    /* What a card runs has the CUDA engine's tasks and workspaces; to plan it no GPU is needed. */
+    if (c.machine && strcmp(c.machine, "cpu") != 0 && !c.engine) c.engine = "cuda";
     if (pareto && (code = plan_pareto_check(pareto))) return code;
     if (compare) return plan_compare(line.operands.at[0], &c, compare, json);
     if (as) return account_report(line.operands.at[0], &c, as, json);
