@@ -171,27 +171,82 @@ static const int64_t packed[] = {1, 40, 1, 25, 3, 0}, whole[] = {80, 0};
 #define BF16 CTL_BF16
 #define F32  CTL_F32
 
+static const trial tensor_trials[] = {
+    {.c = {80, 16, 2, 1, 0, true, BF16, BF16, whole, 0}, .keys = 32, .queries = 16},
+    {.c = {70, 24, 2, 2, 0, false, BF16, F32, packed, 0}, .keys = 16, .queries = 16},
+    {.c = {70, 16, 4, 2, 0, true, BF16, BF16, packed, 0}, .keys = 16, .queries = 32},
+    {.c = {130, 16, 1, 1, 20, true, BF16, BF16, NULL, 100}, .keys = 16, .queries = 16},
+    {.c = {70, 64, 1, 1, 0, true, BF16, BF16, NULL, 0}, .keys = 64, .queries = 64},
+    {.c = {1, 8, 1, 1, 0, false, BF16, BF16, NULL, 0}, .keys = 16, .queries = 16},
+};
+static const trial plain_trials[] = {
+    {.c = {41, 5, 2, 1, 0, true, F32, F32, NULL, 17}, .keys = 16, .queries = 16, .plain = true},
+    {.c = {70, 40, 2, 2, 0, false, BF16, F32, packed, 0}, .keys = 16, .queries = 16, .plain = true},
+    {.c = {30, 72, 1, 1, 7, true, F32, BF16, NULL, 0}, .keys = 16, .queries = 16, .plain = true},
+};
+static void check_all(void (*check_one)(trial *t), const trial *trials, size_t n) {
+    for (size_t k = 0; k < n; k++) {
+        trial t = trials[k];
+        check_one(&t);
+    }
+}
 static void test_tensor(void **state) {
-    (void)state;
-    trial trials[] = {
-        {.c = {80, 16, 2, 1, 0, true, BF16, BF16, whole, 0}, .keys = 32, .queries = 16},
-        {.c = {70, 24, 2, 2, 0, false, BF16, F32, packed, 0}, .keys = 16, .queries = 16},
-        {.c = {70, 16, 4, 2, 0, true, BF16, BF16, packed, 0}, .keys = 16, .queries = 32},
-        {.c = {130, 16, 1, 1, 20, true, BF16, BF16, NULL, 100}, .keys = 16, .queries = 16},
-        {.c = {70, 64, 1, 1, 0, true, BF16, BF16, NULL, 0}, .keys = 64, .queries = 64},
-        {.c = {1, 8, 1, 1, 0, false, BF16, BF16, NULL, 0}, .keys = 16, .queries = 16},
-    };
-    for (size_t k = 0; k < CTL_COUNT(trials); k++) check(&trials[k]);
+    (void)state, check_all(check, tensor_trials, CTL_COUNT(tensor_trials));
+}
+static void test_plain(void **state) {
+    (void)state, check_all(check, plain_trials, CTL_COUNT(plain_trials));
 }
 
-static void test_plain(void **state) {
+/* ---- races ---- */
+static void watch(trial *t) {
+    char definitions[128], said[HOST_FAULT];
+    define(definitions, sizeof definitions, t);
+    char *source = kernel_source(definitions, texts, WHOLE, NULL, NULL, 0);
+    make(t);
+    if (source_races(source, run_trial, t, said))
+        fail_msg("head %d, rows %d, %s: %s", (int)t->c.head, (int)t->c.rows, t->plain ? "plain" : "tensor",
+                 said);
+    drop(t);
+    free(source);
+}
+static void test_races(void **state) {
     (void)state;
-    trial trials[] = {
-        {.c = {41, 5, 2, 1, 0, true, F32, F32, NULL, 17}, .keys = 16, .queries = 16, .plain = true},
-        {.c = {70, 40, 2, 2, 0, false, BF16, F32, packed, 0}, .keys = 16, .queries = 16, .plain = true},
-        {.c = {30, 72, 1, 1, 7, true, F32, BF16, NULL, 0}, .keys = 16, .queries = 16, .plain = true},
-    };
-    for (size_t k = 0; k < CTL_COUNT(trials); k++) check(&trials[k]);
+    skip_under_sanitizers();
+    check_all(watch, tensor_trials, 4); /* more of the same would be seen in the others */
+    check_all(watch, plain_trials, 2);
+}
+/* Any barrier taken out, any wait taken out or too short, is a race to the watch, whatever comes out of it. */
+static void test_planted_races(void **state) {
+    (void)state;
+    static const char *const faults[][2] = {{"SYNC_BLOCK();", ";"},
+                                            {"COPY_WAIT(1);", ";"},
+                                            {"COPY_WAIT(1);", "COPY_WAIT(2);"},
+                                            {"COPY_WAIT(0);", ";"}};
+    static const char *const tensor_texts[] = {"prelude",        "tensor_prelude",
+                                               "attend_prelude", "attend_rows_prelude",
+                                               "attend_dots",    "attend_tensor_prelude",
+                                               "attend_forward", "attend_queries",
+                                               "attend_keys",    NULL};
+    trial t = {.c = {70, 24, 2, 1, 0, true, BF16, BF16, packed, 0}, .keys = 16, .queries = 16};
+    char definitions[128], said[HOST_FAULT];
+    skip_under_sanitizers();
+    int planted = 0, missed = 0;
+    make(&t);
+    define(definitions, sizeof definitions, &t);
+    for (size_t f = 0; f < CTL_COUNT(faults); f++)
+        for (int nth = 0;; nth++) {
+            char *source = kernel_source(definitions, tensor_texts, WHOLE, faults[f][0], faults[f][1], nth);
+            if (!source) break;
+            planted++;
+            const bool found = source_races(source, run_trial, &t, said);
+            if (!found || !said[0])
+                missed++, print_message("`%s` number %d replaced by `%s`: no race is found\n", faults[f][0],
+                                        nth, faults[f][1]);
+            free(source);
+        }
+    assert_int_equal(planted, 17);
+    assert_int_equal(missed, 0);
+    drop(&t);
 }
 
 static void test_planted_faults(void **state) {
@@ -242,6 +297,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tensor),
         cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_races),
+        cmocka_unit_test(test_planted_races),
         cmocka_unit_test(test_planted_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

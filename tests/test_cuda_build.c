@@ -50,25 +50,27 @@ static memory gaps_that_tell(ctl_arena *arena, const ctl_rowprog *p) {
     }
 }
 
-/* Runs in a process of its own, which a fault may end. Orders of threads: all; true when one of them finds a difference. */
-static bool found(ctl_arena *arena, const ctl_rowprog *p, const ctl_cuda_kernel *kernel, const char *source) {
+/* Runs in a process of its own, which a fault may end. Orders of threads: all; true when one of them finds a
+ * difference. Watched: one, and true when there is a race, whatever the results are. */
+static bool found(ctl_arena *arena, const ctl_rowprog *p, const ctl_cuda_kernel *kernel, const char *source,
+                  shared_object_watch watched) {
     fflush(NULL);
     const pid_t child = fork();
     if (child == 0) {
         if (!freopen("/dev/null", "w", stderr)) _exit(1);
-        shared_object object = {0};
+        shared_object object = {.watched = watched};
         const char *texts[] = {source, "\n#include \"tests/cuda/rows_host.h\"\nROWS_RUN(rows_0, 0)\n"};
         if (shared_object_open(&object, texts, 2, "-O0")) _exit(1);
         rows_host_program program = {kernel, p};
         *(const rows_host_program **)shared_object_find(&object, "rows_host_programs") = &program;
         int *order = shared_object_find(&object, "rows_host_order");
         ctl_rows_fn run = (ctl_rows_fn)(uintptr_t)shared_object_find(&object, "rows_0_run");
-        for (*order = 0; *order < HOST_ORDERS; (*order)++) {
+        for (*order = 0; *order < (watched ? 1 : HOST_ORDERS); (*order)++) {
             memory want = gaps_that_tell(arena, p), got = twin_of(arena, p, &want);
             float *values = CTL_NEW_ARRAY(arena, float, ctl_rowprog_run_floats(p));
             ctl_rowprog_run(p, &want.call, values, 0, ROWS);
             run(&got.call, 0, ROWS);
-            for (uint32_t k = 0; k < p->noperands; k++)
+            for (uint32_t k = 0; k < p->noperands && !watched; k++)
                 for (size_t i = 0; i < want.bytes[k] / ctl_dtype_size(p->operands[k].dtype); i++)
                     if (!same(p->operands[k].dtype, want.args[k].base, got.args[k].base, i)) _exit(1);
         }
@@ -76,43 +78,55 @@ static bool found(ctl_arena *arena, const ctl_rowprog *p, const ctl_cuda_kernel 
     }
     int status = 0;
     assert_true(child > 0 && waitpid(child, &status, 0) == child);
+    if (watched) return WIFSIGNALED(status); /* the launch ends the process */
     return !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 static void test_planted_faults(void **state) {
     ctl_arena *arena = arena_of(state);
+    enum { BARRIERS = 4 }; /* of the faults: races */
     static const struct {
         const char *what, *by;
+        int width; /* 100: a group is half a warp */
         sums sums;
     } faults[] = {
-        {"SYNC_WARP();", ";", NONE},
-        {"SYNC_BLOCK();", ";", OF_ROWS},
-        {"SYNC_BLOCK();", ";", OF_NUMBERS},
-        {"to = 300 - c", "to = 301 - c", NONE},
-        {"to = 300 - c", "to = 299 - c", OF_ROWS},
-        {"from = 150 - c", "from = 149 - c", NONE},
-        {"(tile + 0)", "(tile + 1)", NONE},
-        {"fresh = first == begin", "fresh = first != begin", OF_ROWS},
-        {"active = group < count", "active = 1", OF_NUMBERS},
-        {"active = first + group < rows", "active = 1", NONE},
+        {"SYNC_WARP();", ";", 300, NONE},
+        {"SYNC_BLOCK();", ";", 300, OF_ROWS},
+        {"SYNC_BLOCK();", ";", 300, OF_NUMBERS},
+        {"SYNC_WARP();", ";", 100, NONE},
+        {"to = 300 - c", "to = 301 - c", 300, NONE},
+        {"300 - c : 0", "299 - c : 0", 300, OF_ROWS},
+        {"from = 150 - c", "from = 149 - c", 300, NONE},
+        {"(tile + 0)", "(tile + 1)", 300, NONE},
+        {"fresh = first == begin", "fresh = first != begin", 300, OF_ROWS},
+        {"active = group < count", "active = 1", 300, OF_NUMBERS},
+        {"active = first + group < rows", "active = 1", 100, NONE},
+        {"r < rows; r +=", "r <= rows; r +=", 300, NONE},
     };
     int planted = 0;
     for (size_t f = 0; f < CTL_COUNT(faults); f++) {
-        const ctl_rowprog *p = many_barriers(arena, 300, faults[f].sums);
-        ctl_cuda_kernel kernel = {.name = "rows_0"};
+        const ctl_rowprog *p = many_barriers(arena, faults[f].width, faults[f].sums);
+        ctl_cuda_kernel kernel = {.name = "rows_0", .forms = CTL_CUDA_FORM_ANY};
         ctl_text text = {.arena = arena};
         ctl_cuda_source(arena, &p, 1, &kernel, &text);
-        if (f < 3 && found(arena, p, &kernel, text.at)) fail_msg("the source is wrong as it is");
+        if (f < BARRIERS && found(arena, p, &kernel, text.at, UNWATCHED))
+            fail_msg("the source is wrong as it is");
+        if (f < BARRIERS && found(arena, p, &kernel, text.at, ROWS_WATCHED))
+            fail_msg("the source has a race as it is");
         for (int nth = 0; nth < 16; nth++) {
             char *source = spoiled(arena, text.at, faults[f].what, faults[f].by, nth);
             if (!source) break;
             planted++;
-            if (!found(arena, p, &kernel, source))
-                fail_msg("`%s` number %d replaced by `%s`: nothing noticed it in\n%s", faults[f].what, nth, faults[f].by,
+            if (f < BARRIERS && ROWS_WATCHED && !found(arena, p, &kernel, source, WATCHED))
+                fail_msg("`%s` number %d taken out: no race is found in\n%s", faults[f].what, nth,
                          strstr(text.at, "float n2;"));
+            if (f + 1 == BARRIERS && ROWS_WATCHED) continue; /* whatever comes out of it */
+            if (!found(arena, p, &kernel, source, UNWATCHED))
+                fail_msg("`%s` number %d replaced by `%s`: nothing noticed it in\n%s", faults[f].what, nth,
+                         faults[f].by, strstr(text.at, "float n2;"));
         }
     }
-    assert_true(planted > 15);
+    assert_true(planted > 20);
 }
 
 /* ---- rows that shared memory has no room for ---- */

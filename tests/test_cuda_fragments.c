@@ -238,13 +238,13 @@ static const struct {
     {"tensor.h", ": w[8 * m + g].row[2 * t + 1]", ": w[8 * m + g].row[t + 4]"},
     {"tensor.h", "low | (uint32_t)high << 16", "high | (uint32_t)low << 16"},
     {"tensor.h", "r[m] =", "r[m ^ 1] ="},
-    {"tensor.h", "{ host_matrices(r, row, 1); }", "{ host_matrices(r, row, 0); }"},
+    {"tensor.h", "host_matrices(r, row, 1);", "host_matrices(r, row, 0);"},
     /* Threads that wait for the others before they look, and before they go on. */
     {"tensor.h", "row, 16);\n    host_sync_warp(0xffffffffu);", "row, 16);"},
     {"threads.h", "host.words[me][0] = word;\n    host_sync_warp(mask);", "host.words[me][0] = word;"},
     {"tensor.h", "sizeof w[lane].b);\n    host_sync_warp(0xffffffffu);", "sizeof w[lane].b);"},
-    {"tensor.h", "    host_sync_warp(0xffffffffu);\n}\n\nstatic inline void host_matrices", "}\n\nstatic inline void host_matrices"},
-    {"tensor.h", "    host_sync_warp(0xffffffffu);\n}\nstatic inline void matrices(", "}\nstatic inline void matrices("},
+    {"tensor.h", "    host_sync_warp(0xffffffffu);\n}\n\nstatic HOST_UNSEEN void host_matrices", "}\n\nstatic HOST_UNSEEN void host_matrices"},
+    {"tensor.h", "    host_sync_warp(0xffffffffu);\n}\nstatic HOST_UNSEEN void matrices(", "}\nstatic HOST_UNSEEN void matrices("},
     {"threads.h", "    const uint32_t other = host.words[from][0];\n    host_sync_warp(mask);", "    const uint32_t other = host.words[from][0];"},
     /* Shuffles. */
     {"tensor.h", "host_lane() ^ lanes", "host_lane() + lanes"},
@@ -255,8 +255,8 @@ static const struct {
     {"tensor.h", ".group < mine->group - n", ".group <= mine->group - n"},
     {"tensor.h", ".group < mine->group - n", ".group < mine->group"},
     {"tensor.h", "[host.now->index].group++", "[host.now->index].group += 0"},
-    {"tensor.h", "static inline void host_copy_wait(int n) {\n    host_copies *mine = &host.copies[host.now->index];",
-     "static inline void host_copy_wait(int n) {\n    host_copies *mine = &host.copies[host.now->index ^ 1];"},
+    {"tensor.h", "static HOST_UNSEEN void host_copy_wait(int n) {\n    host_copies *mine = &host.copies[host.now->index];",
+     "static HOST_UNSEEN void host_copy_wait(int n) {\n    host_copies *mine = &host.copies[host.now->index ^ 1];"},
     {"tensor.h", "host.landing == HOST_AT_ISSUE", "host.landing == HOST_AT_WAIT"},
 };
 

@@ -260,6 +260,34 @@ static void test_planted_faults(void **state) {
     assert_int_equal(missed, 0);
 }
 
+/* ---- races ---- */
+static bool watched(launcher *l, void *ctx) {
+    float out[7 * 9];
+    for (int kind = 0; kind < 4; kind++) {
+        const ctl_cuda_initialise call = {out, 9, 7 * 7, 3, 5, 0.5, 7, kind, 0};
+        if (!launch(l, "task_initialise", &call, 2, 1, 256, 0)) return false;
+    }
+    return everything(l, ctx);
+}
+/* There is none, and without any of the barriers there is one to the watch, whatever comes out of it. */
+static void test_races(void **state) {
+    (void)state;
+    static const char *const all[] = {"prelude", "losses", "moves", "optimizer", "initialise", NULL};
+    char said[HOST_FAULT], *source = kernel_source("", all, WHOLE, NULL, NULL, 0);
+    int planted = 0;
+    skip_under_sanitizers();
+    if (source_races(source, watched, NULL, said)) fail_msg("%s", said);
+    free(source);
+    for (;; planted++) {
+        source = kernel_source("", texts, WHOLE, "SYNC_BLOCK();", ";", planted);
+        if (!source) break;
+        if (!source_races(source, everything, NULL, said) || !said[0])
+            fail_msg("barrier number %d taken out: no race is found", planted);
+        free(source);
+    }
+    assert_int_equal(planted, 13);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_losses),
@@ -267,6 +295,7 @@ int main(void) {
         cmocka_unit_test(test_ends),
         cmocka_unit_test(test_indices),
         cmocka_unit_test(test_updates),
+        cmocka_unit_test(test_races),
         cmocka_unit_test(test_planted_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,11 +35,16 @@ if(CMOCKA)
     add_test(NAME ${cuda_name} COMMAND ${cuda_name})
   endforeach()
   add_library(cuda_host OBJECT tests/cuda/host_runtime.c) # linked to what is compiled for the host
-  target_compile_options(cuda_host PRIVATE -D_GNU_SOURCE -DHOST_APART -fPIC -O2 -g0 -w -fno-strict-aliasing)
-  foreach(name test_cuda_rows test_cuda_rows_values test_cuda_build test_cuda_attend test_cuda_tasks test_cuda_nvrtc)
-    target_compile_definitions(${name} PRIVATE HOST_CC="${CMAKE_C_COMPILER}" HOST_RUNTIME_OBJECT="$<TARGET_OBJECTS:cuda_host>")
+  add_library(cuda_watch OBJECT tests/cuda/watch_runtime.c) # in its place, where races are looked for
+  foreach(name cuda_host cuda_watch)
+    target_compile_options(${name} PRIVATE -D_GNU_SOURCE -DHOST_APART -fPIC -O2 -g0 -w -fno-strict-aliasing)
+  endforeach()
+  foreach(name test_cuda_rows test_cuda_rows_values test_cuda_build test_cuda_attend test_cuda_tasks test_cuda_nvrtc
+      test_cuda_races)
+    target_compile_definitions(${name} PRIVATE HOST_CC="${CMAKE_C_COMPILER}" HOST_RUNTIME_OBJECT="$<TARGET_OBJECTS:cuda_host>"
+      HOST_WATCH_OBJECT="$<TARGET_OBJECTS:cuda_watch>")
     target_link_libraries(${name} ${CMAKE_DL_LIBS})
-    add_dependencies(${name} cuda_host)
+    add_dependencies(${name} cuda_host cuda_watch)
   endforeach()
   target_compile_definitions(test_cuda_build PRIVATE CTL_ROWS_ON_CUDA=1)
   target_compile_definitions(test_cuda_fragments PRIVATE HOST_CC="${CMAKE_C_COMPILER}") # plants faults in threads.h too
@@ -48,8 +53,8 @@ if(CMOCKA)
   file(GLOB STANDINS CONFIGURE_DEPENDS tests/cuda/standin/*.c)
   add_library(cuda_standin MODULE ${STANDINS})
   target_compile_definitions(cuda_standin PRIVATE SOURCE_DIR="${CMAKE_SOURCE_DIR}" HOST_CC="${CMAKE_C_COMPILER}"
-    HOST_RUNTIME_OBJECT="$<TARGET_OBJECTS:cuda_host>")
-  add_dependencies(cuda_standin cuda_host)
+    HOST_RUNTIME_OBJECT="$<TARGET_OBJECTS:cuda_host>" HOST_WATCH_OBJECT="$<TARGET_OBJECTS:cuda_watch>")
+  add_dependencies(cuda_standin cuda_host cuda_watch)
   target_compile_options(cuda_standin PRIVATE -D_GNU_SOURCE -O2 -Wno-missing-prototypes)
   target_link_libraries(cuda_standin m ${CMAKE_DL_LIBS})
   set(STANDIN_DIR ${CMAKE_BINARY_DIR}/cuda_standin)

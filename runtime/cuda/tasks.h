@@ -95,7 +95,7 @@ typedef struct ctl_cuda_initialise {
 enum {
     CTL_CUDA_IDS_SHARED = 256 * 4,
     CTL_CUDA_LOSSES_SHARED = 256 * 4,
-    CTL_CUDA_SCATTER_SHARED = 4,
+    CTL_CUDA_SCATTER_SHARED = 128 * 4,
     CTL_CUDA_TRANSPOSE_SHARED = 32 * 33 * 4,
     CTL_CUDA_SQUARES_SHARED = 8 * 8 + 1024 * 4
 };

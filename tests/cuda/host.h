@@ -7,7 +7,10 @@
  * runs to the block's barrier before the next one starts; and reverse. Copies that are asynchronous on a device land when
  * they are issued, or when they are waited for. Shared memory begins as NaN in every block and ends exactly where the launch
  * says (AddressSanitizer sees its ends). What x86 would let pass is asserted: alignment, limits of a launch, threads that
- * never meet at a barrier. A fault ends the launch with a sentence. */
+ * never meet at a barrier. A fault ends the launch with a sentence.
+ *
+ * With HOST_WATCH every access to memory is reported to watch_runtime.c: those of instructions that have stand-ins here by
+ * HOST_TOUCH, all others by the calls that the compiler writes for -fsanitize=thread. */
 #ifndef CTL_TESTS_CUDA_HOST_H
 #define CTL_TESTS_CUDA_HOST_H
 
@@ -74,6 +77,34 @@ HOST_OWN void host_fail(const char *fmt, ...);
 HOST_OWN void host_wait(int state, uint32_t mask);
 HOST_OWN void host_sync_warp(uint32_t mask);
 HOST_OWN uint32_t host_shuffle(uint32_t mask, uint32_t word, int lane);
+#ifdef HOST_WATCH
+#include "tests/cuda/watch.h"
+#define HOST_UNSEEN           __attribute__((noinline, no_sanitize("thread"))) /* its own accesses are no kernel's */
+#define HOST_TOUCH(p, n, how) host_touch((p), (n), (how), __builtin_return_address(0))
+#define HOST_MET(how)         host_met(how)
+#define HOST_COPY(to, from, n, group)                                                                        \
+    host_copy_begins((to), (from), (n), (group), __builtin_return_address(0))
+#define HOST_COPIED(group) host_copies_end(group)
+#define HOST_KERNEL        __attribute__((no_sanitize("thread")))
+#ifdef HOST_SOURCE /* the source, for who tells of its lines */
+__asm__(".section .rodata\n.globl host_source\n.hidden host_source\nhost_source:\n.incbin \"" HOST_SOURCE "\"\n.byte 0\n.text\n");
+#endif
+#ifdef HOST_LINES /* a code address belongs to one line of one kernel, and takes longer to compile */
+#define HOST_INLINE __attribute__((always_inline))
+#else
+#define HOST_INLINE
+#endif
+#else
+#define HOST_UNSEEN                   inline
+#define HOST_TOUCH(p, n, how)         ((void)0)
+#define HOST_MET(how)                 ((void)0)
+#define HOST_COPY(to, from, n, group) ((void)0)
+#define HOST_COPIED(group)            ((void)0)
+#define HOST_BEGINS()                 ((void)0)
+#define HOST_ENDS()                   ((void)0)
+#define HOST_KERNEL
+#define HOST_INLINE
+#endif
 #if defined(HOST_APART) && !defined(HOST_RUNTIME)
 extern HOST_OWN host_state host;
 #else
@@ -85,16 +116,20 @@ HOST_OWN host_state host;
 typedef struct quad {
     uint32_t x, y, z, w;
 } quad;
-static inline const void *host_aligned(const void *p, size_t to) {
+static HOST_UNSEEN const void *host_aligned(const void *p, size_t to) {
     if ((uintptr_t)p % to) host_fail("an access of %zu bytes that is not aligned to them", to);
     return p;
 }
-static inline quad host_load_quad(const void *p) {
+static HOST_UNSEEN quad host_load_quad(const void *p) {
     quad q;
+    HOST_TOUCH(p, 16, HOST_READS);
     memcpy(&q, host_aligned(p, 16), sizeof q);
     return q;
 }
-static inline void host_store_quad(const void *p, quad q) { memcpy((void *)(uintptr_t)host_aligned(p, 16), &q, sizeof q); }
+static HOST_UNSEEN void host_store_quad(const void *p, quad q) {
+    HOST_TOUCH(p, 16, HOST_WRITES);
+    memcpy((void *)(uintptr_t)host_aligned(p, 16), &q, sizeof q);
+}
 
 static inline uint32_t host_bits(float x) {
     uint32_t u;
@@ -120,9 +155,9 @@ static inline unsigned host_bf16(float x) {
     const int name##_bound = bound;                                                                          \
     const size_t name##_bytes = sizeof(type);                                                                \
     void name(const void *call);                                                                             \
-    void name(const void *call) { name##_of(*(const type *)call); }                                          \
+    HOST_KERNEL void name(const void *call) { name##_of(*(const type *)call); }                              \
     static void name##_of(const type call)
-#define DEVICE             static inline __attribute__((unused))
+#define DEVICE             static inline HOST_INLINE __attribute__((unused))
 #define SHARED(type, name) type *const name = (type *)(void *)host.shared
 #define UNROLL
 #define ROLL
@@ -132,8 +167,8 @@ static inline unsigned host_bf16(float x) {
 #define BLOCKS             (host.grid[0])
 #define BLOCK_Y            (host.block[1])
 #define BLOCK_Z            (host.block[2])
-#define SYNC_WARP()        host_sync_warp(0xffffffffu)
-#define SYNC_BLOCK()       host_wait(HOST_AT_BLOCK, 0)
+#define SYNC_WARP()        (host_sync_warp(0xffffffffu), HOST_MET(HOST_AT_WARP))
+#define SYNC_BLOCK()       (host_wait(HOST_AT_BLOCK, 0), HOST_MET(HOST_AT_BLOCK))
 #define FMA(a, b, c)       fmaf((a), (b), (c))
 #define BITS_OF(x)         host_bits(x)
 #define REAL_OF(u)         host_real(u)

@@ -86,6 +86,38 @@ static inline bool source_fails_by(const char *source, const char *optimise, boo
     if (WIFEXITED(status) && WEXITSTATUS(status) == 2) fail_msg("a source with a planted fault cannot be compiled");
     return !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
+/* The watch's object is built without the sanitizers that a build may have. */
+static inline void skip_under_sanitizers(void) {
+#ifdef __SANITIZE_ADDRESS__
+    skip();
+#endif
+}
+
+/* Whether the source has a race (tests/cuda/races.h): under one order of threads, and with
+ * copies that land at once. In a process of its own; said: what was found,
+ * empty where another result is. */
+static inline bool source_races(const char *source, bool (*run)(launcher *l, void *ctx), void *ctx,
+                                char said[HOST_FAULT]) {
+    int ends[2], status = 0;
+    fflush(NULL);
+    assert_int_equal(pipe(ends), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+        launcher l = {.object.watched = WATCHED, .order = HOST_WARP_GREEDY, .landing = HOST_AT_ISSUE};
+        const char *why = shared_object_open(&l.object, &source, 1, "-O0");
+        const bool ok = !why && run(&l, ctx);
+        const char *fault = why ? why : l.fault;
+        if (!ok && write(ends[1], fault, strlen(fault)) < 0) _exit(3);
+        _exit(why ? 2 : ok ? 0 : 1);
+    }
+    close(ends[1]);
+    ssize_t n = read(ends[0], said, HOST_FAULT - 1);
+    said[n > 0 ? n : 0] = 0;
+    close(ends[0]);
+    assert_true(child > 0 && waitpid(child, &status, 0) == child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) >= 2) fail_msg("a source cannot be watched: %s", said);
+    return !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
 static inline bool source_fails(const char *source, bool (*run)(launcher *l, void *ctx), void *ctx) {
     return source_fails_by(source, "-O0", run, ctx);
 }

@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-enum { HOST_FAULT = 256 };
+enum { HOST_FAULT = 512 };
 typedef enum host_order { HOST_ROUND_ROBIN, HOST_WARP_GREEDY, HOST_REVERSE, HOST_ORDERS } host_order;
 typedef enum host_landing { HOST_AT_ISSUE, HOST_AT_WAIT, HOST_LANDINGS } host_landing; /* of asynchronous copies */
 
@@ -17,6 +17,17 @@ typedef struct host_launch_of {
     host_order order;
     host_landing landing;
 } host_launch_of;
+
+/* Of a watched kernel (accesses.h): what a line of its source did with memory. */
+typedef struct host_accesses {
+    unsigned long long times, lanes, bytes; /* by warps, by threads; bytes that threads asked for */
+    unsigned long long moves, least; /* sectors, or turns of shared memory; and the least possible for the same */
+} host_accesses;
+typedef struct host_access_line {
+    char kernel[64], text[160];
+    int line, shared, how, bytes; /* how: as of watch.h */
+    host_accesses n;
+} host_access_line;
 
 /* 1; or 0 and a sentence in fault[HOST_FAULT]. One launch at a time. */
 typedef int host_launch_fn(const host_launch_of *launch, char *fault);

@@ -12,6 +12,11 @@
 static const int vector_cpus[] = {0};
 static int rows_cuda_forms; /* of the kernels that are emitted; 0: all */
 
+#ifdef __SANITIZE_ADDRESS__ /* the watch's object is built without */
+#define ROWS_WATCHED UNWATCHED
+#else
+#define ROWS_WATCHED WATCHED
+#endif
 typedef struct cuda_rows {
     shared_object object;
     rows_host_program *programs;
@@ -32,6 +37,9 @@ static inline ctl_cpu_code *emit(ctl_arena *arena, ctl_rowprog **programs, size_
         ctl_text_add(&text, "ROWS_RUN(%s, %zu)\n", cuda[k].name, k);
         c->programs[k] = (rows_host_program){&cuda[k], programs[k]};
     }
+    /* Races are looked for where programs are few: a hundred random ones, among them those whose results lie
+     * on operands. */
+    if ((n > 1 && n <= 60) || getenv("CTL_TEST_LONG")) c->object.watched = ROWS_WATCHED;
     const char *why = shared_object_open(&c->object, (const char *const *)&text.at, 1, "-O0");
     if (why) fail_msg("%s", why);
     *(const rows_host_program **)shared_object_find(&c->object, "rows_host_programs") = c->programs;

@@ -11,12 +11,12 @@ typedef struct host_shown {
 } host_shown;
 static host_shown host_shows[HOST_MOST_THREADS];
 
-static inline host_shown *host_warp(void) { return &host_shows[host.now->index / HOST_WARP * HOST_WARP]; }
-static inline int host_lane(void) { return host.now->index % HOST_WARP; }
+static HOST_UNSEEN host_shown *host_warp(void) { return &host_shows[host.now->index / HOST_WARP * HOST_WARP]; }
+static HOST_UNSEEN int host_lane(void) { return host.now->index % HOST_WARP; }
 
-static inline float host_half(uint32_t pair, int high) { return host_real(high ? pair & 0xffff0000u : pair << 16); }
+static HOST_UNSEEN float host_half(uint32_t pair, int high) { return host_real(high ? pair & 0xffff0000u : pair << 16); }
 
-static inline void mma_bf16(float *c, const uint32_t *a, const uint32_t *b) {
+static HOST_UNSEEN void mma_bf16(float *c, const uint32_t *a, const uint32_t *b) {
     host_shown *w = host_warp();
     const int lane = host_lane(), g = lane / 4, t = lane % 4;
     memcpy(w[lane].a, a, sizeof w[lane].a);
@@ -32,7 +32,7 @@ static inline void mma_bf16(float *c, const uint32_t *a, const uint32_t *b) {
     host_sync_warp(0xffffffffu);
 }
 
-static inline void host_matrices(uint32_t *r, const uint16_t *row, int turned) {
+static HOST_UNSEEN void host_matrices(uint32_t *r, const uint16_t *row, int turned) {
     host_shown *w = host_warp();
     const int lane = host_lane(), g = lane / 4, t = lane % 4;
     w[lane].row = host_aligned(row, 16);
@@ -44,31 +44,35 @@ static inline void host_matrices(uint32_t *r, const uint16_t *row, int turned) {
     }
     host_sync_warp(0xffffffffu);
 }
-static inline void matrices(uint32_t *r, const uint16_t *row) { host_matrices(r, row, 0); }
-static inline void matrices_turned(uint32_t *r, const uint16_t *row) { host_matrices(r, row, 1); }
+static HOST_UNSEEN void matrices(uint32_t *r, const uint16_t *row) { HOST_TOUCH(row, 16, HOST_MATRICES), host_matrices(r, row, 0); }
+static HOST_UNSEEN void matrices_turned(uint32_t *r, const uint16_t *row) {
+    HOST_TOUCH(row, 16, HOST_MATRICES), host_matrices(r, row, 1);
+}
 
-static inline float host_shuffle_real(float x, int lanes) { return host_real(host_shuffle(0xffffffffu, host_bits(x), host_lane() ^ lanes)); }
+static HOST_UNSEEN float host_shuffle_real(float x, int lanes) { return host_real(host_shuffle(0xffffffffu, host_bits(x), host_lane() ^ lanes)); }
 static inline float exp2_fast(float x) { return exp2f(x); }
 
 /* ---- copies ---- */
-static inline void host_land(const host_copy *c) {
+static HOST_UNSEEN void host_land(const host_copy *c) {
     memcpy(c->to, c->from, c->bytes);
     memset((char *)c->to + c->bytes, 0, c->zeros);
 }
-static inline void copy_async(uint16_t *to, const uint16_t *from, int bytes) {
+static HOST_UNSEEN void copy_async(uint16_t *to, const uint16_t *from, int bytes) {
     host_copies *mine = &host.copies[host.now->index];
     const host_copy c = {.to = (void *)(uintptr_t)host_aligned(to, 16), .from = host_aligned(from, 16), .bytes = (size_t)bytes,
                          .zeros = 16 - (size_t)bytes, .group = mine->group};
     if (bytes < 0 || bytes > 16) host_fail("a copy of %d of 16 bytes", bytes);
     if ((char *)to < host.shared || (char *)to + 16 > host.shared + host.shared_bytes) host_fail("a copy to no shared memory");
+    HOST_COPY(to, from, c.bytes, c.group);
     if (host.landing == HOST_AT_ISSUE) host_land(&c);
     else if (mine->n == HOST_MOST_COPIES) host_fail("too many copies at a time for this host");
     else mine->at[mine->n++] = c;
 }
-static inline void copy_commit(void) { host.copies[host.now->index].group++; }
+static HOST_UNSEEN void copy_commit(void) { host.copies[host.now->index].group++; }
 /* All groups but the last n; what was issued since the last commit belongs to none. */
-static inline void host_copy_wait(int n) {
+static HOST_UNSEEN void host_copy_wait(int n) {
     host_copies *mine = &host.copies[host.now->index];
+    HOST_COPIED(mine->group - n);
     int kept = 0;
     for (int i = 0; i < mine->n; i++) {
         if (mine->at[i].group < mine->group - n) host_land(&mine->at[i]);

@@ -60,6 +60,7 @@ static void host_entry(void) {
     host_thread *me = host.now;
     fiber_started(&host_fibers[me->index]);
     host.kernel(host.call);
+    HOST_ENDS();
     me->state = HOST_DONE;
     host.warps[me->index / HOST_WARP].ready &= ~(1u << me->index % HOST_WARP), host.done++;
     host_leave(1);
@@ -140,6 +141,7 @@ static int host_next(int last) {
 
 static void host_run_block(void) {
     memset(host.shared, 0xff, host.shared_bytes);
+    HOST_BEGINS();
     memset(host.warps, 0, sizeof host.warps);
     host.at_block = host.done = 0;
     for (int i = 0; i < host.nthreads; i++) {

@@ -70,7 +70,6 @@ KERNEL(attend_forward, attend_call, 128) {
         add_product(o, (const float (*)[4])s, values, KEYS, lane);
         SYNC_BLOCK(); /* nobody reads these values any more */
     }
-    COPY_WAIT(0);
     float factor[2];
     UNROLL for (int i = 0; i < 2; i++) {
         UNROLL for (int j = 1; j <= 2; j *= 2) sum[i] = sum[i] + SHUFFLE_XOR(sum[i], j);

@@ -43,7 +43,6 @@ KERNEL(attend_keys, attend_call, 128) {
             add_product(dk, (const float (*)[4])dp, q, QUERIES, lane);
             SYNC_BLOCK();
         }
-    COPY_WAIT(0);
     const float one[2] = {1.0f, 1.0f}, factor[2] = {call.scale, call.scale};
     put_rows((const float (*)[4])dv, one, call.dv, call.bf16_dv, call.dv_stride, of * HEAD, own, call.rows, lane);
     put_rows((const float (*)[4])dk, factor, call.dk, call.bf16_dk, call.dk_stride, of * HEAD, own, call.rows, lane);

@@ -12,7 +12,9 @@ typedef struct ctl_cuda_writer {
     const ctl_schedule *schedule;
     const ctl_cuda_kernel *kernel;
     int indent;
-    int owed; /* rows.c: barriers not yet written */
+    int owed;   /* rows.c: barriers not yet written */
+    bool meets; /* rows.c: threads of a row meet */
+    bool alone; /* no group waits for another: one that has no row does not go along */
     bool whole; /* the segment has each thread's columns all or none of them */
 } ctl_cuda_writer;
 

@@ -13,14 +13,14 @@ typedef struct scatter_call {
 
 /* A block has the rows of x with one id, if its own is the first of them; it adds them in order. */
 KERNEL(task_scatter, scatter_call, 128) {
-    SHARED(int, earlier);
+    SHARED(int, earlier); /* whether a thread has found an earlier one */
     const int own = BLOCK, id = call.ids[own * call.id_stride];
-    if (THREAD == 0) *earlier = 0;
+    int found = 0;
+    for (int r = THREAD; r < own; r += THREADS) found |= call.ids[r * call.id_stride] == id;
+    earlier[THREAD] = found;
     SYNC_BLOCK();
-    for (int r = THREAD; r < own; r += THREADS)
-        if (call.ids[r * call.id_stride] == id) *earlier = 1;
-    SYNC_BLOCK();
-    if (*earlier) return;
+    for (int i = 0; i < THREADS; i++)
+        if (earlier[i]) return;
     float *const to = call.out + id * call.out_stride;
     for (int r = own; r < call.rows; r++) {
         if (call.ids[r * call.id_stride] != id) continue;

@@ -5,7 +5,8 @@
  * the group's threads meet, at its warp's barrier: where lanes are added, and before what one of them wrote to a kept
  * row, or may overwrite, is another's. Where column sums are made, or rows added to one row, a block takes a chunk of
  * rows, its groups side by side; what they add goes through shared memory, and one thread a column adds it in the order of
- * the rows. A group behind the last row computes that row again and writes nothing, so all threads meet at every barrier.
+ * the rows. There, and where groups that are narrower than a warp meet, a group behind the last row goes along with nothing to read
+ * or to write, so that all threads meet at every barrier; elsewhere a group goes through its rows by itself.
  *
  * The rows are written once and compiled for 16-byte accesses, for operands that are not aligned to them, or for both
  * (ctl_cuda_form). */
@@ -104,7 +105,7 @@ void ctl_cuda_plan(const ctl_rowprog *p, ctl_arena *arena, ctl_cuda_kernel *kern
 
 /* ---- sinks ---- */
 static void sync_group(ctl_cuda_writer *w) {
-    if (w->kernel->group > 1) ctl_cuda_line(w, "SYNC_WARP();");
+    if (w->kernel->group > 1) ctl_cuda_line(w, "SYNC_WARP();"), w->meets = true;
     w->owed = 0;
 }
 
@@ -132,19 +133,26 @@ static void write_values(ctl_cuda_writer *w, const ctl_row_loop *loop, const ctl
     ctl_cuda_line(w, "}");
 }
 
+/* `if` a group that has a row, and one more condition where there is one; empty: always. */
+static const char *if_writes(ctl_cuda_writer *w, const char *also) {
+    if (w->alone && !*also) return "";
+    return ctl_format(w->out->arena, "if (%s%s%s) ", w->alone ? "" : "active",
+                      w->alone || !*also ? "" : " && ", also);
+}
+
 static void write_rows(ctl_cuda_writer *w, const ctl_row_instr *q, const char *values) {
     const int n = w->kernel->vector;
     const long long operand = q->i[0];
     const ctl_row_operand *o = &w->p->operands[operand];
-    const char *wide = ctl_cuda_wide(w, o, 0), *last = o->at == AT_FIXED ? " && is_last" : "";
+    const char *wide = ctl_cuda_wide(w, o, 0), *last = o->at == AT_FIXED ? "is_last" : "";
     if (q->op == ROW_ADD_TO) {
         ctl_cuda_line(w, "float old%lld[%d]; load_f32(old%lld, a%lld + c, %d, from, to, %s);", operand, n, operand, operand,
                       n, wide);
         ctl_cuda_line(w, "UNROLL for (int i = 0; i < %d; i++) old%lld[i] = old%lld[i] + %s[i];", n, operand, operand, values);
         values = ctl_format(w->out->arena, "old%lld", operand);
     }
-    ctl_cuda_line(w, "if (active%s) store_%s(a%lld + c, %s, %d, from, to, %s);", last, ctl_cuda_suffix(o->dtype), operand,
-                  values, n, wide);
+    ctl_cuda_line(w, "%sstore_%s(a%lld + c, %s, %d, from, to, %s);", if_writes(w, last),
+                  ctl_cuda_suffix(o->dtype), operand, values, n, wide);
 }
 
 static void write_sinks(ctl_cuda_writer *w, const ctl_row_loop *loop, const ctl_row_segment *g) {
@@ -257,12 +265,16 @@ static void write_segment(ctl_cuda_writer *w, const ctl_row_loop *loop, const ct
                   begin, end - 1);
     w->indent++;
     /* What CUDA's compiler knows of from and to decides whether it makes code for parts of a chunk. */
+    const char *active = w->alone ? "" : "active && ";
     if (w->whole && (end - begin) % tile == 0)
-        ctl_cuda_line(w, "const int c = at + lane * %d, from = 0, to = %d;", n, n);
+        ctl_cuda_line(w, "const int c = at + lane * %d, from = 0, to = %s%d%s;", n,
+                      w->alone ? "" : "active ? ", n, w->alone ? "" : " : 0");
     else if (w->whole)
-        ctl_cuda_line(w, "const int c = at + lane * %d, from = 0, to = c < %lld ? %d : 0;", n, end, n);
+        ctl_cuda_line(w, "const int c = at + lane * %d, from = 0, to = %sc < %lld ? %d : 0;", n, active, end,
+                      n);
     else
-        ctl_cuda_line(w, "const int c = at + lane * %d, from = %lld - c, to = %lld - c;", n, begin, end);
+        ctl_cuda_line(w, "const int c = at + lane * %d, from = %lld - c, to = %s%lld - c%s;", n, begin,
+                      w->alone ? "" : "active ? ", end, w->alone ? "" : " : 0");
     write_values(w, loop, g);
     write_sinks(w, loop, g);
     w->whole = false;
@@ -315,9 +327,10 @@ static void write_number_stores(ctl_cuda_writer *w, const ctl_row_pass *pass) {
         if (is_ordered(w->p, pass->stores.at[k]))
             ctl_cuda_line(w, "if (lane == 0) columns[%d + group] = %s;", groups * ordered++, x);
         else if (q->op == ROW_ADD_TO)
-            ctl_cuda_line(w, "if (active && lane == 0) a%lld[0] = a%lld[0] + %s;", a, a, x);
+            ctl_cuda_line(w, "%sa%lld[0] = a%lld[0] + %s;", if_writes(w, "lane == 0"), a, a, x);
         else
-            ctl_cuda_line(w, "if (active && lane == 0%s) a%lld[0] = %s(%s);", o->at == AT_FIXED ? " && is_last" : "", a,
+            ctl_cuda_line(w, "%sa%lld[0] = %s(%s);",
+                          if_writes(w, o->at == AT_FIXED ? "lane == 0 && is_last" : "lane == 0"), a,
                           o->dtype == CTL_BF16 ? "(bf16)to_bf16" : o->dtype == CTL_I32 ? "to_int" : "", x);
     }
     if (!ordered) return;
@@ -417,8 +430,19 @@ static void write_row(ctl_cuda_writer *w) {
     w->owed = 0;
 }
 
+/* Whether no group waits for another: each is a warp, or the threads of a row never meet. */
+static bool goes_alone(const ctl_cuda_writer *w) {
+    if (w->kernel->chunks || w->kernel->serial) return false;
+    ctl_text nowhere = {.arena = w->out->arena};
+    ctl_cuda_writer trial = *w;
+    trial.out = &nowhere;
+    write_row(&trial);
+    return w->kernel->group == WARP || !trial.meets;
+}
+
 static void write_function(ctl_cuda_writer *w, const needs *n) {
     const ctl_cuda_kernel *k = w->kernel;
+    w->alone = goes_alone(w);
     const int groups = k->block / k->group, split = (int)w->p->split;
     const size_t tile = tile_floats(k, n), columns = column_floats(k, n);
     ctl_cuda_line(w, "DEVICE void %s_rows(const %s_call *call, const int wide) {", k->name, k->name);
@@ -449,6 +473,9 @@ static void write_function(ctl_cuda_writer *w, const needs *n) {
         ctl_cuda_line(w, "const int count = end - first < %d ? end - first : %d, active = group < count;", groups, groups);
         ctl_cuda_line(w, "const int r = first + (active ? group : count - 1)%s;",
                       k->chunks ? ", fresh = first == begin" : "");
+    } else if (w->alone) {
+        ctl_cuda_line(w, "for (int r = BLOCK * %d + group; r < rows; r += BLOCKS * %d) {", groups, groups);
+        w->indent++;
     } else {
         ctl_cuda_line(w, "for (int first = BLOCK * %d; first < rows; first += BLOCKS * %d) {", groups, groups);
         w->indent++;

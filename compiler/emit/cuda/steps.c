@@ -141,9 +141,10 @@ static const char *number_read(ctl_cuda_writer *w, const ctl_row_step *s) {
     const int64_t operand = w->p->at[s->instr].i[0];
     const ctl_dtype dtype = w->p->operands[operand].dtype;
     const long long k = operand, at = s->offset;
-    return dtype == CTL_BF16  ? ctl_format(w->out->arena, "from_bf16(a%lld[%lld])", k, at)
-           : dtype == CTL_I32 ? ctl_format(w->out->arena, "(float)a%lld[%lld]", k, at)
-                              : ctl_format(w->out->arena, "a%lld[%lld]", k, at);
+    const char *read = dtype == CTL_BF16  ? ctl_format(w->out->arena, "from_bf16(a%lld[%lld])", k, at)
+                       : dtype == CTL_I32 ? ctl_format(w->out->arena, "(float)a%lld[%lld]", k, at)
+                                          : ctl_format(w->out->arena, "a%lld[%lld]", k, at);
+    return w->alone ? read : ctl_format(w->out->arena, "active ? %s : 0.0f", read);
 }
 
 static void define(ctl_cuda_writer *w, const ctl_row_steps *steps, bool numbers) {

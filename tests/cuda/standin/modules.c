@@ -1,6 +1,7 @@
 /* modules: the driver's stand-in for machine code: shared objects that the compiler's stand-in made, and launches of their kernels,
  * in turn under every order of threads, with copies that land at once and with such as land when they are waited for. */
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,6 +80,8 @@ ENTRY(cuModuleLoadData, void **out, const void *image) {
         m = calloc(1, sizeof *m);
         if (fd < 0 || !m || write(fd, object, size) != (ssize_t)size || close(fd)) return ERROR_IMAGE;
         *m = (module){modules, dlopen(path, RTLD_NOW | RTLD_LOCAL), size, hash};
+        int *watched = m->handle ? dlsym(m->handle, "host_watch_object") : NULL;
+        if (watched) *watched = open(path, O_RDONLY);
         unlink(path);
         if (!m->handle) return standin_fault("%s", dlerror()), ERROR_IMAGE;
         char *(**hook)(int) = dlsym(m->handle, "host_stack_of");

@@ -18,6 +18,9 @@
 #define SANITIZE ""
 #endif
 /* What an object needs of libraries, the process has loaded: looking for it takes the linker longer than the rest. */
+/* Watched by tests/cuda/watch_runtime.c where the environment's CTL_CUDA_WATCH asks for it ("races" or "accesses"). */
+static const char *const watched = " -fsanitize=thread -g -DHOST_WATCH -DHOST_LINES";
+static int is_watched(void) { return getenv("CTL_CUDA_WATCH") != NULL; }
 static const char *const command =
     HOST_CC " -std=gnu17 -g0 -w -fPIC -shared -nostdlib -ffp-contract=off -fno-math-errno -fno-strict-aliasing" SANITIZE " -I" SOURCE_DIR
             " -I" SOURCE_DIR "/include -DHOST_APART -include tests/cuda/tensor.h -x c";
@@ -42,9 +45,11 @@ static char *read_file(const char *path, size_t *n) {
 
 ENTRY(int, nvrtcVersion, int *major, int *minor) {
     static const char *const files[] = {"tests/cuda/standin/nvrtc.c", "tests/cuda/host.h", "tests/cuda/threads.h",
-                                        "tests/cuda/tensor.h", "tests/cuda/fibers.h", "tests/cuda/launch.h"};
+                                        "tests/cuda/tensor.h", "tests/cuda/fibers.h", "tests/cuda/launch.h",
+                                        "tests/cuda/watch.h", "tests/cuda/races.h", "tests/cuda/accesses.h", "tests/cuda/sites.h"};
     uint32_t h = 2166136261u;
     for (const char *c = command; *c; c++) h = (h ^ (unsigned char)*c) * 16777619u;
+    for (const char *c = watched; *c && is_watched(); c++) h = (h ^ (unsigned char)*c) * 16777619u;
     for (size_t k = 0; k < sizeof files / sizeof *files; k++) {
         char path[1024];
         size_t n = 0;
@@ -76,7 +81,10 @@ ENTRY(int, nvrtcCompileProgram, void *given, int n, const char *const *options) 
     snprintf(object, sizeof object, "%s.so", path);
     /* What is written by hand has loops that are worth it; of row programs there are many, which run for a moment. */
     const char *level = strstr(p->source, "KERNEL(attend_") || strstr(p->source, "KERNEL(task_") ? "-O1" : "-O0";
-    snprintf(line, sizeof line, "%s %s %s -x none %s -o %s", command, level, path, HOST_RUNTIME_OBJECT, object);
+    char watch[160] = "";
+    if (is_watched()) snprintf(watch, sizeof watch, "%s '-DHOST_SOURCE=\"%s\"'", watched, path), level = "-O1";
+    snprintf(line, sizeof line, "%s %s%s %s -x none %s -o %s", command, level, watch, path,
+             is_watched() ? HOST_WATCH_OBJECT : HOST_RUNTIME_OBJECT, object);
     const int failed = system(line) != 0;
     size_t size = 0;
     char *bytes = failed ? NULL : read_file(object, &size);
