@@ -24,8 +24,9 @@ static bool ends_with(const char *name, const char *tail) {
     return n >= m && strcmp(name + n - m, tail) == 0;
 }
 
-/* PEFT's files that hold biases hold those of its saved modules three times. */
-static const char *const doubled[] = {".original_module.", ".modules_to_save."};
+/* PEFT's files that hold biases hold those of its saved modules three times; and where a head or an embedding is changed, the
+ * frozen weight below it too. */
+static const char *const doubled[] = {".original_module.", ".modules_to_save.", ".base_layer.weight"};
 
 /* The optimizer's, in checkpoints of ctlc. */
 static const char *const moments[] = {"moment1/", "moment2/"};

@@ -2,12 +2,12 @@
 #include "runtime/peft.h"
 
 #include <math.h>
-#include <regex.h>
 #include <stdio.h>
 
 #include "runtime/names.h"
+#include "runtime/peft_config.h"
 
-enum { MODULE = 400 };
+enum { MODULE = CTL_PEFT_MODULE };
 static const char *const ANY_CONTROL =
     "the adapter as `ctlc train` leaves it (peft_type STATE_CONTROL) holds any control, and ctlc reads it";
 
@@ -148,101 +148,50 @@ void ctl_peft_close(ctl_peft *p) {
 }
 
 /* ---- an adapter's configuration ---- */
+/* What the adapter's configuration is compared with. */
 typedef struct reader {
     const ctl_peft *p;
-    const char *path;
-    const json_t *config;
-    int errors;
+    ctl_peft_config config;
 } reader;
+#define differ(r, ...) ctl_peft_config_complain(&(r)->config, __VA_ARGS__)
 
-static void differ(reader *r, const char *hint, const char *fmt, ...) CTL_PRINTF(3, 4);
-static void differ(reader *r, const char *hint, const char *fmt, ...) {
-    va_list args;
-    if (r->errors++ >= CTL_MOST_SAID) return; /* all layers say the same */
-    va_start(args, fmt);
-    ctl_vsay(r->p->place.voice, CTL_ERROR, "E0712", hint, fmt, args);
-    va_end(args);
+/* Has the module of the bias a form? `lora_only` means those alone. */
+static bool is_changed(const ctl_peft *p, const char *bias) {
+    char module[MODULE], other[MODULE];
+    for (size_t k = 0; k < p->nforms; k++)
+        if (module_of(bias, module) && module_of(p->paths[p->program->adaptation->forms[k].weight], other) &&
+            strcmp(module, other) == 0)
+            return true;
+    return false;
 }
 
-static bool is_nothing(const json_t *v) {
-    return !v || json_is_null(v) || json_is_false(v) || (json_is_object(v) && json_object_size(v) == 0) ||
-           (json_is_array(v) && json_array_size(v) == 0);
-}
-
-/* What would make the tensors mean something else than LoRA's formula. */
-static void check_kind(reader *r) {
-    static const char *const other_methods[] = {
-        "lora_bias",     "layer_replication",       "alora_invocation_tokens",
-        "arrow_config",  "target_parameters",       "use_qalora",
-        "use_bdlora",    "trainable_token_indices", "kasa_config",
-        "velora_config", "monteclora_config"};
-    static const char *const other_bases[] = {"pissa", "olora", "corda", "loftq", "lora_ga"};
-    for (size_t i = 0; i < CTL_COUNT(other_methods); i++)
-        if (!is_nothing(json_object_get(r->config, other_methods[i])))
-            differ(r, NULL, "'%s': `%s` is set: that is another method than LoRA and DoRA", r->path,
-                   other_methods[i]);
-    const char *init = json_string_value(json_object_get(r->config, "init_lora_weights"));
-    for (size_t i = 0; init && i < CTL_COUNT(other_bases); i++)
-        if (strncmp(init, other_bases[i], strlen(other_bases[i])) == 0)
-            differ(r, "let PEFT convert it: save_pretrained(.., path_initial_model_for_weight_conversion=..)",
-                   "'%s': with init_lora_weights '%s' the adapter belongs to a base that PEFT has changed",
-                   r->path, init);
-    const char *bias = json_string_value(json_object_get(r->config, "bias"));
-    const bool biases = bias && strcmp(bias, "none") != 0;
-    if (biases && !r->p->biases)
-        differ(r, "let a control of the spec train them: `train **.bias`",
-               "'%s': `bias` is '%s': the adapter has biases, which the spec keeps frozen", r->path, bias);
-    if (r->p->biases && !biases)
-        differ(r, "take the control that trains them out of the spec",
-               "'%s': the adapter has no biases (`bias`), and the spec trains them", r->path);
-}
-
-/* Is the module's name what the expression says, behind what it may begin with? */
-static bool matches(reader *r, const char *where, const char *begin, const char *key, const char *module) {
-    char expression[MODULE + 20];
-    regex_t compiled;
-    if ((size_t)snprintf(expression, sizeof expression, "^%s(%s)$", begin, key) >= sizeof expression ||
-        regcomp(&compiled, expression, REG_EXTENDED | REG_NOSUB) != 0) {
-        differ(r, NULL, "'%s': the key '%.80s' of `%s` cannot be read", r->path, key, where);
-        return false;
-    }
-    const bool fits = regexec(&compiled, module, 0, NULL, 0) == 0;
-    regfree(&compiled);
-    return fits;
-}
-
-/* The value of the pattern whose key, a regular expression, is the module's name or its end. */
-static double by_pattern(reader *r, const char *patterns, const char *module, double otherwise) {
-    const char *key;
-    json_t *value;
-    json_object_foreach(json_object_get(r->config, patterns), key, value) {
-        const int before = r->errors;
-        if (matches(r, patterns, "(.*\\.)?", key, module)) return json_number_value(value);
-        if (r->errors > before) break;
-    }
-    return otherwise;
-}
-
-/* (IA)^3: is the module among those whose input is scaled? A list has ends of names, a text is an expression.
- */
-static bool is_feedforward(reader *r, const char *module) {
-    const json_t *value = json_object_get(r->config, "feedforward_modules"), *one;
-    const size_t n = strlen(module);
-    size_t i;
-    if (json_is_string(value)) return matches(r, "feedforward_modules", "", json_string_value(value), module);
-    json_array_foreach(value, i, one) {
-        const char *end = json_string_value(one);
-        if (end && strlen(end) <= n && strcmp(module + n - strlen(end), end) == 0) return true;
+/* The model may have no bias that the adapter could have. */
+static bool has_biases(const ctl_peft *p, bool of_changed) {
+    for (size_t k = 0; k < p->program->nparams; k++) {
+        const char *tail = strrchr(p->paths[k], '.');
+        if (p->program->params[k].made_by_control || !tail || strcmp(tail, ".bias") != 0) continue;
+        if (!of_changed || is_changed(p, p->paths[k])) return true;
     }
     return false;
 }
 
+static void check_biases(reader *r) {
+    const char *bias = json_string_value(json_object_get(r->config.json, "bias"));
+    const bool biases = bias && strcmp(bias, "none") != 0;
+    if (biases && !r->p->biases && has_biases(r->p, strcmp(bias, "lora_only") == 0))
+        differ(r, "let a control of the spec train them: `train **.bias`",
+               "'%s': `bias` is '%s': the adapter has biases, which the spec keeps frozen", r->config.path, bias);
+    if (r->p->biases && !biases)
+        differ(r, "take the control that trains them out of the spec",
+               "'%s': the adapter has no biases (`bias`), and the spec trains them", r->config.path);
+}
+
 static void check_vector(reader *r, const char *module, const ctl_recognised *m) {
     static const char *const sides[] = {"what the module gives", "what the module reads"};
-    const bool input = is_feedforward(r, module);
+    const bool input = ctl_peft_config_feedforward(&r->config, module);
     if (input != m->on_input)
         differ(r, "put the spec's control on the state that the adapter scales",
-               "'%s': the adapter scales %s at '%s', the spec's control %s", r->path, sides[input], module,
+               "'%s': the adapter scales %s at '%s', the spec's control %s", r->config.path, sides[input], module,
                sides[m->on_input]);
 }
 
@@ -252,15 +201,15 @@ static const char *const method_names[] = {
 static void check_form(reader *r, size_t k) {
     const ctl_peft *p = r->p;
     const ctl_recognised *m = &p->methods[k];
-    const char *type = json_string_value(json_object_get(r->config, "peft_type"));
+    const char *type = json_string_value(json_object_get(r->config.json, "peft_type"));
     char module[MODULE], hint[120];
     if (!module_of(p->paths[p->program->adaptation->forms[k].weight], module)) return;
     const ctl_method theirs = type && strcmp(type, "IA3") == 0                       ? METHOD_IA3
-                              : json_is_true(json_object_get(r->config, "use_dora")) ? METHOD_DORA
+                              : json_is_true(json_object_get(r->config.json, "use_dora")) ? METHOD_DORA
                                                                                      : METHOD_LORA;
     if (theirs != m->method) {
         differ(r, "choose the spec's control accordingly",
-               "'%s': the adapter is %s; the spec's control on '%s' is %s", r->path, method_names[theirs],
+               "'%s': the adapter is %s; the spec's control on '%s' is %s", r->config.path, method_names[theirs],
                module, method_names[m->method]);
         return;
     }
@@ -268,13 +217,13 @@ static void check_form(reader *r, size_t k) {
         check_vector(r, module, m);
         return;
     }
-    double rank = by_pattern(r, "rank_pattern", module, json_number_value(json_object_get(r->config, "r")));
+    double rank = ctl_peft_config_pattern(&r->config, "rank_pattern", module, json_number_value(json_object_get(r->config.json, "r")));
     double alpha =
-        by_pattern(r, "alpha_pattern", module, json_number_value(json_object_get(r->config, "lora_alpha")));
-    bool stabilised = json_is_true(json_object_get(r->config, "use_rslora"));
+        ctl_peft_config_pattern(&r->config, "alpha_pattern", module, json_number_value(json_object_get(r->config.json, "lora_alpha")));
+    bool stabilised = json_is_true(json_object_get(r->config.json, "use_rslora"));
     if (rank != (double)m->rank) {
         snprintf(hint, sizeof hint, "give the spec's control rank = %.15g", rank);
-        differ(r, hint, "'%s': the adapter has rank %.15g on '%s', the spec's control %lld", r->path, rank,
+        differ(r, hint, "'%s': the adapter has rank %.15g on '%s', the spec's control %lld", r->config.path, rank,
                module, (long long)m->rank);
         return;
     }
@@ -288,13 +237,7 @@ static void check_form(reader *r, size_t k) {
     differ(r, hint,
            "'%s': the adapter scales its product on '%s' by %.9g (lora_alpha %.15g, r %.15g%s), the spec's "
            "control by %.9g",
-           r->path, module, scale, alpha, rank, stabilised ? ", use_rslora" : "", m->scale);
-}
-
-/* Does PEFT's list entry name the module: all of it, or its end behind a point? */
-static bool names_module(const char *target, const char *module) {
-    const size_t n = strlen(target), m = strlen(module);
-    return n <= m && strcmp(module + m - n, target) == 0 && (n == m || module[m - n - 1] == '.');
+           r->config.path, module, scale, alpha, rank, stabilised ? ", use_rslora" : "", m->scale);
 }
 
 /* Adds the word to a list with commas, once, while there is room. */
@@ -305,37 +248,48 @@ static void add_once(char *list, size_t size, const char *word) {
     if (n + m + 3 < size) snprintf(list + n, size - n, "%s%s", n ? ", " : "", word);
 }
 
+/* A list may have names of modules that other models have: PEFT passes over them. */
+static bool model_has(const ctl_peft *p, const char *target) {
+    char module[MODULE];
+    for (size_t k = 0; k < p->program->nparams; k++)
+        if (!p->program->params[k].made_by_control && module_of(p->paths[k], module) &&
+            ctl_peft_config_names(target, module))
+            return true;
+    return false;
+}
+
 /* The modules that the adapter changes against those that the spec's controls change: told by their names, not layer by layer.
  * A text instead of a list is an expression of Python's; then what is missing tells. */
 static void check_targets(reader *r) {
-    const json_t *targets = json_object_get(r->config, "target_modules"), *one;
+    const json_t *targets = json_object_get(r->config.json, "target_modules"), *one;
     char theirs[300] = "", ours[300] = "", module[MODULE];
     size_t i;
     if (!json_is_array(targets)) return;
     json_array_foreach(targets, i, one) {
         const char *target = json_string_value(one);
-        bool found = !target;
+        bool found = !target || !model_has(r->p, target);
         for (size_t k = 0; k < r->p->nforms && !found; k++)
-            found = module_of(r->p->paths[r->p->program->adaptation->forms[k].weight], module) && names_module(target, module);
+            found = module_of(r->p->paths[r->p->program->adaptation->forms[k].weight], module) && ctl_peft_config_names(target, module);
         if (!found) add_once(theirs, sizeof theirs, target);
     }
     for (size_t k = 0; k < r->p->nforms; k++) {
         bool found = false;
         if (!module_of(r->p->paths[r->p->program->adaptation->forms[k].weight], module)) continue;
         json_array_foreach(targets, i, one)
-            found |= json_is_string(one) && names_module(json_string_value(one), module);
+            found |= json_is_string(one) && ctl_peft_config_names(json_string_value(one), module);
         const char *end = strrchr(module, '.');
         if (!found) add_once(ours, sizeof ours, end ? end + 1 : module);
     }
     const char *hint = "a control of your own names the adapter's modules: `self_attn.{q_proj, v_proj}.weight ~ control.lora(; rank, alpha)`";
-    if (*theirs) differ(r, hint, "'%s': the adapter changes %s (`target_modules`), and no control of the spec does", r->path, theirs);
-    if (*ours) differ(r, hint, "'%s': the spec's controls change %s, and the adapter does not (`target_modules`)", r->path, ours);
+    if (*theirs) differ(r, hint, "'%s': the adapter changes %s (`target_modules`), and no control of the spec does", r->config.path, theirs);
+    if (*ours) differ(r, hint, "'%s': the spec's controls change %s, and the adapter does not (`target_modules`)", r->config.path, ours);
 }
 
 ctl_status ctl_peft_check(const ctl_peft *p, const char *path, const json_t *config) {
-    reader r = {.p = p, .path = path, .config = config};
-    check_kind(&r);
-    if (r.errors == 0) check_targets(&r);
-    for (size_t k = 0; k < p->nforms && r.errors == 0; k++) check_form(&r, k);
-    return r.errors ? CTL_ERR_INPUT : CTL_OK;
+    reader r = {.p = p, .config = {.voice = p->place.voice, .code = "E0712", .path = path, .json = config}};
+    ctl_peft_config_check(&r.config);
+    check_biases(&r);
+    if (r.config.errors == 0) check_targets(&r);
+    for (size_t k = 0; k < p->nforms && r.config.errors == 0; k++) check_form(&r, k);
+    return r.config.errors ? CTL_ERR_INPUT : CTL_OK;
 }

@@ -121,9 +121,9 @@ static void names_what_differs(void **state) {
          "with init_lora_weights 'pissa_niter_4' the adapter belongs to a base that PEFT has changed | let "
          "PEFT convert it: "},
         {"\"r\": 2, \"lora_alpha\": 4, \"use_bdlora\": {\"a\": 1}", false, 2,
-         "`use_bdlora` is set: that is another method than LoRA and DoRA\n"},
+         "`use_bdlora` is set: that is another method than LoRA and DoRA | train it without the key"},
         {"\"r\": 2, \"lora_alpha\": 4, \"rank_pattern\": {\"(\": 3}", false, 2,
-         "the key '(' of `rank_pattern` cannot be read\n"},
+         "the key '(' of `rank_pattern` cannot be read | write the modules' names there, one by one\n"},
         /* the configuration fits, the tensors do not */
         {"\"r\": 2, \"lora_alpha\": 4", false, 3,
          "tensor 'base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight' is [3, 16]; the parameter "

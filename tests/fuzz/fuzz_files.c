@@ -196,7 +196,7 @@ static void import(const char *text, size_t size) {
     if (status == CTL_OK) {
         ctl_string spec = {.allocator = &allocator};
         ctl_program *made = NULL;
-        import_spec_write(&spec, &model, model.methods, "folder\nof a model", "1 GiB");
+        import_spec_write(&spec, &model, model.methods, NULL, "folder\nof a model", "1 GiB");
         if (spec.failed) abort();
         const ctlc_options options = {
             .check_only = true, .engine = CTLC_REFERENCE, .diagnostic = collect, .diagnostic_ctx = &c};

@@ -120,3 +120,9 @@ ctl_status import_config_read(const char *directory, const char *task_name, ctl_
     ctl_string_free(place.allocator, path);
     return status;
 }
+
+void import_config_classes(import_model *m, int64_t classes) {
+    for (size_t i = 0; i < m->nparams; i++)
+        if (strcmp(m->params[i].name, "classes") == 0)
+            snprintf(m->params[i].text, sizeof m->params[i].text, "%lld", (long long)classes);
+}

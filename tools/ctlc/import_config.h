@@ -42,8 +42,12 @@ ctl_status import_config_parse(const char *path, const char *text, size_t n, con
 /* The method of that name; NULL: there is none. */
 const import_method *import_method_find(const import_model *m, const char *name);
 
-/* The spec's text. memory: as the language writes it ("24 GiB"). */
-void import_spec_write(ctl_string *out, const import_model *m, const import_method *method,
+/* The model has so many classes, whatever config.json says of the checkpoint. */
+void import_config_classes(import_model *m, int64_t classes);
+
+/* The spec's text. method: NULL tunes nothing. control: a declaration that the method's call takes, or NULL. memory: as the
+ * language writes it ("24 GiB"). */
+void import_spec_write(ctl_string *out, const import_model *m, const import_method *method, const char *control,
                        const char *directory, const char *memory);
 
 #endif

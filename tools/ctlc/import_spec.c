@@ -168,25 +168,34 @@ static void write_others(ctl_string *out, const import_model *m, const import_me
     ctl_string_add(out, " (--method NAME). Their text: stdlib/%s.ctl.\n", strchr(m->imports, ' ') + 1);
 }
 
-void import_spec_write(ctl_string *out, const import_model *m, const import_method *method,
+void import_spec_write(ctl_string *out, const import_model *m, const import_method *method, const char *control,
                        const char *directory, const char *memory) {
     ctl_string_add(out, "# %s%sfrom ", m->architecture, m->architecture[0] ? ", " : "");
     for (const char *c = directory; *c; c++)
         ctl_string_put(out, *c >= ' ' ? c : "?", 1); /* a comment is one line */
     ctl_string_add(out, "/config.json. What it takes: `ctlc plan`.\n# Its data: %s.\n",
                    m->fixed ? "docs/training.md" : "token files that tools/tokenize makes with the checkpoint's tokenizer.json (docs/training.md)");
-    ctl_string_add(out, "import %s\n\n", m->imports);
+    if (control) /* it stands in the place of the module of methods */
+        ctl_string_add(out, "import %.*s, control\n\n", (int)strcspn(m->imports, ","), m->imports);
+    else
+        ctl_string_add(out, "import %s\n\n", m->imports);
     ctl_string_add(
         out, "# The network with its sizes. Frozen; `--weights` reads it from the checkpoint's folder.\n");
     if (m->marks[0]) ctl_string_add(out, "# Ids of its tokenizer: %s.\n", m->marks);
     write_model(out, m);
-    ctl_string_add(out, "\n# What is tuned: %s.\n", method->about);
-    write_others(out, m, method);
+    if (method) ctl_string_add(out, "\n# What is tuned: %s.\n", method->about);
+    if (control) {
+        ctl_string_put(out, control, strlen(control));
+        ctl_string_add(out, "\n");
+    } else if (method) {
+        write_others(out, m, method);
+    }
     const int64_t length = !m->fixed && m->positions && m->positions < m->length ? m->positions : m->length;
-    ctl_string_add(out, "tune base with %s {\n", method->controls);
+    ctl_string_add(out, "tune base%s%s {\n", method ? " with " : "", method ? method->controls : "");
     write_setting(out, "sequences of a micro-step x their length; fewer take less memory",
                   "tokens %lld x %lld", (long long)m->sequences, (long long)length);
     write_setting(out, "the type of products and of what is kept; sums are in f32", "compute bf16");
     write_setting(out, "a plan that takes more is refused before anything runs", "memory %s", memory);
-    ctl_string_add(out, "    adamw(; lr = %s, warmup = 100, clip = 1.0)\n}\n", method->rate);
+    if (method) ctl_string_add(out, "    adamw(; lr = %s, warmup = 100, clip = 1.0)\n", method->rate);
+    ctl_string_add(out, "}\n");
 }

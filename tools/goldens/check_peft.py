@@ -3,6 +3,8 @@
 
     ctlc import, train, export --peft  ->  PeftModel.from_pretrained: the loss of some data is that of ctlc eval
     get_peft_model, save_pretrained    ->  ctlc eval --adapter: the loss is PEFT's
+    the same, of odd configurations    ->  ctlc import --adapter, eval: the loss is PEFT's; and ctlc export --peft gives
+                                           the same tensors, which PEFT loads with the same loss
 
     build/venv/bin/python tools/goldens/check_peft.py            (pip install -r tools/goldens/requirements.txt)
 
@@ -17,6 +19,7 @@ import tempfile
 try:
     import numpy
     import torch
+    from safetensors.torch import load_file
     from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
     from transformers import (LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM, RobertaConfig,
                               RobertaForSequenceClassification, ViTConfig, ViTForImageClassification)
@@ -51,6 +54,26 @@ CASES = {
     "vit": ("vit", "lora", LoraConfig, dict(bias="all", modules_to_save=["classifier"]), BIASES.format("vit.classifier")),
 }
 ROUNDING = 1e-5
+# What `ctlc import --adapter` makes a spec of: a base, and a configuration of PEFT's.
+LISTED = ["q_proj", "v_proj", "down_proj"]
+IMPORTS = {
+    "expression": ("llama", LoraConfig, dict(r=4, lora_alpha=6, lora_dropout=0.1,
+                                             target_modules=r"model\.layers\.\d+\.(?:self_attn|mlp)\.(q|up)_proj")),
+    "all-linear": ("llama", LoraConfig, dict(r=3, lora_alpha=6, target_modules="all-linear", use_dora=True)),
+    "patterns": ("llama", LoraConfig, dict(r=4, lora_alpha=8, target_modules=LISTED, use_rslora=True,
+                                           rank_pattern={r"layers\.[0]\.\w+?\.q_proj": 2, "down_proj": 6},
+                                           alpha_pattern={"v_proj": 5})),
+    "layers": ("llama", LoraConfig, dict(r=4, lora_alpha=8, target_modules=[*LISTED, "query"], layers_to_transform=[1],
+                                         bias="all", task_type="CAUSAL_LM")),
+    "excluded": ("llama", LoraConfig, dict(r=4, lora_alpha=8, target_modules=LISTED, exclude_modules=r".*\.1\.mlp.*",
+                                           modules_to_save=["lm_head", "input_layernorm"])),
+    "head": ("llama", LoraConfig, dict(r=4, lora_alpha=8, target_modules=["lm_head", "o_proj"])),
+    "vectors": ("llama", IA3Config, dict(target_modules=r".*\.(k_proj|down_proj)", feedforward_modules=r".*\.down_proj")),
+    "biases": ("qwen2", LoraConfig, dict(r=4, lora_alpha=8, target_modules=LISTED, bias="all")),
+    "classes": ("roberta", LoraConfig, dict(r=4, lora_alpha=8, target_modules=["query"], task_type="SEQ_CLS",
+                                            layers_to_transform=0, bias="lora_only")),
+    "images": ("vit", LoraConfig, dict(r=4, lora_alpha=8, target_modules=["fc1", "q_proj"], modules_to_save=["classifier"])),
+}
 
 
 def base_model(name, folder):
@@ -105,7 +128,7 @@ def text_loss(model, text):
 
 def report(method, direction, ours, theirs):
     apart = abs(ours - theirs) / theirs
-    print(f"{method:9} {direction:16} ctlc {ours:.7f}  PEFT {theirs:.7f}  {apart:.1e} apart")
+    print(f"{method:10} {direction:16} ctlc {ours:.7f}  PEFT {theirs:.7f}  {apart:.1e} apart")
     return apart <= ROUNDING
 
 
@@ -149,13 +172,49 @@ def check(name, folder):
     return report(name, "PEFT -> ctlc", ours(saved), loss(fresh)) and right
 
 
+def fitted(spec, tokens):
+    """The spec in f32, with sequences of the data's length."""
+    lines = spec.read_text().splitlines()
+    for k, line in enumerate(lines):
+        for setting in (tokens.replace("=", " ").replace("x", " x "), "compute f32"):
+            if line.startswith("    " + setting.split()[0] + " "):
+                lines[k] = "    " + setting
+    spec.write_text("\n".join(lines) + "\n")
+
+
+@torch.no_grad()
+def check_import(name, folder):
+    kind, config_of, options = IMPORTS[name]
+    base, (make, _) = folder / kind, BASES[kind]
+    if not base.exists():
+        base_model(kind, base)
+    spec, saved, again = (folder / f"import-{name}{end}" for end in (".ctl", "-saved", "-again"))
+    data, tokens, loss = data_of(kind, folder)
+    fresh = get_peft_model(make.from_pretrained(base), config_of(**options)).eval()
+    models.fill([(n, p) for n, p in fresh.named_parameters() if p.requires_grad and "magnitude" not in n],
+                torch.Generator().manual_seed(2))
+    fresh.save_pretrained(saved)
+    ctlc("import", base, "--adapter", saved, "-o", spec)
+    fitted(spec, tokens)
+    ours = json.loads(ctlc("eval", spec, "--weights", base, "--adapter", saved, *data, "--json"))["loss"]
+    right = report(name, "import --adapter", ours, loss(fresh))
+    ctlc("export", saved, "--spec", spec, "--peft", again)
+    before, after = (load_file(f / "adapter_model.safetensors") for f in (saved, again))
+    doubled = [n for n in before if ".original_module." in n or ".modules_to_save." in n or n.endswith(".base_layer.weight")]
+    same = before.keys() - doubled == after.keys() and all(torch.equal(t, before[n]) for n, t in after.items())
+    if not same:
+        print(f"{name:9} the tensors differ: {sorted(before.keys() ^ after.keys())}")
+    theirs = PeftModel.from_pretrained(make.from_pretrained(base), again).eval()
+    return report(name, "and exported", ours, loss(theirs)) and right and same
+
+
 def main():
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     if not (ROOT / "build/ctlc").exists():
         sys.exit("check_peft: build/ctlc is missing: build ctlc first (tools/test, or cmake and ninja in build)")
     with tempfile.TemporaryDirectory(prefix="check_peft_") as name:
         folder = pathlib.Path(name)
-        right = [check(name, folder) for name in CASES]
+        right = [check(name, folder) for name in CASES] + [check_import(name, folder) for name in IMPORTS]
     sys.exit(0 if all(right) else 1)
 
 
