@@ -309,7 +309,10 @@ static void test_train_errors(void **state) {
     says("bad.json: entry 1: there is no \"output\"");
     write_file("chat.jsonl", "{\"messages\": []}\n");
     assert_int_equal(ctlc("train small.ctl --tune low --data chat.jsonl --out none"), 1);
-    says("chat.jsonl: line 1: there is no \"instruction\"\n  hint: a line is {\"text\": \"..\"} or {\"instruction\": \"..\",");
+    says("chat.jsonl: line 1: this is a chat, which has no form in bytes\n  hint: tools/tokenize --tokenizer MODEL/tokenizer.json -o");
+    write_file("other.jsonl", "{\"question\": \"why\"}\n");
+    assert_int_equal(ctlc("train small.ctl --tune low --data other.jsonl --out none"), 1);
+    says("other.jsonl: line 1: there is no \"instruction\"\n  hint: a line is {\"text\": \"..\"} or {\"instruction\": \"..\",");
     assert_int_equal(ctlc("train small.ctl --tune low --data text.txt --weights low --out none"), 1);
     says("hint: it holds an adapter: give it to --adapter, and the folder of its model to --weights");
     assert_int_equal(ctlc("eval small.ctl --tune low --data text.txt --adapter base"), 1);

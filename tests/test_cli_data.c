@@ -241,6 +241,14 @@ static void test_tokens(void **state) {
              100 * result_of("fixed_run", "accuracy_after"));
     says(row);
     goes_on("train tokens.ctl --tune whole --data all.safetensors");
+    /* each document by itself: the same labels, but what stands before is that document alone */
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(ctlc("eval tokens.ctl --tune %s --weights fixed_run --data part.safetensors --whole --json", tunes[i]), 0);
+        assert_true(printed("tokens") == 60 * 7);
+    }
+    assert_int_equal(ctlc("train tokens.ctl --tune whole --data all.safetensors --whole --steps 2 --out by_itself --quiet"), 0);
+    assert_int_equal(ctlc("train tokens.ctl --tune whole --data all.safetensors --steps 3 --out by_itself --resume --quiet"), 1);
+    says("by_itself: the run in it cannot go on: it cuts the data otherwise (--whole)");
     assert_int_equal(ctlc("eval tokens.ctl --tune whole --data all.safetensors --loss output"), 1);
     says("--loss output: a token file of the data does not say what is output");
     assert_int_equal(ctlc("eval tokens.ctl --tune whole --set model.vocab=30 --data all.safetensors"), 1);

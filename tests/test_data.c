@@ -132,6 +132,48 @@ static void test_loss_on_output(void **state) {
     ctl_corpus_free(&c);
 }
 
+/* Each text by itself: padded, and packed without one going on in the next batch; prompts do not count. */
+static void test_whole_outputs(void **state) {
+    (void)state;
+    ctl_corpus c;
+    ctl_batch b;
+    ctl_corpus_init(&c, NULL);
+    assert_int_equal(ctl_corpus_add(&c, "pANS", 4, 1), CTL_OK);
+    assert_int_equal(ctl_corpus_add(&c, "qrLONGER", 8, 2), CTL_OK);
+    assert_int_equal(ctl_batch_open(&b, 16, NULL), CTL_OK);
+    static const struct {
+        int64_t sequence, too_long;
+        int32_t ids[16], labels[16], position[16], length[16];
+    } cases[] = {
+        /* the second is cut at its end, whose next byte still counts; padding is a document of its own */
+        {8, 1,
+         {256, 'p', 'A', 'N', 'S', 256, 257, 257, 256, 'q', 'r', 'L', 'O', 'N', 'G', 'E'},
+         {-100, 'A', 'N', 'S', 256, -100, -100, -100, -100, -100, 'L', 'O', 'N', 'G', 'E', 'R'},
+         {0, 1, 2, 3, 4, 5, 0, 1, 0, 1, 2, 3, 4, 5, 6, 7},
+         {6, 6, 6, 6, 6, 6, 2, 2, 8, 8, 8, 8, 8, 8, 8, 8}},
+        {0, 0,
+         {256, 'p', 'A', 'N', 'S', 256, 256, 'q', 'r', 'L', 'O', 'N', 'G', 'E', 'R', 256},
+         {-100, 'A', 'N', 'S', 256, -100, -100, -100, 'L', 'O', 'N', 'G', 'E', 'R', 256, -100},
+         {0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9},
+         {6, 6, 6, 6, 6, 6, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10}},
+    };
+    for (size_t k = 0; k < CTL_COUNT(cases); k++) {
+        ctl_loader *l;
+        const ctl_packing packing = {.rows = 16, .sequence = cases[k].sequence, .loss_on_output = true, .whole = true};
+        assert_int_equal(ctl_loader_open(&c, &packing, NULL, SILENT, &l), CTL_OK);
+        assert_int_equal(ctl_loader_too_long(l), cases[k].too_long);
+        assert_true(ctl_loader_next_in_epoch(l, &b));
+        assert_memory_equal(b.ids, cases[k].ids, sizeof cases[k].ids);
+        assert_memory_equal(b.labels, cases[k].labels, sizeof cases[k].labels);
+        assert_memory_equal(b.position, cases[k].position, sizeof cases[k].position);
+        assert_memory_equal(b.length, cases[k].length, sizeof cases[k].length);
+        assert_false(ctl_loader_next_in_epoch(l, &b));
+        ctl_loader_close(l);
+    }
+    ctl_batch_close(&b, NULL);
+    ctl_corpus_free(&c);
+}
+
 /* Positions count up from 0, lengths agree, and a label is the next id wherever the next row goes on. */
 static void check_rows(const ctl_batch *b, int64_t sequence) {
     int64_t counted = 0;
@@ -333,12 +375,13 @@ static void test_instructions(void **state) {
     assert_int_equal(ctl_corpus_read(&c, write_file("two.json", text, strlen(text)), SILENT), CTL_OK);
     /* a byte-order mark, as some editors leave it, belongs to no entry */
     const char *lines =
-        "\xef\xbb\xbf{\"instruction\": \"Say caf\\u00e9\", \"input\": \"\", \"output\": \"ok\"}\n\n{\"text\": \"plain\"}";
+        "\xef\xbb\xbf{\"instruction\": \"Say caf\\u00e9\", \"input\": \"\", \"output\": \"ok\"}\n\n{\"text\": \"plain\"}\n"
+        "{\"prompt\": \"One and\", \"completion\": \" two.\"}";
     assert_int_equal(ctl_corpus_read(&c, write_file("two.jsonl", lines, strlen(lines)), SILENT), CTL_OK);
-    assert_int_equal(c.ndocs, 4);
-    const char *wanted[] = {first, second, second, "plain"};
-    const size_t answers[] = {1, 2, 2, 5};
-    for (int i = 0; i < 4; i++) {
+    assert_int_equal(c.ndocs, 5);
+    const char *wanted[] = {first, second, second, "plain", "One and two."};
+    const size_t answers[] = {1, 2, 2, 5, 5};
+    for (int i = 0; i < 5; i++) {
         assert_int_equal(c.docs[i].size, strlen(wanted[i]));
         assert_memory_equal(c.bytes + c.docs[i].begin, wanted[i], strlen(wanted[i]));
         assert_int_equal(c.docs[i].size - c.docs[i].answer, answers[i]);
@@ -372,6 +415,12 @@ static void test_malformed(void **state) {
         {"o.txt.gz", "\x1f\x8b\x08", "E0601", ": this is a gzip file, not a text"},
         {"p.jsonl.zst", "\x28\xb5\x2f\xfd", "E0601", ": this is a zstd file, not a text"},
         {"q.pdf", "%PDF-1.7", "E0601", ": this is a PDF, not a text"},
+        {"r.csv", "text,label\n", "E0601", ": this is a table, not a text"},
+        {"s.tsv", "text\tlabel\n", "E0601", ": this is a table, not a text"},
+        {"t.jsonl", "{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}]}", "E0603", ": line 1: this is a chat, which has no form in bytes"},
+        {"u.json", "[{\"prompt\": [], \"completion\": []}]", "E0603", ": entry 1: this is a chat, which has no form in bytes"},
+        {"v.json", "[{\"conversations\": []}]", "E0603", ": entry 1: this is a chat, which has no form in bytes"},
+        {"w.json", "[{\"prompt\": \"x\", \"completion\": 3}]", "E0603", ": entry 1: \"completion\" is not a string"},
     };
     for (size_t i = 0; i < CTL_COUNT(cases); i++) {
         ctl_corpus c;
@@ -455,6 +504,7 @@ int main(void) {
         cmocka_unit_test(test_fixed_by_hand),
         cmocka_unit_test(test_packed_by_hand),
         cmocka_unit_test(test_loss_on_output),
+        cmocka_unit_test(test_whole_outputs),
         cmocka_unit_test(test_every_byte_once),
         cmocka_unit_test(test_no_padding_in_training),
         cmocka_unit_test(test_resume_and_shuffle),

@@ -145,6 +145,16 @@ static ctl_status read_tokens(ctl_corpus *c, const char *path, bool items, ctl_v
     return status;
 }
 
+/* Tables have no mark to know them by but their name. */
+static bool is_table(const char *path, ctl_voice voice) {
+    if (!ends_with(path, ".csv") && !ends_with(path, ".tsv")) return false;
+    ctl_say(voice, CTL_ERROR, "E0601",
+            "write its rows to a .jsonl file, an object a line: {\"text\": \"..\", \"label\": 2}, or instruction and output; under the "
+            "name of a .txt its bytes are learnt",
+            "%s: this is a table, not a text", path);
+    return true;
+}
+
 /* Texts are whatever bytes they are; but nobody means to learn a container's. */
 static bool is_container(const char *path, const char *bytes, size_t size, ctl_voice voice) {
     static const char rows[] = "write its rows to a .jsonl file, an object a line: {\"text\": \"..\"}, or instruction and output",
@@ -172,7 +182,7 @@ static ctl_status read_contents(ctl_corpus *c, const char *path, bool items, ctl
                                       (ctl_place){.voice = voice, .allocator = c->allocator});
     if (status != CTL_OK) return status;
     bool list = ends_with(path, ".json"), lines = ends_with(path, ".jsonl");
-    if (is_container(path, text, size, voice))
+    if (is_table(path, voice) || is_container(path, text, size, voice))
         status = CTL_ERR_INPUT;
     else if (list || lines)
         status = ctl_json_data_add(c, path, text, size, lines, items, voice);

@@ -2,8 +2,9 @@
  *
  * An entry {instruction, input, output} becomes
  *     ### Instruction:\n<instruction>\n\n[### Input:\n<input>\n\n]### Response:\n<output>
- * (the part in brackets only when there is an input), and an entry {text} of a .jsonl file its text, with its class
- * where there is a "label". The short form of the usual prompt, without its preamble: in a byte-level model the
+ * (the part in brackets only when there is an input), an entry {prompt, completion} both, one behind the other, and an
+ * entry {text} of a .jsonl file its text, with its class where there is a "label". Chats are refused: what stands between
+ * their messages is the template's of a tokenizer. The short form of the usual prompt, without its preamble: in a byte-level model the
  * preamble would be a third of every document. Other keys ("answer", "id") are passed over; choices_data.c makes items
  * of multiple choice of them. */
 #include "train/json_entry.h"
@@ -79,6 +80,27 @@ static ctl_status add_instruction(ctl_corpus *c, const ctl_entry *e, const json_
     return status == CTL_OK ? ctl_prompt_add(c, &prompt, output, noutput) : status;
 }
 
+static ctl_status add_completion(ctl_corpus *c, const ctl_entry *e, const json_t *object) {
+    const char *prompt, *completion;
+    size_t n, m, size;
+    ctl_status status = ctl_entry_text(e, object, "prompt", true, &prompt, &n);
+    if (status == CTL_OK) status = ctl_entry_text(e, object, "completion", true, &completion, &m);
+    if (status != CTL_OK) return status;
+    char *text = ctl_add_size(n, m, &size) ? ctl_alloc(c->allocator, size) : NULL;
+    if (!text) return CTL_ERR_MEMORY;
+    memcpy(text, prompt, n);
+    memcpy(text + n, completion, m);
+    status = ctl_corpus_add(c, text, size, n);
+    ctl_free(c->allocator, text, size);
+    return status;
+}
+
+/* Messages, or a prompt that is a list of them. */
+static bool is_chat(const json_t *object) {
+    return json_object_get(object, "messages") || json_object_get(object, "conversations") ||
+           json_is_array(json_object_get(object, "prompt"));
+}
+
 static ctl_status add_text(ctl_corpus *c, const ctl_entry *e, const json_t *object) {
     const char *text;
     size_t size;
@@ -94,6 +116,12 @@ static ctl_status add_text(ctl_corpus *c, const ctl_entry *e, const json_t *obje
 static ctl_status add_entry(ctl_corpus *c, const ctl_entry *e, const json_t *object) {
     if (!json_is_object(object)) return ctl_entry_wrong(e, NULL, "this is not an object");
     if (e->items) return ctl_choices_add(c, e, object);
+    if (is_chat(object))
+        return ctl_entry_wrong(e,
+                               "tools/tokenize --tokenizer MODEL/tokenizer.json -o NAME.safetensors .. makes tokens of it, by the model's "
+                               "own template, and what the assistant says is learnt",
+                               "this is a chat, which has no form in bytes");
+    if (json_object_get(object, "prompt") && json_object_get(object, "completion")) return add_completion(c, e, object);
     if (json_object_get(object, "text") && !json_object_get(object, "instruction")) return add_text(c, e, object);
     return add_instruction(c, e, object);
 }

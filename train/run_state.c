@@ -32,7 +32,7 @@ static const struct {
 };
 
 /* What the run must have in common with its checkpoint, one word for each. */
-enum { SAME = 7, WORD = 24 };
+enum { SAME = 8, WHOLE = 7, WORD = 24 };
 static const struct {
     const char *key, *another; /* what is said of another one, where the word is a hash */
     const char *name;          /* as the user knows it */
@@ -44,6 +44,7 @@ static const struct {
     {"accumulate", NULL, "accumulate"},
     {"order_seed", NULL, "seed"},
     {"weights", "its frozen weights are others (--weights, --seed)", NULL},
+    {"whole", "it cuts the data otherwise (--whole)", NULL},
 };
 static void same(const ctl_train_options *o, uint64_t weights, char words[SAME][WORD]) {
     const ctl_packing *p = ctl_loader_packing(o->data);
@@ -54,6 +55,7 @@ static void same(const ctl_train_options *o, uint64_t weights, char words[SAME][
     snprintf(words[4], WORD, "%" PRId64, o->settings.accumulate);
     snprintf(words[5], WORD, "%" PRIu64, p->seed);
     snprintf(words[6], WORD, "%016" PRIx64, weights);
+    snprintf(words[WHOLE], WORD, "%d", p->whole && !p->classify);
 }
 
 ctl_status ctl_train_state_save(ctl_session *s, const ctl_train_options *o, const ctl_train_state *state) {
@@ -105,6 +107,7 @@ static ctl_status parse(const ctl_train_options *o, const json_t *object, ctl_tr
     same(o, state->weights, words);
     for (size_t i = 0; i < SAME; i++) {
         const char *word = json_string_value(json_object_get(object, same_keys[i].key));
+        if (!word && i == WHOLE) word = "0"; /* of a run from before there was a choice */
         if (!word) return damaged(o);
         if (strcmp(word, words[i]) != 0) return refuse(o, i, word, words[i]);
     }

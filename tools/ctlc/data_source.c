@@ -129,6 +129,7 @@ ctl_status tool_source_open(const tool_data *d, const ctl_program *p, bool train
     const ctl_packing packing = {.rows = p->tokens,
                                  .sequence = p->sequence,
                                  .loss_on_output = d->loss && strcmp(d->loss, "output") == 0,
+                                 .whole = d->whole,
                                  .classify = s->kind != CTL_DATA_TOKENS,
                                  .shuffle = train,
                                  .seed = seed};
@@ -138,7 +139,7 @@ ctl_status tool_source_open(const tool_data *d, const ctl_program *p, bool train
     if (cut)
         ctl_say(voice, CTL_WARNING, "E0604", "longer sequences: --set tokens=NxLENGTH",
                 "%lld of the documents do not fit into %lld tokens: their ends are left out", (long long)cut,
-                (long long)p->sequence);
+                (long long)(p->sequence ? p->sequence : p->tokens));
     return status;
 }
 

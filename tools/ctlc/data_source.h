@@ -11,6 +11,7 @@ typedef struct tool_data {
     const char *labels, *eval_labels; /* of images */
     const char *mean, *std;           /* "0.5" or "0.48,0.45,0.40" */
     const char *loss;                 /* "all" (NULL) or "output" */
+    bool whole;                       /* no text is cut in two, or shares a sequence */
     double eval_fraction;
 } tool_data;
 /* The options of every command that reads data. */
@@ -20,6 +21,9 @@ typedef struct tool_data {
      "often"},                                                                                               \
         {"labels", "FILE", OPT_TEXT, &(d)->labels, "classes of images: .npy, or a text with one number a line"},     \
         {"loss", "WHICH", OPT_TEXT, &(d)->loss, "of texts: all (the default), or output: prompts do not count"},     \
+        {"whole", NULL, OPT_FLAG, &(d)->whole,                                                               \
+         "each text by itself: a sequence of its own, filled up with padding\n(packed: none goes on in the next "     \
+         "micro-step); else texts are one stream,\ncut into sequences"},                                              \
         {"mean", "X[,X..]", OPT_TEXT, &(d)->mean, "of images: one number, or one a channel; pixels become\n(x - mean) / std"}, \
     {                                                                                                        \
         "std", "X[,X..]", OPT_TEXT, &(d)->std, "the same; uint8 pixels are 0 .. 1 before"                     \
