@@ -1,12 +1,16 @@
 /* merge: see merge.h. The checkpoint's tensors are written again one by one; where a form (adaptation.h)
  * stands for a product with one of them, the form is evaluated on the identity just before its first element
- * is asked for. */
+ * is asked for. The files wait in a folder of their own within OUT until the last of them is whole: a merge that is refused,
+ * or finds no room, leaves nothing. */
 #include "runtime/merge.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "runtime/adapter.h"
 #include "runtime/convert.h"
@@ -21,6 +25,7 @@ typedef struct source {     /* of one tensor that is written */
     const ctl_tensor *base; /* NULL: the checkpoint does not have it */
     source_kind kind;
     size_t param, form;
+    bool differs; /* from the checkpoint's; told while it is written */
 } source;
 
 typedef struct merger {
@@ -29,6 +34,7 @@ typedef struct merger {
     ctl_match base, adapter;
     bool base_open, adapter_open;
     const char *out;
+    char *staging; /* the folder where files wait */
     ctl_merge_report *report;
     const ctl_merge_watch *watch;
     size_t begun; /* tensors */
@@ -163,20 +169,14 @@ static void tell_share(const merger *m) {
     m->watch->share(m->watch->ctx, m->begun, of);
 }
 
-static ctl_status give(void *ctx, size_t tensor, size_t first, size_t count, void *out) {
-    merger *m = ctx;
-    const source *s = &m->sources[tensor];
-    if (first == 0) {
-        tell_share(m);
-        m->begun++;
-    }
-    if (s->kind == FROM_BASE) {
-        size_t elements = 1;
-        for (int d = 0; d < s->base->ndims; d++) elements *= (size_t)s->base->dims[d];
-        size_t size = elements ? s->base->bytes / elements : 1;
-        memcpy(out, (const char *)s->base->data + first * size, count * size);
-        return CTL_OK;
-    }
+static size_t element_size(const ctl_tensor *t) {
+    size_t elements = 1;
+    for (int d = 0; d < t->ndims; d++) elements *= (size_t)t->dims[d];
+    return elements ? t->bytes / elements : 1;
+}
+
+/* New values of a tensor. */
+static ctl_status make(merger *m, const source *s, size_t first, size_t count, void *out) {
     ctl_dtype dtype = s->base ? s->base->dtype : m->adapter.of_param[s->param]->dtype;
     if (s->kind == FROM_ADAPTER) {
         const ctl_tensor *t = m->adapter.of_param[s->param];
@@ -190,6 +190,24 @@ static ctl_status give(void *ctx, size_t tensor, size_t first, size_t count, voi
         if (status == CTL_OK) status = check_finite(m, s, dtype);
     }
     if (status == CTL_OK) ctl_convert(dtype, out, CTL_F64, m->values + first, count);
+    return status;
+}
+
+static ctl_status give(void *ctx, size_t tensor, size_t first, size_t count, void *out) {
+    merger *m = ctx;
+    source *s = &m->sources[tensor];
+    const size_t size = s->base ? element_size(s->base) : 0;
+    const char *before = s->base ? (const char *)s->base->data + first * size : NULL;
+    if (first == 0) {
+        tell_share(m);
+        m->begun++;
+    }
+    if (s->kind == FROM_BASE) {
+        memcpy(out, before, count * size);
+        return CTL_OK;
+    }
+    ctl_status status = make(m, s, first, count, out);
+    s->differs |= status == CTL_OK && s->base && memcmp(before, out, count * size) != 0;
     return status;
 }
 
@@ -238,7 +256,7 @@ static ctl_status write_file(merger *m, const char *file, bool last, ctl_string 
     size_t slots = ctl_tensors_count(set) + m->program->nparams + 1;
     ctl_tensor_spec *specs = ctl_alloc(a, slots * sizeof *specs);
     m->sources = ctl_alloc(a, slots * sizeof *m->sources), m->nsources = 0;
-    char *path = ctl_string_format(a, "%s/%s", m->out, last_part(file));
+    char *path = ctl_string_format(a, "%s/%s", m->staging, last_part(file));
     ctl_status status = specs && m->sources && path ? CTL_OK : CTL_ERR_MEMORY;
     for (size_t i = 0; status == CTL_OK && i < ctl_tensors_count(set); i++) {
         const ctl_tensor *t = ctl_tensors_at(set, i);
@@ -246,7 +264,6 @@ static ctl_status write_file(merger *m, const char *file, bool last, ctl_string 
         source *s = &m->sources[m->nsources++];
         *s = (source){.base = t};
         find_source(m, s);
-        s->kind == FROM_BASE ? m->report->copied++ : m->report->changed++;
     }
     for (size_t k = 0; status == CTL_OK && last && k < m->program->nparams; k++) {
         if (m->program->params[k].made_by_control || m->base.of_param[k] || !m->adapter.of_param[k]) continue;
@@ -262,6 +279,10 @@ static ctl_status write_file(merger *m, const char *file, bool last, ctl_string 
     }
     static const char *const metadata[][2] = {{"format", "pt"}};
     if (status == CTL_OK) status = ctl_tensors_save(path, specs, m->nsources, metadata, 1, give, m, m->place);
+    for (size_t i = 0; status == CTL_OK && i < m->nsources; i++) {
+        if (!m->sources[i].base) continue;
+        m->sources[i].differs ? m->report->changed++ : m->report->copied++;
+    }
     drop_values(m);
     ctl_string_free(a, path);
     ctl_free(a, m->sources, slots * sizeof *m->sources);
@@ -277,7 +298,7 @@ static ctl_status write_index(const merger *m, const ctl_string *map) {
     for (size_t k = 0; k < m->program->nparams; k++)
         if (!m->program->params[k].made_by_control && !m->base.of_param[k])
             bytes += m->adapter.of_param[k]->bytes;
-    char *path = ctl_string_format(m->place.allocator, "%s/model.safetensors.index.json", m->out);
+    char *path = ctl_string_format(m->place.allocator, "%s/model.safetensors.index.json", m->staging);
     ctl_string text = {.allocator = m->place.allocator};
     ctl_string_add(&text, "{\n  \"metadata\": {\n    \"total_size\": %zu\n  },\n  \"weight_map\": {", bytes);
     ctl_string_put(&text, map->at, map->n);
@@ -310,6 +331,43 @@ static ctl_status write_files(merger *m) {
     }
     if (status == CTL_OK && files > 1) status = write_index(m, &map);
     ctl_string_drop(&map);
+    return status;
+}
+
+/* Every file that waits takes its place in OUT, or is removed. The folder goes. */
+static ctl_status empty_staging(const merger *m, bool keep) {
+    const ctl_allocator *a = m->place.allocator;
+    ctl_status status = CTL_OK;
+    DIR *folder = opendir(m->staging);
+    for (struct dirent *e; folder && (e = readdir(folder));) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
+        char *from = ctl_string_format(a, "%s/%s", m->staging, e->d_name), *to = ctl_string_format(a, "%s/%s", m->out, e->d_name);
+        if (!from || !to) {
+            status = CTL_ERR_MEMORY;
+        } else if (keep && status == CTL_OK && rename(from, to) != 0) {
+            ctl_say(m->place.voice, CTL_ERROR, "E0707", ctl_errno_hint(errno), "cannot write '%s': %s", to, strerror(errno));
+            status = CTL_ERR_IO;
+        }
+        if (from && (!keep || status != CTL_OK)) unlink(from);
+        ctl_string_free(a, from);
+        ctl_string_free(a, to);
+    }
+    if (folder) closedir(folder);
+    rmdir(m->staging);
+    return keep && status == CTL_OK ? ctl_directory_sync(m->out, m->place) : status;
+}
+
+static ctl_status write_all(merger *m) {
+    struct stat info;
+    const bool there = stat(m->out, &info) == 0;
+    m->staging = ctl_string_format(m->place.allocator, "%s/.merging-%ld", m->out, (long)getpid());
+    if (!m->staging) return CTL_ERR_MEMORY;
+    ctl_status status = ctl_directory_make(m->staging, m->place);
+    if (status == CTL_OK) status = write_files(m);
+    const ctl_status moved = empty_staging(m, status == CTL_OK);
+    if (status == CTL_OK) status = moved;
+    if (status != CTL_OK && !there) rmdir(m->out); /* where it is empty */
+    ctl_string_free(m->place.allocator, m->staging);
     return status;
 }
 
@@ -368,8 +426,7 @@ static ctl_status merge(merger *m, const char *weights, const char *adapter) {
     m->adapter_open = m->base_open && status == CTL_OK;
     if (status == CTL_OK) status = check_base(m);
     if (status == CTL_OK) status = check_constants(m);
-    if (status == CTL_OK) status = ctl_directory_make(m->out, m->place);
-    if (status == CTL_OK) status = write_files(m);
+    if (status == CTL_OK) status = write_all(m);
     if (status == CTL_OK) tell_share(m);
     return status == CTL_OK ? copy_beside(m, weights) : status;
 }

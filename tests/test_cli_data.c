@@ -252,7 +252,7 @@ static void test_tokens(void **state) {
     assert_int_equal(ctlc("eval tokens.ctl --tune whole --data all.safetensors --loss output"), 1);
     says("--loss output: a token file of the data does not say what is output");
     assert_int_equal(ctlc("eval tokens.ctl --tune whole --set model.vocab=30 --data all.safetensors"), 1);
-    says("the data have a vocabulary of 40 (toy), the model one of 30");
+    says("all.safetensors: id 32 occurs; the data have a vocabulary of 40 (toy), the model one of 30");
     assert_int_equal(ctlc("eval tokens.ctl --tune whole --data all.safetensors --labels x"), 1);
     says("--labels is for images");
     write_file("a.npy", "");
@@ -395,8 +395,11 @@ static void test_too_long(void **state) {
     assert_int_equal(ctlc("eval kinds.ctl --engine reference --data seven.safetensors --set tokens=2x6 --quiet"), 0);
     refused("kinds.ctl --set tokens=2x6", "--data three_kinds.safetensors",
             "error[E0615]: three_kinds.safetensors: token 4 is of kind 2, and the model has 2 kinds, from 0 on");
-    refused("kinds.ctl --set tokens=2x6 --set model.vocab=30", "--data seven.safetensors",
-            "the data have a vocabulary of 40 (toy), the model one of 30");
+    refused("kinds.ctl --set tokens=2x6 --set model.vocab=10", "--data seven.safetensors",
+            "error[E0615]: seven.safetensors: id 10 occurs; the data have a vocabulary of 40 (toy), the model one of 10");
+    /* a tokenizer with marks that the model has no rows for, and that no text has */
+    assert_int_equal(ctlc("eval kinds.ctl --engine reference --data seven.safetensors --set tokens=2x6 --set model.vocab=11 --quiet"), 0);
+    says("warning[E0615]: the data have a vocabulary of 40 (toy), the model one of 11; no id beyond that occurs");
 
     write_file("patches.ctl", "import vit\n"
                               "model m = vit.classifier(; classes = 2, patch = 4, positions = 16, dim = 8, depth = 1, heads = 2, ffn = 8)\n"

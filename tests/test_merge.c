@@ -1,6 +1,7 @@
 /* Merging: the merged checkpoint's logits are those of the checkpoint and the adapter, for every control that
  * lands in a weight; the others are refused with the reason; files keep their names, types, shards and what
  * is none of ours. */
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -118,6 +119,21 @@ static void hear_share(void *ctx, size_t tensors, size_t of) {
     told[0]++, told[1] = tensors, told[2] = of;
 }
 
+/* Tensors whose bytes differ between two checkpoints of the same names. */
+static size_t count_differing(const char *a, const char *b) {
+    const ctl_place here = {{hear, &said}, &ctl_malloc_allocator};
+    ctl_tensors *x, *y;
+    size_t n = 0;
+    assert_int_equal(ctl_tensors_open(a, "model.safetensors", here, &x), CTL_OK);
+    assert_int_equal(ctl_tensors_open(b, "model.safetensors", here, &y), CTL_OK);
+    for (size_t i = 0; i < ctl_tensors_count(x); i++) {
+        const ctl_tensor *t = ctl_tensors_at(x, i), *u = ctl_tensors_find(y, t->name);
+        n += !u || t->bytes != u->bytes || memcmp(t->data, u->data, t->bytes) != 0;
+    }
+    ctl_tensors_close(x), ctl_tensors_close(y);
+    return n;
+}
+
 static void equals_base_and_adapter(void **state) {
     (void)state;
     static const struct {
@@ -131,10 +147,10 @@ static void equals_base_and_adapter(void **state) {
         {"", "", "tuning.lora_fa(rank = 2, alpha = 2)", 4},
         {"", "", "tuning.vera(rank = 3)", 4},
         {"", "", "tuning.ia3()", 6},
-        {", biased = true", "", "tuning.lora_qkv(rank = 2, alpha = 6, p = 0.0)", 12},
+        {", biased = true", "", "tuning.lora_qkv(rank = 2, alpha = 6, p = 0.0)", 6}, /* biases stay as they were */
         /* behind the bias: it is scaled too */
         {", biased = true", "", "tuning.ia3()", 10},
-        {", biased = true", ON_BLOCK("self_attn.q_proj.y <- more: control.offset(; width = 16)"), "c()", 4},
+        {", biased = true", ON_BLOCK("self_attn.q_proj.y <- more: control.offset(; width = 16)"), "c()", 2},
         {"",
          ON_BLOCK("self_attn.q_proj.y <- control.lowrank(self_attn.x; rank = 2, scale = 2.0, width = 16)"),
          "c()", 2},
@@ -164,6 +180,7 @@ static void equals_base_and_adapter(void **state) {
         assert_string_equal(said.all, "");
         if (report.changed != cases[k].changed) fail_msg("case %d: %zu changed", (int)k, report.changed);
         assert_int_equal(report.changed + report.copied, c.n);
+        assert_int_equal(count_differing(in_folder(0, "base"), in_folder(2, "merged")), report.changed);
         assert_true(told[0] == c.n + 1 && told[1] == c.n && told[2] == c.n);
         plain_logits(cases[k].model, in_folder(0, "base"), base);
         plain_logits(cases[k].model, in_folder(2, "merged"), got);
@@ -365,25 +382,37 @@ static void refuses_damaged_adapters(void **state) {
     ctl_program_free(p);
 }
 
-/* A sum that the checkpoint's type has no room for is not written as infinity; in a wider type it is merged. */
+/* A sum that the checkpoint's type has no room for is not written as infinity; in a wider type it is merged. It is of the
+ * second file, and the first leaves nothing. */
 static void refuses_what_is_not_finite(void **state) {
     (void)state;
     hf_checkpoint c;
     double logits[TOKENS * VOCAB];
-    ctl_program *p = compile("", "", "tuning.lora_qkv(rank = 2, alpha = 1e8)");
+    ctl_program *p = compile("",
+                             "control c() on llama.causal_lm {\n model.layers[1].mlp.up_proj.weight ~ control.lora(; rank = 2, alpha "
+                             "= 1e8)\n}\n",
+                             "c()");
     for (int k = 0; k < 2; k++) {
         struct stat info;
         hf_llama(&c, k ? CTL_F32 : CTL_F16, 2, false, false);
-        hf_write(&c, in_folder(0, "narrow"), 1);
+        hf_write(&c, in_folder(0, "narrow"), 2);
         make_adapter(p, in_folder(0, "narrow"), in_folder(1, "adapter"), logits);
         said = (heard){0};
         const ctl_status status = ctl_merge(p, in_folder(0, "narrow"), in_folder(1, "adapter"), in_folder(2, "wide"),
                                             (ctl_place){{hear, &said}, &ctl_malloc_allocator}, NULL, NULL);
         assert_int_equal(status, k ? CTL_OK : CTL_ERR_INPUT);
         if (k == 0) {
-            const char *want = "E0713 'model.layers.0.self_attn.k_proj.weight' would not be finite in f16 | keep the model";
+            const char *want = "E0713 'model.layers.1.mlp.up_proj.weight' would not be finite in f16 | keep the model";
             if (!strstr(said.all, want)) fail_msg("\"%s\" is not in:\n%s", want, said.all);
-            assert_int_not_equal(stat(in_folder(2, "wide/model.safetensors"), &info), 0);
+            assert_int_not_equal(stat(in_folder(2, "wide"), &info), 0);
+        } else {
+            assert_int_equal(stat(in_folder(2, "wide/model.safetensors.index.json"), &info), 0);
+            DIR *wide = opendir(in_folder(2, "wide"));
+            assert_non_null(wide);
+            int files = 0;
+            while (readdir(wide)) files++;
+            closedir(wide);
+            assert_int_equal(files, 2 + 3); /* itself, the one above; two shards and their index */
         }
     }
     ctl_program_free(p);

@@ -30,7 +30,7 @@ static void test_schedules(void **state) {
 /* ---- the loss, against what it must be ---- */
 static void test_losses(void **state) {
     (void)state;
-    heard h;
+    told h;
     ctl_train_result r;
     const trial t = {.tokens = 64, .sequence = 16, .settings = ADAMW};
     assert_int_equal(try(&t, &h, &r), CTL_OK);
@@ -51,7 +51,7 @@ static void test_losses(void **state) {
 static void test_accumulation(void **state) {
     (void)state;
     static float parts_table[V * V], whole_table[V * V];
-    heard parts, whole;
+    told parts, whole;
     trial t = {.tokens = 64, .sequence = 16, .settings = ADAMW, .table = parts_table};
     t.settings.accumulate = 4;
     seen_rows = 0;
@@ -73,7 +73,7 @@ static void test_resume(void **state) {
     (void)state;
     static float whole_table[V * V], parts_table[V * V];
     for (int packed = 0; packed < 2; packed++) {
-        heard whole, first, second;
+        told whole, first, second;
         ctl_train_result r, uninterrupted;
         const char *out_whole = fresh_out("whole"), *out_parts = fresh_out("parts");
         trial t = {.tokens = 48,
@@ -110,7 +110,7 @@ static void test_resume(void **state) {
 /* What was logged after the last checkpoint, by a process that died, is told again and not twice. */
 static void test_stale_log(void **state) {
     (void)state;
-    heard h;
+    told h;
     const char *out = fresh_out("stale"), *clean = fresh_out("clean");
     trial t = {.tokens = 48, .sequence = 16, .settings = ADAMW, .out = clean};
     assert_int_equal(try(&t, &h, NULL), CTL_OK);
@@ -133,7 +133,7 @@ static void test_stale_log(void **state) {
 /* Two processes would write over each other's checkpoints. The lock goes with its holder, also when that is killed. */
 static void test_two_processes(void **state) {
     (void)state;
-    heard h;
+    told h;
     const char *out = fresh_out("locked");
     int pipe_to[2];
     char byte;
@@ -152,8 +152,8 @@ static void test_two_processes(void **state) {
     char who[40];
     snprintf(who, sizeof who, "another process (%ld)", (long)child);
     assert_int_equal(try(&t, &h, NULL), CTL_ERR_INPUT);
-    assert_string_equal(h.code, "E0609");
-    assert_non_null(strstr(h.message, who));
+    assert_string_equal(h.said.code, "E0609");
+    assert_non_null(strstr(h.said.message, who));
     assert_int_equal(kill(child, SIGKILL), 0);
     assert_int_equal(waitpid(child, NULL, 0), child);
     assert_int_equal(try(&t, &h, NULL), CTL_INTERRUPTED);
@@ -162,22 +162,22 @@ static void test_two_processes(void **state) {
 
 static void test_refusals(void **state) {
     (void)state;
-    heard h;
+    told h;
     const char *out = fresh_out("refuse");
     trial t = {.tokens = 48, .sequence = 16, .settings = ADAMW, .out = out, .stop_after = 2};
     assert_int_equal(try(&t, &h, NULL), CTL_INTERRUPTED);
     assert_int_equal(try(&t, &h, NULL), CTL_ERR_INPUT); /* the folder holds a run */
-    assert_string_equal(h.code, "E0609");
+    assert_string_equal(h.said.code, "E0609");
     t.resume = true;
     t.text = "Another text, as long as it must be for six documents, one shorter than the other, to be made "
              "of it: "
              "and its bytes are not those of the first run.";
     assert_int_equal(try(&t, &h, NULL), CTL_ERR_INPUT);
-    assert_string_equal(h.code, "E0606");
-    assert_non_null(strstr(h.message, "cannot go on: its data is another"));
+    assert_string_equal(h.said.code, "E0606");
+    assert_non_null(strstr(h.said.message, "cannot go on: its data is another"));
     t.text = NULL, t.settings.accumulate = 2;
     assert_int_equal(try(&t, &h, NULL), CTL_ERR_INPUT);
-    assert_non_null(strstr(h.message, "its accumulate was 1, now it is 2"));
+    assert_non_null(strstr(h.said.message, "its accumulate was 1, now it is 2"));
     t.settings = ADAMW, t.out = fresh_out("nothing"),
     t.stop_after = 0; /* --resume with nothing to go on from: from the begin */
     assert_int_equal(try(&t, &h, NULL), CTL_OK);
@@ -186,17 +186,17 @@ static void test_refusals(void **state) {
     t.out = NULL, t.resume = false;
     t.settings.steps = 0;
     assert_int_equal(try(&t, &h, NULL), CTL_ERR_INPUT);
-    assert_string_equal(h.message, "steps must be 1 or more");
+    assert_string_equal(h.said.message, "steps must be 1 or more");
     t.settings = ADAMW;
     t.settings.lr = NAN;
     assert_int_equal(try(&t, &h, NULL), CTL_ERR_INPUT);
-    assert_string_equal(h.message, "lr must be a number, 0 or more");
+    assert_string_equal(h.said.message, "lr must be a number, 0 or more");
 }
 
 static void test_divergence(void **state) {
     (void)state;
     static float before[V * V], after[V * V];
-    heard h;
+    told h;
     ctl_train_result r;
     trial t = {
         .tokens = 48, .sequence = 16, .settings = ADAMW, .out = fresh_out("diverge"), .checkpoint_every = 5};
@@ -206,8 +206,8 @@ static void test_divergence(void **state) {
     poison_step = 11;
     assert_int_equal(try(&t, &h, &r), CTL_ERR_NUMERIC);
     poison_step = 0;
-    assert_string_equal(h.code, "E0608");
-    assert_string_equal(h.message, "the loss of step 11 is not finite (nan); nothing was updated");
+    assert_string_equal(h.said.code, "E0608");
+    assert_string_equal(h.said.message, "the loss of step 11 is not finite (nan); nothing was updated");
     assert_int_equal(r.last, 10);
     assert_memory_equal(before, after, sizeof before);
     t.table = NULL; /* the checkpoint of step 10 still goes on */
@@ -219,7 +219,7 @@ static void test_divergence(void **state) {
  * saved. */
 static void test_full_disk(void **state) {
     (void)state;
-    heard h;
+    told h;
     ctl_train_result r;
     struct rlimit old, small;
     trial t = {
@@ -235,14 +235,14 @@ static void test_full_disk(void **state) {
     ctl_status status = try(&t, &h, &r);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
     assert_int_equal(status, CTL_ERR_IO);
-    assert_int_equal(h.n, 1);
-    assert_string_equal(h.code, "E0707");
+    assert_int_equal(h.said.n, 1);
+    assert_string_equal(h.said.code, "E0707");
     small.rlim_cur = 900; /* now the log is what does not fit */
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
     status = try(&t, &h, &r);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
     assert_int_equal(status, CTL_ERR_IO);
-    assert_string_equal(h.code, "E0607");
+    assert_string_equal(h.said.code, "E0607");
     char *log = read_log(t.out); /* whole lines only: read_log checks them */
     free(log);
     assert_int_equal(try(&t, &h, &r), CTL_OK);
@@ -253,7 +253,7 @@ static void test_full_disk(void **state) {
  */
 static void test_memory(void **state) {
     (void)state;
-    heard h;
+    told h;
     ctl_train_result r;
     ctl_status status = CTL_ERR_MEMORY;
     trial t = {.tokens = 48, .sequence = 16, .settings = ADAMW, .out = fresh_out("memory"), .resume = true};
@@ -273,17 +273,17 @@ static void test_memory(void **state) {
 static void test_program_must_fit(void **state) {
     (void)state;
     fixture f;
-    heard h = {0};
+    told h = {0};
     ctl_data_kind kind;
     fixture_make(&f, 48, 16);
     assert_int_equal(ctl_program_data(&f.program, (ctl_voice){hear, &h}, &kind), CTL_OK);
     f.inputs[1].name = "target";
     assert_int_equal(ctl_program_data(&f.program, (ctl_voice){hear, &h}, &kind), CTL_ERR_INPUT);
-    assert_string_equal(h.code, "E0605");
-    assert_string_equal(h.message, "the model has no id input `labels` with one row a token");
+    assert_string_equal(h.said.code, "E0605");
+    assert_string_equal(h.said.message, "the model has no id input `labels` with one row a token");
     f.inputs[1].name = "labels", f.output.name = "logits";
     assert_int_equal(ctl_program_data(&f.program, (ctl_voice){hear, &h}, &kind), CTL_ERR_INPUT);
-    assert_string_equal(h.message, "the model has no output `loss`");
+    assert_string_equal(h.said.message, "the model has no output `loss`");
 }
 
 int main(void) {

@@ -23,6 +23,7 @@
 #include "train/loop.h"
 #include "train/schedule.h"
 #include "tests/folder.h"
+#include "tests/heard.h"
 
 /* ---- the engine ---- */
 enum { V = 258, MOST_ROWS = 512 };
@@ -151,34 +152,27 @@ static const ctl_settings ADAMW = {.optimizer = "adamw",
                                    .schedule = "cosine",
                                    .seed = 5};
 
-typedef struct heard {
-    int n;
-    char code[8], message[512];
+typedef struct told { /* what a run told */
+    heard said;       /* first: hear takes either */
     double losses[64];
     int64_t steps, stop_after; /* steps told; stop is said when so many were (0: never) */
     int evaluations, resumed;
-} heard;
-static void hear(void *ctx, const ctl_diagnostic *d) {
-    heard *h = ctx;
-    h->n++;
-    snprintf(h->code, sizeof h->code, "%s", d->code);
-    snprintf(h->message, sizeof h->message, "%s", d->message);
-}
+} told;
 static void stepped(void *ctx, const ctl_progress *p) {
-    heard *h = ctx;
+    told *h = ctx;
     h->losses[p->step] = p->loss;
     h->steps++;
 }
 static void evaluated(void *ctx, const ctl_evaluation *e) {
     (void)e;
-    ((heard *)ctx)->evaluations++;
+    ((told *)ctx)->evaluations++;
 }
 static void resumed(void *ctx, int64_t step) {
     (void)step;
-    ((heard *)ctx)->resumed++;
+    ((told *)ctx)->resumed++;
 }
 static bool stop(void *ctx) {
-    heard *h = ctx;
+    told *h = ctx;
     return h->stop_after && h->steps >= h->stop_after;
 }
 
@@ -196,13 +190,13 @@ typedef struct trial {
     const ctl_allocator *allocator;
 } trial;
 
-static ctl_status try(const trial *t, heard *h, ctl_train_result *result) {
+static ctl_status try(const trial *t, told *h, ctl_train_result *result) {
     fixture f;
     ctl_corpus c, held;
     ctl_loader *l, *lh;
     ctl_session *s;
     ctl_train_result ignored;
-    *h = (heard){.stop_after = t->stop_after};
+    *h = (told){.stop_after = t->stop_after};
     fixture_make(&f, t->tokens, t->sequence);
     ctl_corpus_init(&c, NULL);
     ctl_corpus_init(&held, NULL);

@@ -39,15 +39,40 @@ static ctl_status check_classes(const ctl_corpus *c, int64_t classes, ctl_voice 
     return CTL_OK;
 }
 
+static const char *const OWN_TOKENIZER = "data must be tokenised with the model's own tokenizer (tools/tokenize)";
+
+/* The first id of the file, its padding's or its targets' that the model has no row for; -1: there is none. */
+static int64_t id_beyond(const ctl_tokens *t, int64_t most) {
+    if (t->pad >= most) return t->pad;
+    for (size_t k = 0; k < t->nids; k++) {
+        if (ctl_tokens_id(t, k) >= most) return ctl_tokens_id(t, k);
+        if (t->targets && ctl_tokens_int(t->targets, k) >= most) return ctl_tokens_int(t->targets, k);
+    }
+    return -1;
+}
+
+/* A tokenizer may have more ids than its model has rows: marks that somebody added, and no text has. Of texts 256 and 257
+ * occur in any case. */
 static ctl_status check_vocabulary(const ctl_corpus *c, int64_t most, ctl_voice voice) {
     const ctl_tokens *tokens = c->docs[0].from; /* of all documents alike */
     const int64_t vocab = tokens ? tokens->vocab : CTL_TOKEN_COUNT;
     if (vocab <= most) return CTL_OK;
-    ctl_say(voice, CTL_ERROR, "E0615",
-            tokens ? "data must be tokenised with the model's own tokenizer (tools/tokenize)"
-                   : "texts are bytes and need a vocabulary of 258; tools/tokenize makes other tokens of them",
-            "the data have a vocabulary of %lld (%s), the model one of %lld", (long long)vocab,
-            tokens ? tokens->tokenizer : "bytes", (long long)most);
+    for (size_t i = 0; i < c->nfiles; i++) {
+        const int64_t id = id_beyond(c->files[i], most);
+        if (id < 0) continue;
+        ctl_say(voice, CTL_ERROR, "E0615", OWN_TOKENIZER,
+                "%s: id %lld occurs; the data have a vocabulary of %lld (%s), the model one of %lld", c->files[i]->path, (long long)id,
+                (long long)vocab, tokens->tokenizer, (long long)most);
+        return CTL_ERR_INPUT;
+    }
+    if (tokens) {
+        ctl_say(voice, CTL_WARNING, "E0615", OWN_TOKENIZER,
+                "the data have a vocabulary of %lld (%s), the model one of %lld; no id beyond that occurs", (long long)vocab,
+                tokens->tokenizer, (long long)most);
+        return CTL_OK;
+    }
+    ctl_say(voice, CTL_ERROR, "E0615", "texts are bytes and need a vocabulary of 258; tools/tokenize makes other tokens of them",
+            "the data have a vocabulary of %lld (bytes), the model one of %lld", (long long)vocab, (long long)most);
     return CTL_ERR_INPUT;
 }
 
