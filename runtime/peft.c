@@ -208,7 +208,7 @@ static void check_form(reader *r, size_t k) {
                               : json_is_true(json_object_get(r->config.json, "use_dora")) ? METHOD_DORA
                                                                                      : METHOD_LORA;
     if (theirs != m->method) {
-        differ(r, "choose the spec's control accordingly",
+        differ(r, "choose the spec's control accordingly; `ctlc import MODEL --adapter DIR` writes it",
                "'%s': the adapter is %s; the spec's control on '%s' is %s", r->config.path, method_names[theirs],
                module, method_names[m->method]);
         return;
@@ -280,7 +280,7 @@ static void check_targets(reader *r) {
         const char *end = strrchr(module, '.');
         if (!found) add_once(ours, sizeof ours, end ? end + 1 : module);
     }
-    const char *hint = "a control of your own names the adapter's modules: `self_attn.{q_proj, v_proj}.weight ~ control.lora(; rank, alpha)`";
+    const char *hint = "a control of your own names the adapter's modules: `self_attn.{q_proj, v_proj}.weight ~ control.lora(; rank, alpha)`; `ctlc import MODEL --adapter DIR` writes it";
     if (*theirs) differ(r, hint, "'%s': the adapter changes %s (`target_modules`), and no control of the spec does", r->config.path, theirs);
     if (*ours) differ(r, hint, "'%s': the spec's controls change %s, and the adapter does not (`target_modules`)", r->config.path, ours);
 }

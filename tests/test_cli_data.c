@@ -249,6 +249,9 @@ static void test_tokens(void **state) {
     assert_int_equal(ctlc("train tokens.ctl --tune whole --data all.safetensors --whole --steps 2 --out by_itself --quiet"), 0);
     assert_int_equal(ctlc("train tokens.ctl --tune whole --data all.safetensors --steps 3 --out by_itself --resume --quiet"), 1);
     says("by_itself: the run in it cannot go on: it cuts the data otherwise (--whole)");
+    /* documents of 12 in sequences of 48 */
+    assert_int_equal(ctlc("train tokens.ctl --tune whole --data all.safetensors --whole --set tokens=2x48 --steps 1 --eval-fraction 0 --out padded"), 0);
+    says("2,880 tokens to learn from, 0 held out; 96 tokens a step\n75% of them are padding; --set tokens=96 packs whole documents with hardly any\n");
     assert_int_equal(ctlc("eval tokens.ctl --tune whole --data all.safetensors --loss output"), 1);
     says("--loss output: a token file of the data does not say what is output");
     assert_int_equal(ctlc("eval tokens.ctl --tune whole --set model.vocab=30 --data all.safetensors"), 1);

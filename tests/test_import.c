@@ -58,6 +58,7 @@ static void writes_a_ready_spec(void **state) {
         text_of("llama.ctl"),
         "# TestForCausalLM, from llama/config.json. What it takes: `ctlc plan`.\n"
         "# Its data: token files that tools/tokenize makes with the checkpoint's tokenizer.json (docs/training.md).\n"
+        "# Texts are one stream, cut into sequences; `tokens 256 packed` below, or `ctlc train --whole`, keeps them apart.\n"
         "import llama, tuning\n\n"
         "# The network with its sizes. Frozen; `--weights` reads it from the checkpoint's folder.\n"
         "# Ids of its tokenizer: bos 1, eos 2.\n"

@@ -401,6 +401,8 @@ static void refuses_by_key(void **state) {
     says("'saved/adapter_config.json' is not a JSON object");
     assert_int_equal(ctlc("import base --adapter nowhere"), 4);
     says("nowhere/adapter_config.json");
+    assert_int_equal(ctlc("import saved -o no.ctl"), 1);
+    says("error[E0710]: 'saved' holds an adapter, and no model\n  hint: name its model's folder first: ctlc import MODEL --adapter saved");
     /* the older file */
     char path[200];
     write_adapter(&c, "{" LORA_KEYS "}");

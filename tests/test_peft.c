@@ -116,7 +116,7 @@ static void names_what_differs(void **state) {
          "spec's control rank = 8\n"},
         {"\"r\": 2, \"lora_alpha\": 4, \"use_dora\": true", true, 2,
          "the adapter is DoRA; the spec's control on 'model.layers.0.self_attn.q_proj' is LoRA | choose the "
-         "spec's control accordingly\n"},
+         "spec's control accordingly; `ctlc import MODEL --adapter DIR` writes it\n"},
         {"\"r\": 2, \"lora_alpha\": 4, \"init_lora_weights\": \"pissa_niter_4\"", false, 2,
          "with init_lora_weights 'pissa_niter_4' the adapter belongs to a base that PEFT has changed | let "
          "PEFT convert it: "},
@@ -145,7 +145,7 @@ static void names_what_differs(void **state) {
     assert_int_equal(load_peft(p), CTL_ERR_INPUT);
     assert_non_null(strstr(said.all, "adapter_config.json': the adapter changes v_proj, k_proj (`target_modules`), and no control of the "
                                      "spec does | a control of your own names the adapter's modules: "
-                                     "`self_attn.{q_proj, v_proj}.weight ~ control.lora(; rank, alpha)`\n"));
+                                     "`self_attn.{q_proj, v_proj}.weight ~ control.lora(; rank, alpha)`; `ctlc import MODEL --adapter DIR` writes it\n"));
     assert_non_null(strstr(said.all, "adapter_config.json': the spec's controls change o_proj, and the adapter does not (`target_modules`) | "));
     ctl_program_free(p);
     /* a spec whose control PEFT does not know */

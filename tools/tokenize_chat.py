@@ -15,19 +15,32 @@ class Wrong(Exception):
 BEGIN, END = "\ue0f0", "\ue0f1"
 
 
-def find_template(arguments):
-    """The template's text, and the names of the marks that it may use."""
-    folder = os.path.dirname(os.path.abspath(arguments.tokenizer))
+def settings_of(tokenizer):
+    """What tokenizer_config.json beside the tokenizer says, and the marks in it by their keys."""
+    path = os.path.join(os.path.dirname(os.path.abspath(tokenizer)), "tokenizer_config.json")
     settings = {}
     try:
-        with open(os.path.join(folder, "tokenizer_config.json"), encoding="utf-8") as file:
+        with open(path, encoding="utf-8") as file:
             settings = json.load(file)
     except FileNotFoundError:
         pass
     except (OSError, ValueError) as error:
-        raise Wrong(f"{folder}/tokenizer_config.json: {error}") from error
+        raise Wrong(f"{path}: {error}") from error
     marks = {key: value["content"] if isinstance(value, dict) else value for key, value in settings.items()
              if key.endswith("_token") and (isinstance(value, str) or (isinstance(value, dict) and "content" in value))}
+    return settings, marks
+
+
+def marks_of(tokenizer):
+    """By the key of a mark the list of what the checkpoint says of it: one name, or none."""
+    _, marks = settings_of(tokenizer)
+    return lambda key: [marks[key]] if key in marks else []
+
+
+def find_template(arguments):
+    """The template's text, and the names of the marks that it may use."""
+    folder = os.path.dirname(os.path.abspath(arguments.tokenizer))
+    settings, marks = settings_of(arguments.tokenizer)
     path = arguments.chat_template or os.path.join(folder, "chat_template.jinja")
     try:
         with open(path, encoding="utf-8") as file:

@@ -128,10 +128,11 @@ ctl_cursor ctl_loader_place(const ctl_loader *l);
 ctl_status ctl_loader_go(ctl_loader *l, ctl_cursor place);
 const ctl_packing *ctl_loader_packing(const ctl_loader *l);
 /* Sequences, documents or images of an epoch; rows of an epoch (padding behind the last one, or behind packed documents,
- * not counted); whole documents that do not fit into a sequence, or a batch. */
+ * not counted); whole documents that do not fit into a sequence, or a batch; rows that fill up sequences of whole documents. */
 int64_t ctl_loader_items(const ctl_loader *l);
 int64_t ctl_loader_tokens(const ctl_loader *l);
 int64_t ctl_loader_too_long(const ctl_loader *l);
+int64_t ctl_loader_padding(const ctl_loader *l);
 /* Is a label the token behind its own? Not where classes are learnt, or token files say the labels. */
 bool ctl_loader_wants_next(const ctl_loader *l);
 /* A number that tells corpora apart: of the bytes or ids, the documents' bounds and classes. */

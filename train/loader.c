@@ -66,6 +66,7 @@ static void measure(ctl_loader *l) {
     l->start[c->ndocs] = at;
     /* The last 256 of a stream is only ever a label; by themselves documents have two. */
     l->tokens = !p->whole ? at : p->sequence ? (int64_t)c->ndocs * p->sequence : kept;
+    l->padding = p->whole && p->sequence ? l->tokens - kept : 0;
     l->items = p->sequence && !p->whole ? (at + p->sequence - 1) / p->sequence : (int64_t)c->ndocs;
 }
 
@@ -133,6 +134,9 @@ bool ctl_loader_wants_next(const ctl_loader *l) {
 
 int64_t ctl_loader_too_long(const ctl_loader *l) {
     return l->too_long;
+}
+int64_t ctl_loader_padding(const ctl_loader *l) {
+    return l->padding;
 }
 ctl_cursor ctl_loader_place(const ctl_loader *l) {
     return l->place;

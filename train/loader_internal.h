@@ -14,7 +14,7 @@ struct ctl_loader {
     bool wants_next;  /* of some document each label is the next token */
     int64_t *start;  /* corpus: where each document begins in the stream; [ndocs + 1] */
     uint32_t *order; /* [items] of place.epoch */
-    int64_t items, tokens, too_long;
+    int64_t items, tokens, too_long, padding;
     ctl_cursor place;
 };
 

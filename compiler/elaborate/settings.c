@@ -174,7 +174,7 @@ static void apply_set(ctl_elab *e, const ctl_decl *tune, ctl_expr *model_call, c
         size_t n = strspn(text, digits), m = text[n] == 'x' ? strspn(text + n + 1, digits) : 0;
         bool whole = n && !text[n], pair = n && m && !text[n + 1 + m];
         if (whole || pair) set_tokens(e, strtod(ctl_strndup(e->arena, text, n), NULL), pair ? strtod(text + n + 1, NULL) : 0, CTL_NO_SPAN);
-        else ctl_error(e->sink, CTL_E0506, CTL_NO_SPAN, "--set tokens=16x1024, --set tokens=16384", "`--set %s`: tokens are AxB or N", setting);
+        else ctl_error(e->sink, CTL_E0506, CTL_NO_SPAN, "--set tokens=16x1024 are sequences, --set tokens=16384 packed rows", "`--set %s`: tokens are AxB or N", setting);
     } else if (strcmp(key, "compute") == 0) {
         set_compute(e, text, CTL_NO_SPAN);
     } else if (strcmp(key, "memory") == 0) {

@@ -71,7 +71,7 @@ def settings(folder, template):
 def run(folder, entries, *options):
     data = folder / "data.jsonl"
     data.write_text("".join(json.dumps(e) + "\n" for e in entries))
-    return subprocess.run([sys.executable, str(TOOL), "--tokenizer", str(folder / "tokenizer.json"), "--quiet", "-o",
+    return subprocess.run([sys.executable, str(TOOL), "--tokenizer", str(folder), "--quiet", "-o",
                            str(folder / "made.safetensors"), *options, str(data)], capture_output=True, text=True)
 
 
@@ -154,10 +154,11 @@ def main():
              f"<|im_start|>user\nAdd.\n\n1 {{output}} 2{END}\n<|im_start|>assistant\n3{END}\n")
         same("its answer", spoken(tokenizer, *found[0]), [f"3{END}"])
         pair = {"prompt": "One and", "completion": " two."}
-        found, sizes = made(folder, [pair], "--eos", END)
+        found, sizes = made(folder, [pair])  # its end is the checkpoint's
         same("a completion", (tokenizer.decode(found[0][0], skip_special_tokens=False), spoken(tokenizer, *found[0]), list(sizes)),
              (f"<s>One and two.{END}", [f" two.{END}"], [5]))
-        found, _ = made(folder, [pair], "--eos", END, "--loss", "all")
+        same("another end", made(folder, [pair], "--eos", "<s>")[0][0][0][-1], tokenizer.token_to_id("<s>"))
+        found, _ = made(folder, [pair], "--loss", "all")
         same("all of it", spoken(tokenizer, *found[0]), [f"One and two.{END}"])
         # what is wrong
         for wrong, message in (

@@ -45,14 +45,15 @@ static bool memory_text(const char *text, char *buf, size_t size) {
 }
 
 static bool has_weights(const char *directory) {
-    static const char *const names[] = {"model.safetensors", "model.safetensors.index.json"};
-    bool there = false;
-    for (size_t i = 0; i < CTL_COUNT(names); i++) {
-        char *path = ctl_string_format(&ctl_malloc_allocator, "%s/%s", directory, names[i]);
-        there |= path && access(path, F_OK) == 0;
-        ctl_string_free(&ctl_malloc_allocator, path);
-    }
-    return there;
+    return import_has_file(directory, "model.safetensors") || import_has_file(directory, "model.safetensors.index.json");
+}
+
+/* A folder without config.json may be an adapter, whose model is asked for. */
+static ctl_status refuse_adapter(const char *directory, ctl_place place) {
+    char hint[300];
+    snprintf(hint, sizeof hint, "name its model's folder first: ctlc import MODEL --adapter %.200s", directory);
+    ctl_say(place.voice, CTL_ERROR, "E0710", hint, "'%s' holds an adapter, and no model", directory);
+    return CTL_ERR_INPUT;
 }
 
 /* Says what of the model the files lack or have in another shape. */
@@ -110,7 +111,10 @@ static ctl_status check(const import_options *o, const ctl_string *text, ctl_pla
     if (status == CTL_OK && !o->is_spec && has_weights(o->directory))
         status = check_weights(o, program, place);
     else if (status == CTL_OK && !o->is_spec)
-        fprintf(stderr, "'%s' has no safetensors: names and shapes were not compared\n", o->directory);
+        fprintf(stderr, "'%s' has no safetensors: names and shapes were not compared%s\n", o->directory,
+                import_has_file(o->directory, "pytorch_model.bin") || import_has_file(o->directory, "pytorch_model.bin.index.json")
+                    ? "; pytorch_model.bin must be converted before --weights can read it"
+                    : "");
     if (status == CTL_OK && o->adapter) status = check_adapter(o, program, place);
     ctl_program_free(program);
     return status;
@@ -207,7 +211,9 @@ static ctl_status import(const import_options *o, ctl_place place) {
         memory_text(o->memory, memory, sizeof memory);
     else
         machine_memory(memory, sizeof memory);
-    if (o->adapter) {
+    if (!o->is_spec && !import_has_file(o->directory, "config.json") && import_has_file(o->directory, "adapter_config.json")) {
+        status = refuse_adapter(o->directory, place);
+    } else if (o->adapter) {
         status = adapt(o, memory, &text, place);
     } else {
         status = import_config_read(o->directory, o->task, place, &model);

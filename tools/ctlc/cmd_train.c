@@ -116,6 +116,10 @@ static ctl_status open_data(run *r) {
                   tool_count(tool_source_count(source, source->held_out), b),
                   tool_count(source->kind == CTL_DATA_TOKENS ? step : step / r->program->sequence, c),
                   tool_source_unit(source));
+    const int64_t padding = ctl_loader_padding(source->data);
+    if (source->kind == CTL_DATA_TOKENS && padding >= tokens / 4 && padding)
+        progress_note(&r->progress, "%lld%% of them are padding; --set tokens=%lld packs whole documents with hardly any",
+                      (long long)(100 * padding / tokens), (long long)r->program->tokens);
     return CTL_OK;
 }
 

@@ -149,10 +149,10 @@ static void read_config(import_adapter *a) {
                 "'%s': `%.60s` is a key that ctlc does not know; it is passed over", a->path, key);
 }
 
-static bool has_file(const ctl_allocator *allocator, const char *directory, const char *name) {
-    char *path = ctl_string_format(allocator, "%s/%s", directory, name);
+bool import_has_file(const char *directory, const char *name) {
+    char *path = ctl_string_format(&ctl_malloc_allocator, "%s/%s", directory, name);
     const bool there = path && access(path, F_OK) == 0;
-    ctl_string_free(allocator, path);
+    ctl_string_free(&ctl_malloc_allocator, path);
     return there;
 }
 
@@ -177,8 +177,8 @@ ctl_status import_adapter_open(import_adapter *a, const char *directory, ctl_pla
             read_config(a);
         if (status == CTL_OK && a->config.errors) status = CTL_ERR_INPUT;
     }
-    if (status == CTL_OK && !has_file(place.allocator, directory, "adapter_model.safetensors") &&
-        has_file(place.allocator, directory, "adapter_model.bin")) {
+    if (status == CTL_OK && !import_has_file(directory, "adapter_model.safetensors") &&
+        import_has_file(directory, "adapter_model.bin")) {
         complain(a,
                  "PEFT writes the other form: PeftModel.from_pretrained(..).save_pretrained(.., "
                  "safe_serialization=True)",

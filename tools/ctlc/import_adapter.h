@@ -44,6 +44,7 @@ typedef struct import_adapter {
  * closed. */
 ctl_status import_adapter_open(import_adapter *a, const char *directory, ctl_place place);
 void import_adapter_close(import_adapter *a);
+bool import_has_file(const char *directory, const char *name);
 
 /* import_modules.c: finds what the adapter changes in the model that the program has (its parameters that no
  * control made). */

@@ -170,11 +170,15 @@ static void write_others(ctl_string *out, const import_model *m, const import_me
 
 void import_spec_write(ctl_string *out, const import_model *m, const import_method *method, const char *control,
                        const char *directory, const char *memory) {
+    const int64_t length = !m->fixed && m->positions && m->positions < m->length ? m->positions : m->length;
     ctl_string_add(out, "# %s%sfrom ", m->architecture, m->architecture[0] ? ", " : "");
     for (const char *c = directory; *c; c++)
         ctl_string_put(out, *c >= ' ' ? c : "?", 1); /* a comment is one line */
     ctl_string_add(out, "/config.json. What it takes: `ctlc plan`.\n# Its data: %s.\n",
                    m->fixed ? "docs/training.md" : "token files that tools/tokenize makes with the checkpoint's tokenizer.json (docs/training.md)");
+    if (strstr(m->net, "causal_lm"))
+        ctl_string_add(out, "# Texts are one stream, cut into sequences; `tokens %lld packed` below, or `ctlc train --whole`, keeps them apart.\n",
+                       (long long)(m->sequences * length));
     if (control) /* it stands in the place of the module of methods */
         ctl_string_add(out, "import %.*s, control\n\n", (int)strcspn(m->imports, ","), m->imports);
     else
@@ -190,7 +194,6 @@ void import_spec_write(ctl_string *out, const import_model *m, const import_meth
     } else if (method) {
         write_others(out, m, method);
     }
-    const int64_t length = !m->fixed && m->positions && m->positions < m->length ? m->positions : m->length;
     ctl_string_add(out, "tune base%s%s {\n", method ? " with " : "", method ? method->controls : "");
     write_setting(out, "sequences of a micro-step x their length; fewer take less memory",
                   "tokens %lld x %lld", (long long)m->sequences, (long long)length);
