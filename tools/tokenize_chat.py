@@ -1,6 +1,6 @@
 """Chats for tools/tokenize: a model's own chat template (Jinja, as checkpoints have it) makes one text of the messages, and says
 which of it the assistant wrote: by its own {% generation %} marks, or, without those, by what a message adds to the text that
-asks for it."""
+asks for it, or else by where its content comes out."""
 
 import datetime
 import json
@@ -117,6 +117,7 @@ def messages_of(entry, where):
 class Chats:
     def __init__(self, arguments, tokenizer):
         text, self.marks = find_template(arguments)
+        self.all = arguments.loss == "all"
         added = tokenizer.get_added_tokens_decoder().values()
         self.special = sorted((t.content for t in added if t.special), key=len, reverse=True)
         made = environment()
@@ -148,6 +149,9 @@ class Chats:
         """The text of a chat, and the spans of it that the assistant wrote."""
         messages, given = messages_of(entry, where)
         full = self.render(messages, entry, where)
+        if self.all:
+            full = full.replace(BEGIN, "").replace(END, "")
+            return full, [(0, len(full))]
         if self.marked:
             return self.take_marks(full, given and self.render(messages[:given], entry, where), where)
         spans = []
@@ -157,10 +161,27 @@ class Chats:
             before = self.render(messages[:number], entry, where, asks=True)
             upto = self.render(messages[:number + 1], entry, where)
             if not upto.startswith(before) or not full.startswith(upto.rstrip()):
-                raise Wrong(f"{where}: the chat template writes what is before message {number + 1} otherwise once that follows, so the "
-                            "assistant's part cannot be told: --chat-template FILE with {% generation %} around it, or --loss all")
+                return full, self.find_contents(messages, given, full, entry, where, number)
             spans.append((len(before), min(len(before) + len(self.without_end(upto[len(before):])), len(full))))
         return full, spans
+
+    def find_contents(self, messages, given, full, entry, where, number):
+        """Where a template writes a turn otherwise once more follow (it drops thoughts of earlier ones): the contents stand where
+        marks around them come out, if nothing else changes by those; and the mark that ends a turn may follow at once."""
+        marked = [dict(m, content=BEGIN + m["content"] + END) if m["role"] == "assistant" and k >= given and m.get("content") else m
+                  for k, m in enumerate(messages)]
+        text = self.render(marked, entry, where)
+        spans, begin, size = [], None, 0
+        for piece in text.replace(END, BEGIN).split(BEGIN):
+            if begin is not None:
+                end = next((m for m in self.special if full.startswith(m, size + len(piece))), "")
+                spans.append((size, size + len(piece) + len(end)))
+            begin = 0 if begin is None else None
+            size += len(piece)
+        if not spans or text.replace(BEGIN, "").replace(END, "") != full:
+            raise Wrong(f"{where}: the chat template writes what is before message {number + 1} otherwise once that follows, so the "
+                        "assistant's part cannot be told: --chat-template FILE with {% generation %} around it, or --loss all")
+        return spans
 
     def take_marks(self, full, prompt, where):
         """The text without the marks, and what stood between them; none of the prompt's, which come first."""

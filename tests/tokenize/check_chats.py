@@ -31,7 +31,10 @@ MARKED = ("{{ bos_token }}{%- for m in messages %}\n    {{- '<|im_start|>' + m.r
 MISTRAL = ("{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}{{ '[INST] ' + m.content + ' [/INST]' }}{% elif m.role == "
            "'assistant' %}{{ ' ' + m.content + '<|im_end|>' }}{% else %}{{ raise_exception('roles are user and assistant') }}{% endif %}"
            "{% endfor %}")
-TURNING = "{% for m in messages %}{{ loop.index0 == messages|length - 1 }}{{ m.role + m.content }}{% endfor %}"  # rewrites what was before
+# Writes what was before otherwise once more follows: with thoughts in the last answer alone; and so that nothing can be told.
+THINKING = ("{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' }}{% if m.role == 'assistant' and loop.last %}{{ '<think>\\n\\n</think>\\n' }}"
+            "{% endif %}{{ m.content + '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}")
+TURNING = "{% for m in messages %}{{ messages|length }}{{ m.role }}{{ m.content|length }}{{ m.content }}{% endfor %}"
 
 
 def turn(*texts, system=None):
@@ -169,7 +172,11 @@ def main():
                 ({"prompt": "a", "completion": []}, '"prompt" and "completion" are two texts, or two lists of messages'),
                 ({"question": "a"}, 'line 1: an entry has "messages"; "prompt" and "completion"; "instruction"')):
             fails(folder, [wrong], message)
+        settings(folder, THINKING)
+        found, _ = made(folder, CHATS[:1])
+        same("what counts", spoken(tokenizer, *found[0]), [s + END for s in SAID[0]])
         settings(folder, TURNING)
+        same("--loss all", len(made(folder, CHATS[:1], "--loss", "all")[0]), 1)
         fails(folder, CHATS[:1], "writes what is before message 3 otherwise once that follows")
         settings(folder, "{% for %}")
         fails(folder, CHATS[:1], "the chat template is no Jinja that can be read: ")
