@@ -104,9 +104,10 @@ typedef struct ctl_origin {
 /* ---- tasks ---- */
 typedef enum ctl_task_kind {
     TASK_ROWS,        /* kernel over `rows` rows; operands are its arguments; gathered ones name an index operand */
-    TASK_MATMUL,      /* operands: 0 a, 1 b, 2 c, 3 bias [1, n] or absent, 4 addend [m, n] or absent:
+    TASK_MATMUL,      /* operands: 0 a, 1 b, 2 c, 3 bias [1, n] or absent, 4 addend [m, n] or absent; 5, where there is
+                         one, another addend [m, n] (targets say of which products: ctl_target.narrow):
                          c = op(a) op(b) (+ c where `accumulate`) (+ bias) (+ addend), summed in f32 in this order,
-                         rounded once to c's dtype */
+                         or op(a) op(b) + (addend + 5), rounded once to c's dtype */
     TASK_ATTEND,      /* 0 q, 1 k, 2 v, 3 o, 4 lse (f32 [rows, heads]); 5 positions, 6 lengths (i32 [rows, 1]) */
     TASK_ATTEND_GRAD, /* 0 q, 1 k, 2 v, 3 o, 4 lse, 5 do, 6 dq, 7 dk, 8 dv, 9 positions, 10 lengths */
     TASK_HEAD,        /* linear + cross-entropy by chunks of rows: 0 x, 1 w [vocab, c], 2 labels i32, 3 normaliser,

@@ -304,24 +304,32 @@ static void test_first_values(void **state) {
 
 /* ---- training ---- */
 static const char spec[] = "import llama, tuning\n"
-                           "model m = llama.causal_lm(; vocab = 40, dim = 32, depth = 2, heads = 4, kv_heads = 2, ffn = 48, "
+                           "model m = llama.causal_lm(; vocab = 40, dim = 32, depth = 2, heads = 4, kv_heads = 2, ffn = 136, "
                            "theta = 10000.0)\n"
                            "tune lora = m with tuning.lora_qkvud(rank = 4, p = 0.2) {\n    tokens 2 x 16\n}\n"
+                           "tune wide = m with tuning.lora_qkvud(rank = 132) {\n    tokens 2 x 16\n}\n"
                            "tune double = m with tuning.double(rank = 4) {\n    tokens 2 x 16\n}\n"
                            "tune full = m with tuning.full() {\n    tokens 2 x 16\n}\n";
 
 static void test_training(void **state) {
     (void)state;
-    static const char *const tunes[] = {"lora", "double", "full"};
-    int ways[3] = {0};
-    for (int k = 0; k < 3; k++) {
-        cuda_wanted w = {.text = spec, .tune = tunes[k], .engine = CTLC_CUDA, .compute = k ? CTL_F32 : CTL_BF16};
-        const double tolerance = k ? 2e-4 : 4e-2;
+    static const struct {
+        const char *tune;
+        ctl_dtype compute;
+        double tolerance;
+    } cases[] = {{"lora", CTL_BF16, 4e-2}, {"wide", CTL_BF16, 4e-2}, {"double", CTL_BF16, 4e-2}, {"full", CTL_F32, 2e-4}};
+    int ways[PRODUCT_FINISH + 1] = {0}, twice = 0;
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        cuda_wanted w = {.text = spec, .tune = cases[k].tune, .engine = CTLC_CUDA, .compute = cases[k].compute};
+        const double tolerance = cases[k].tolerance;
         network cuda, cpu;
         cuda_open(&cuda, &w);
         for (int e = 0; e < RUN_COUNT; e++)
             for (size_t i = 0; i < cuda.program->run[e].n; i++)
-                if (cuda.program->run[e].at[i].kind == TASK_MATMUL) ways[ctl_cuda_product_way_of(&cuda.program->run[e].at[i])]++;
+                if (cuda.program->run[e].at[i].kind == TASK_MATMUL) {
+                    ways[ctl_cuda_product_way_of(&cuda.program->run[e].at[i])]++;
+                    twice += cuda.program->run[e].at[i].noperands > 5;
+                }
         w.engine = CTLC_CPU;
         cuda_open(&cpu, &w);
         double first = 0, got = 0;
@@ -338,7 +346,7 @@ static void test_training(void **state) {
         assert_true(cuda_distance(&cuda, &cpu, CTL_FLAT_MOMENT2) < 20 * tolerance);
         cuda_close(&cuda), cuda_close(&cpu);
     }
-    assert_true(ways[PRODUCT_DIRECT] > 20 && ways[PRODUCT_SPREAD] > 0 && ways[PRODUCT_FINISH] > 0);
+    assert_true(ways[PRODUCT_DIRECT] > 20 && ways[PRODUCT_NARROW] > 20 && twice > 4 && ways[PRODUCT_SPREAD] > 0 && ways[PRODUCT_FINISH] > 0);
     assert_true(cuda_control()->captures > 0 && cuda_control()->graph_launches > 10);
     assert_int_equal(cuda_control()->live, 0);
     assert_string_equal(cuda_control()->fault, "");

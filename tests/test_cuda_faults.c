@@ -66,6 +66,9 @@ static const struct {
     {"products.c", ".transpose_a = t->transpose_a, .batch", ".transpose_a = false, .batch"},
     {"products.c", "m.step = t->sequence * o->stride;", "m.step = o->stride;"},
     {"products.c", "bytes_before(told, first)", "0"},
+    {"products.c", ".turned = t->transpose_b", ".turned = 0"},
+    {"products.c", ".more = pointer(ctl_cuda_at(s, more))", ".more = NULL"},
+    {"products.c", ".bf16_addend = addend->dtype == CTL_BF16, .bf16_c", ".bf16_addend = 1, .bf16_c"},
     /* Algorithms. */
     {"choices.c", "if (known) {", "if (s->choices.n > 0) {\n        known = s->choices.at;"},
     {"choices.c", "mine->is = is, taken++;", "taken++;"},

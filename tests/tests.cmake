@@ -39,7 +39,7 @@ if(CMOCKA)
   foreach(name cuda_host cuda_watch)
     target_compile_options(${name} PRIVATE -D_GNU_SOURCE -DHOST_APART -fPIC -O2 -g0 -w -fno-strict-aliasing)
   endforeach()
-  foreach(name test_cuda_rows test_cuda_rows_values test_cuda_build test_cuda_attend test_cuda_tasks test_cuda_nvrtc
+  foreach(name test_cuda_rows test_cuda_rows_values test_cuda_build test_cuda_attend test_cuda_narrow test_cuda_tasks test_cuda_nvrtc
       test_cuda_races)
     target_compile_definitions(${name} PRIVATE HOST_CC="${CMAKE_C_COMPILER}" HOST_RUNTIME_OBJECT="$<TARGET_OBJECTS:cuda_host>"
       HOST_WATCH_OBJECT="$<TARGET_OBJECTS:cuda_watch>")

@@ -359,9 +359,9 @@ static bool make_list(ctl_grouping *u, int list, const bool *has_term) {
     return list != RUN_BACKWARD || add_terms(u, list, CTL_NONE, true);
 }
 
-ctl_grouping *ctl_group(ctl_arena *arena, const ctl_graph *g, bool no_fuse, const char **why) {
+ctl_grouping *ctl_group(ctl_arena *arena, const ctl_graph *g, bool no_fuse, int64_t narrow, const char **why) {
     ctl_grouping *u = CTL_NEW(arena, ctl_grouping);
-    *u = (ctl_grouping){.arena = arena, .g = g, .no_fuse = no_fuse};
+    *u = (ctl_grouping){.arena = arena, .g = g, .no_fuse = no_fuse, .narrow = narrow};
     u->value = CTL_NEW_ARRAY(arena, ctl_value, g->n);
     bool *has_term = CTL_NEW_ARRAY(arena, bool, g->n);
     bool done = true;

@@ -61,7 +61,7 @@ typedef struct ctl_value {
     ctl_node_id panel;        /* the panel whose slice this is, or CTL_NONE */
     int64_t panel_at;         /* first column (CAT) or row (STACK) of the slice */
     uint32_t sum_into;        /* gradient written straight into this parameter's: its number, or UINT32_MAX */
-    ctl_node_id bias, addend; /* TASK, a product: CTL_NONE or what it adds */
+    ctl_node_id bias, addend, more; /* TASK, a product: CTL_NONE or what it adds */
     ctl_node_id result[CTL_FUSED_RESULTS]; /* TASK: its results, CTL_NONE for one that nothing reads */
 } ctl_value;
 
@@ -103,6 +103,7 @@ typedef struct ctl_grouping {
     ctl_arena *arena;
     const ctl_graph *g;
     bool no_fuse;
+    int64_t narrow;   /* ctl_target.narrow */
     ctl_value *value; /* g->n */
     ctl_units list[RUN_COUNT];
     CTL_VEC(ctl_sink_term) sinks;
@@ -112,7 +113,7 @@ typedef struct ctl_grouping {
 } ctl_grouping;
 
 /* NULL and *why for a graph that cannot be lowered. */
-ctl_grouping *ctl_group(ctl_arena *arena, const ctl_graph *g, bool no_fuse, const char **why);
+ctl_grouping *ctl_group(ctl_arena *arena, const ctl_graph *g, bool no_fuse, int64_t narrow, const char **why);
 
 /* ---- shared by the files of grouping and lowering ---- */
 typedef CTL_VEC(ctl_node_id) ctl_node_ids;

@@ -94,6 +94,7 @@ void ctl_group_reads(ctl_grouping *u, ctl_node_id id, ctl_node_ids *out) {
         for (uint32_t k = 0; k < n->nin; k++) read_stored(u, n->in[k], out);
         if (v->part == PART_TASK && v->bias != CTL_NONE) read_stored(u, v->bias, out);
         if (v->part == PART_TASK && v->addend != CTL_NONE) read_stored(u, v->addend, out);
+        if (v->part == PART_TASK && v->more != CTL_NONE) read_stored(u, v->more, out);
     }
 }
 
@@ -200,6 +201,29 @@ static void absorb(ctl_grouping *u, ctl_node_id task, ctl_node_id before, ctl_no
     u->value[after].list = u->value[task].list;
 }
 
+/* (y + Q) + P, with a narrow product P: where the target's tasks can, P takes y and the product Q one by one. Else Q would take y, and its sum
+ * be written in f32 over y's in f32: as an adapter beside a frozen product at a residual is. Nothing of P's epilogue but this sum and its
+ * rounding. Q stands before P, so it has taken nothing yet. */
+static void take_second(ctl_grouping *u, ctl_node_id product, const ctl_node_id *sole) {
+    ctl_value *v = &u->value[product];
+    const ctl_node *p = at(u, product), *sum = v->addend == CTL_NONE ? NULL : at(u, v->addend);
+    const bool narrow = !p->i[0] && at(u, p->in[0])->dtype == CTL_BF16 && at(u, p->in[0])->cols <= u->narrow;
+    if (!narrow || !sum || v->bias != CTL_NONE || !rounds(u, v->result[0]) || p->space == SPACE_NONE) return;
+    const ctl_value *s = &u->value[v->addend];
+    if (sum->op != OP_ADD || s->part != PART_ROW || s->list != v->list || s->uses != 1 || sum->split != 1) return;
+    for (int k = 0; k < 2; k++) {
+        const ctl_node_id q = sum->in[k], y = sum->in[1 - k];
+        const ctl_node *other = at(u, q), *more = at(u, y);
+        const ctl_value *w = &u->value[q];
+        if (other->op != OP_MATMUL || w->part != PART_TASK || w->list != v->list || w->uses != 1 || sole[q] != v->addend ||
+            q > product || more->dtype != CTL_BF16 || more->rows != p->rows || more->cols != p->cols || more->space != p->space)
+            continue;
+        u->value[v->addend].part = PART_ABSORBED;
+        v->addend = q, v->more = y;
+        return;
+    }
+}
+
 /* P, (P + bias), (P + addend) or ((P + bias) + addend), rounded or not: one task. */
 static void take_epilogue(ctl_grouping *u, ctl_node_id product, const ctl_node_id *sole) {
     ctl_value *v = &u->value[product];
@@ -230,6 +254,7 @@ static void take_epilogue(ctl_grouping *u, ctl_node_id product, const ctl_node_i
         end = next;
     }
     v->result[0] = end;
+    take_second(u, product, sole);
 }
 
 /* Results of fused tasks, rounded by the task where only a cast reads them; but the head sums its weight's gradient over
@@ -325,7 +350,7 @@ static void take_wholes(ctl_grouping *u) {
         if (v->part != PART_TASK) continue;
         for (uint32_t k = 0; k < n->nin; k++) need_whole_if_split(u, n->in[k]);
         for (uint32_t k = 0; k < CTL_FUSED_RESULTS; k++) need_whole_if_split(u, v->result[k]);
-        need_whole_if_split(u, v->bias), need_whole_if_split(u, v->addend);
+        need_whole_if_split(u, v->bias), need_whole_if_split(u, v->addend), need_whole_if_split(u, v->more);
     }
     for (size_t k = 0; k < g->outputs.n; k++) {
         need_whole_if_split(u, g->outputs.at[k].node);
@@ -477,6 +502,7 @@ void ctl_group_values(ctl_grouping *u) {
                          .sum_into = UINT32_MAX,
                          .bias = CTL_NONE,
                          .addend = CTL_NONE,
+                         .more = CTL_NONE,
                          .result = {CTL_NONE, CTL_NONE, CTL_NONE, CTL_NONE}};
         v->same = is_identity(u, id) ? u->value[n->in[0]].same : id;
         sole[id] = CTL_NONE;

@@ -156,7 +156,7 @@ static bool write(ctl_lowering *l, int8_t **timeline_of) {
     l->value_of = CTL_NEW_ARRAY(arena, uint32_t, n), l->outer_of = CTL_NEW_ARRAY(arena, uint32_t, n);
     l->stamp_value = CTL_NEW_ARRAY(arena, uint32_t, n), l->stamp_outer = CTL_NEW_ARRAY(arena, uint32_t, n);
     l->kernel_of_key.arena = arena;
-    l->u = ctl_group(arena, l->g, l->options->no_fuse, &l->why);
+    l->u = ctl_group(arena, l->g, l->options->no_fuse, l->target->narrow, &l->why);
     if (!l->u) return l->status = CTL_ERR_UNSUPPORTED, false;
     ctl_lower_leaves(l);
     if (l->status != CTL_OK || !write_tasks(l)) return false;

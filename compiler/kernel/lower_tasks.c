@@ -117,6 +117,7 @@ static void product(ctl_lowering *l, ctl_task *t, const ctl_node *n, const ctl_v
     o[2] = ctl_lower_operand(l, v->result[0]);
     o[3] = v->bias == CTL_NONE ? CTL_NO_OPERAND : ctl_lower_operand(l, v->bias);
     o[4] = v->addend == CTL_NONE ? CTL_NO_OPERAND : ctl_lower_operand(l, v->addend);
+    if (v->more != CTL_NONE) o[t->noperands++] = ctl_lower_operand(l, v->more);
     t->transpose_a = n->i[0] != 0, t->transpose_b = n->i[1] != 0;
     t->accumulate = l->u->value[v->result[0]].sum_into != UINT32_MAX;
     double inner = (double)(t->transpose_a ? o[0].rows : o[0].cols);

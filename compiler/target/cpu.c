@@ -10,7 +10,7 @@ static int64_t stride(int64_t cols, size_t element_size) {
     return cols > 0 && (size_t)cols * element_size % 4096 == 0 ? cols + 32 : cols;
 }
 
-static const ctl_target cpu = {"cpu", ctl_cpu_task_scratch, ctl_cpu_head_chunk, stride, NULL};
+static const ctl_target cpu = {"cpu", ctl_cpu_task_scratch, ctl_cpu_head_chunk, stride, NULL, 0};
 
 const ctl_target *ctl_target_cpu(void) {
     return &cpu;

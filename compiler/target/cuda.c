@@ -16,7 +16,7 @@ static size_t rows_scratch(const ctl_rowprog *p, ctl_arena *arena, int64_t rows,
     return ctl_cuda_rows_scratch(&kernel, rows);
 }
 
-static const ctl_target cuda = {"cuda", ctl_cuda_task_scratch, ctl_cuda_head_chunk, stride, rows_scratch};
+static const ctl_target cuda = {"cuda", ctl_cuda_task_scratch, ctl_cuda_head_chunk, stride, rows_scratch, CTL_CUDA_NARROW};
 
 const ctl_target *ctl_target_cuda(void) {
     return &cuda;

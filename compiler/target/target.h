@@ -22,6 +22,8 @@ typedef struct ctl_target {
     int64_t (*stride)(int64_t cols, size_t element_size);
     /* Bytes of scratch that a row program takes on so many rows; NULL: ctl_rowprog_scratch floats a thread. */
     size_t (*rows_scratch)(const ctl_rowprog *p, ctl_arena *arena, int64_t rows, int threads);
+    /* Products in bf16 of an inner dimension up to this take a second addend (TASK_MATMUL); 0: none does. */
+    int64_t narrow;
 } ctl_target;
 
 /* A machine to plan for: its rates, and what of its memory a program does not get. */

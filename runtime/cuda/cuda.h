@@ -19,9 +19,11 @@ enum { CTL_CUDA_WORKSPACE = 32 << 20, CTL_CUDA_WORKSPACE_ROOM = CTL_CUDA_WORKSPA
 size_t ctl_cuda_rows_scratch(const ctl_cuda_kernel *k, int64_t rows);
 /* Bytes of scratch of a task that is no row program. `threads` has no meaning here. */
 ctl_status ctl_cuda_task_scratch(const ctl_task *task, int threads, size_t *bytes);
-/* How a product comes by what is added to it: by cuBLASLt's own means; by a kernel that writes an addend of another type into
- * the result before; or by a kernel that ends it, behind sums in f32 in its scratch. */
-typedef enum ctl_cuda_product_way { PRODUCT_DIRECT, PRODUCT_SPREAD, PRODUCT_FINISH } ctl_cuda_product_way;
+/* How a product comes by what is added to it: by cuBLASLt's own means; where what is added is of another type than the result, by a kernel
+ * that makes the whole product, if its inner dimension is at most CTL_CUDA_NARROW; by one that writes the addend into the result before; or by
+ * one that ends it, behind sums in f32 in its scratch. */
+enum { CTL_CUDA_NARROW = 128 };
+typedef enum ctl_cuda_product_way { PRODUCT_DIRECT, PRODUCT_NARROW, PRODUCT_SPREAD, PRODUCT_FINISH } ctl_cuda_product_way;
 ctl_cuda_product_way ctl_cuda_product_way_of(const ctl_task *task);
 /* Of a TASK_MIX_GRAD: the sequences whose products are made at once, before they are added; 16 MiB of them, which a GPU still has near
  * when it adds them; and their bytes. */

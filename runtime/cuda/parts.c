@@ -2,9 +2,10 @@
 #include "runtime/cuda/parts.h"
 
 #include "runtime/cuda/attend.h"
+#include "runtime/cuda/cuda.h"
 #include "runtime/cuda/tasks.h"
 
-static const char *const part_names[CUDA_PART_KINDS] = {"losses",         "moves",          "optimizer",
+static const char *const part_names[CUDA_PART_KINDS] = {"losses",         "moves",          "narrow",         "optimizer",
                                                         "initialise",     "attend_forward", "attend_queries",
                                                         "attend_keys",    "attend_dots",    "attend_plain"};
 
@@ -21,6 +22,7 @@ static const struct {
     [CUDA_TRANSPOSE] = {"task_transpose", CUDA_PART_MOVES, CTL_CUDA_TRANSPOSE_SHARED},
     [CUDA_FINISH] = {"task_finish", CUDA_PART_MOVES, 0},
     [CUDA_IDS] = {"task_ids", CUDA_PART_MOVES, CTL_CUDA_IDS_SHARED},
+    [CUDA_NARROW] = {"task_narrow", CUDA_PART_NARROW, 0},
     [CUDA_SQUARES] = {"task_squares", CUDA_PART_OPTIMIZER, CTL_CUDA_SQUARES_SHARED},
     [CUDA_NORM] = {"task_norm", CUDA_PART_OPTIMIZER, 0},
     [CUDA_ADAMW] = {"task_adamw", CUDA_PART_OPTIMIZER, 0},
@@ -71,6 +73,7 @@ size_t ctl_cuda_parts_of(const ctl_program *p, ctl_cuda_part *parts, size_t n) {
         for (size_t i = 0; i < p->run[entry].n; i++) {
             const ctl_task *t = &p->run[entry].at[i];
             if (t->kind == TASK_HEAD) add(&l, CUDA_PART_LOSSES, 0);
+            if (t->kind == TASK_MATMUL && ctl_cuda_product_way_of(t) == PRODUCT_NARROW) add(&l, CUDA_PART_NARROW, 0);
             if (t->kind != TASK_ATTEND && t->kind != TASK_ATTEND_GRAD) continue;
             const bool tensor = ctl_cuda_attends_on_tensor_cores(t);
             if (!tensor) add(&l, CUDA_PART_ATTEND_PLAIN, t->head);

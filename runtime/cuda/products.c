@@ -1,5 +1,5 @@
 /* products: tasks that multiply, by cuBLASLt. A sum with what is there, or with an addend or a bias of the result's type, is
- * cuBLASLt's (beta = 1, an epilogue). An addend in bf16 to a result in f32 is first written to where the result goes. Any other
+ * cuBLASLt's (beta = 1, an epilogue). A narrow product with an addend of another type is a kernel's. Else an addend in bf16 to a result in f32 is first written to where the result goes. Any other
  * product is made in f32 in the task's scratch and ended by a kernel. The head goes through its rows in chunks: logits, their losses and
  * gradients in place, then what the gradients multiply. mix is one product for all sequences at once; its matrix's gradient is a product for
  * each sequence, many at once into scratch, and their sum in the order of sequences by a kernel. */
@@ -11,10 +11,18 @@ static ctl_blaslt_matrix matrix(const ctl_operand *o) {
     return (ctl_blaslt_matrix){o->dtype, o->rows, o->cols, o->stride, (size_t)o->offset % CTL_BLASLT_ALIGN};
 }
 
+/* What task_narrow makes: a product of two matrices in bf16, the rows of whose left one are few numbers. */
+static bool is_narrow(const ctl_task *t) {
+    const ctl_operand *a = &t->operands[0], *b = &t->operands[1];
+    return a->dtype == CTL_BF16 && b->dtype == CTL_BF16 && !t->transpose_a && a->cols <= CTL_CUDA_NARROW;
+}
+
 ctl_cuda_product_way ctl_cuda_product_way_of(const ctl_task *t) {
     const ctl_operand *c = &t->operands[2], *bias = &t->operands[3], *addend = &t->operands[4];
     const bool biased = !ctl_cuda_is_absent(bias), adds = !ctl_cuda_is_absent(addend);
-    if (adds && !biased && !t->accumulate && c->dtype == CTL_F32 && addend->dtype == CTL_BF16) return PRODUCT_SPREAD;
+    const bool of_another = adds && !biased && !t->accumulate && c->dtype != addend->dtype;
+    if (of_another && is_narrow(t)) return PRODUCT_NARROW;
+    if (of_another && c->dtype == CTL_F32) return PRODUCT_SPREAD;
     if (biased && bias->dtype != c->dtype) return PRODUCT_FINISH;
     return adds && (addend->dtype != c->dtype || t->accumulate) ? PRODUCT_FINISH : PRODUCT_DIRECT;
 }
@@ -35,6 +43,7 @@ static ctl_status prepare_matmul(ctl_cuda_session *s, const ctl_task *t, ctl_cud
     ctl_blaslt_form f = {.a = matrix(&o[0]), .b = matrix(&o[1]), .d = matrix(&o[2]), .transpose_a = t->transpose_a,
                          .transpose_b = t->transpose_b};
     const ctl_cuda_product_way way = ctl_cuda_product_way_of(t);
+    if (way == PRODUCT_NARROW) return CTL_OK;
     if (way == PRODUCT_FINISH) {
         f.d = (ctl_blaslt_matrix){CTL_F32, o[2].rows, o[2].cols, o[2].cols, 0};
         return make(s, f, 0, &p->product);
@@ -157,12 +166,34 @@ static ctl_cu_pointer bytes_before(const ctl_operand *o, int64_t row) {
     return (ctl_cu_pointer)(row * o->stride) * ctl_dtype_size(o->dtype);
 }
 
+/* 16 bytes of each of its rows can be read and written at once. */
+static bool is_wide(const ctl_cuda_session *s, const ctl_operand *o) {
+    const size_t size = ctl_dtype_size(o->dtype);
+    return ctl_cuda_at(s, o) % 16 == 0 && (size_t)o->stride * size % 16 == 0;
+}
+
+static ctl_status run_narrow(ctl_cuda_session *s, const ctl_task *t) {
+    enum { TILES = 4 }; /* of rows that a block has: what it reads of b it reads once for all of them */
+    const ctl_operand *a = &t->operands[0], *b = &t->operands[1], *c = &t->operands[2], *addend = &t->operands[4];
+    const ctl_operand *more = t->noperands > 5 ? &t->operands[5] : &CTL_NO_OPERAND;
+    const int64_t own = CTL_CUDA_NARROW_OWN, tiles = ((c->rows + own - 1) / own + TILES - 1) / TILES;
+    const ctl_cuda_narrow call = {.a = pointer(ctl_cuda_at(s, a)), .b = pointer(ctl_cuda_at(s, b)), .addend = pointer(ctl_cuda_at(s, addend)),
+                                  .more = pointer(ctl_cuda_at(s, more)), .c = pointer(ctl_cuda_at(s, c)), .a_stride = a->stride,
+                                  .b_stride = b->stride, .addend_stride = addend->stride, .more_stride = more->stride, .c_stride = c->stride, .rows = (int32_t)c->rows, .cols = (int32_t)c->cols, .inner = (int32_t)a->cols,
+                                  .turned = t->transpose_b, .bf16_addend = addend->dtype == CTL_BF16, .bf16_c = c->dtype == CTL_BF16,
+                                  .wide_a = is_wide(s, a) && a->cols % 8 == 0, .wide_b = is_wide(s, b) && b->cols % 8 == 0,
+                                  .wide = is_wide(s, addend) && is_wide(s, c) && is_wide(s, more), .tiles = (int32_t)tiles};
+    return ctl_cuda_launch(s, s->functions[CUDA_NARROW], (c->cols + own - 1) / own, tiles, CTL_CUDA_NARROW_THREADS,
+                           ctl_cuda_narrow_shared(a->cols), &call);
+}
+
 ctl_status ctl_cuda_product_run(ctl_cuda_session *s, const ctl_task *t, const ctl_cuda_prepared *p) {
     const ctl_operand *o = t->operands, *c = &o[2];
     const ctl_cu_pointer a = ctl_cuda_at(s, &o[0]), b = ctl_cuda_at(s, &o[1]), to = ctl_cuda_at(s, c);
     const ctl_cu_pointer scratch = ctl_cuda_at(s, &t->scratch);
     const ctl_cuda_product_way way = ctl_cuda_product_way_of(t);
     ctl_status status = CTL_OK;
+    if (way == PRODUCT_NARROW) return run_narrow(s, t);
     if (way == PRODUCT_DIRECT) return multiply(s, &p->product, a, b, t->accumulate ? to : ctl_cuda_at(s, &o[4]), to, scratch);
     if (way == PRODUCT_FINISH)
         status = multiply(s, &p->product, a, b, 0, scratch, scratch + aligned((size_t)c->rows * (size_t)c->cols * sizeof(float)));

@@ -33,14 +33,14 @@ ctl_status ctl_cuda_task_scratch(const ctl_task *t, int threads, size_t *bytes) 
     size_t size;
     switch (t->kind) {
     case TASK_MATMUL: /* sums in f32, where cuBLASLt cannot end the product; its workspace */
-        if (t->noperands < 5) return CTL_ERR_INTERNAL;
+        if (t->noperands < 5 || (t->noperands > 5 && ctl_cuda_product_way_of(t) != PRODUCT_NARROW)) return CTL_ERR_INTERNAL;
         if (ctl_cuda_product_way_of(t) == PRODUCT_FINISH) {
             if (!ctl_mul_size((size_t)t->operands[2].rows, (size_t)t->operands[2].cols * sizeof(float), &size) ||
                 size > SIZE_MAX / 4)
                 return CTL_ERR_INTERNAL;
             *bytes = aligned(size);
         }
-        *bytes += CTL_CUDA_WORKSPACE_ROOM;
+        if (ctl_cuda_product_way_of(t) != PRODUCT_NARROW) *bytes += CTL_CUDA_WORKSPACE_ROOM;
         return CTL_OK;
     case TASK_MIX:
         *bytes = CTL_CUDA_WORKSPACE_ROOM;

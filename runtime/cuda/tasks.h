@@ -1,7 +1,8 @@
-/* tasks: what the kernels of compiler/emit/cuda/{losses,moves,optimizer,initialise}.cu take, field by field. */
+/* tasks: what the kernels of compiler/emit/cuda/{losses,moves,narrow,optimizer,initialise}.cu take, field by field. */
 #ifndef CTL_RUNTIME_CUDA_TASKS_H
 #define CTL_RUNTIME_CUDA_TASKS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct ctl_cuda_losses {
@@ -76,6 +77,15 @@ typedef struct ctl_cuda_finish {
     int32_t rows, cols, accumulate, bf16_c, bf16_bias, bf16_addend;
 } ctl_cuda_finish;
 
+typedef struct ctl_cuda_narrow {
+    const uint16_t *a, *b;
+    const void *addend;
+    const uint16_t *more;
+    void *c;
+    int64_t a_stride, b_stride, addend_stride, more_stride, c_stride;
+    int32_t rows, cols, inner, turned, bf16_addend, bf16_c, wide_a, wide_b, wide, tiles;
+} ctl_cuda_narrow;
+
 typedef struct ctl_cuda_ids {
     int32_t *ids;
     void *bad;
@@ -99,5 +109,11 @@ enum {
     CTL_CUDA_TRANSPOSE_SHARED = 32 * 33 * 4,
     CTL_CUDA_SQUARES_SHARED = 8 * 8 + 1024 * 4
 };
+
+/* Rows of a tile, and columns of a block, of a narrow product; its threads, and the bytes of shared memory of a block. */
+enum { CTL_CUDA_NARROW_OWN = 64, CTL_CUDA_NARROW_THREADS = 128 };
+static inline size_t ctl_cuda_narrow_shared(int64_t inner) {
+    return (size_t)(2 * CTL_CUDA_NARROW_OWN * ((inner + 15) / 16 * 16 + 8)) * sizeof(uint16_t);
+}
 
 #endif

@@ -1,4 +1,4 @@
-/* probe: a few steps of a small network on the CUDA engine and the stand-ins, and a line of what came out: for test_cuda_faults,
+/* probe: a few steps of small networks on the CUDA engine and the stand-ins, and a line of what came out: for test_cuda_faults,
  * which links it to an engine with a fault planted. Nothing is read within a step, so that copies may be under way. At the end a
  * second session, to which cuBLASLt has proposed other algorithms, goes on from the first's checkpoint. */
 #include <dlfcn.h>
@@ -16,6 +16,12 @@ static const char spec[] = "import llama, tuning\n"
                            "model m = llama.causal_lm(; vocab = 24, dim = 16, depth = 1, heads = 2, kv_heads = 1, ffn = 24, "
                            "theta = 10000.0)\n"
                            "tune m with tuning.full(), tuning.lora_qkvud(rank = 2, p = 0.3), tuning.mixing(rank = 2) {\n    tokens 2 x 16\n}\n";
+
+/* With narrow products, turned and not, of addends of both types, one and two. */
+static const char in_bf16[] = "import llama, tuning\n"
+                              "model m = llama.causal_lm(; vocab = 24, dim = 16, depth = 1, heads = 2, kv_heads = 1, ffn = 24, "
+                              "theta = 10000.0)\n"
+                              "tune m with tuning.double(rank = 2) {\n    tokens 2 x 16\n    compute bf16\n}\n";
 
 static int said;
 static void say(void *ctx, const ctl_diagnostic *d) {
@@ -83,25 +89,38 @@ static void go_on(const ctl_program *program, const char *standins, const char *
     dlclose(library);
 }
 
+/* A session of the spec, with values none of which is at rest; *values has room for n, all that is trained. */
+static ctl_session *begin(const char *text, const ctlc_options *options, ctl_program **program, float **values, size_t *n) {
+    const ctl_session_options so = {.seed = 5, .diagnostic = say};
+    ctl_session *s;
+    check(ctlc_compile_text("spec", text, strlen(text), options, program));
+    for (int e = 0; e < RUN_COUNT; e++) /* logits in chunks of 12, 12 and 8 rows */
+        for (size_t i = 0; i < (*program)->run[e].n; i++)
+            if ((*program)->run[e].at[i].kind == TASK_HEAD) (*program)->run[e].at[i].chunk = 12;
+    check(ctl_session_open(*program, &so, &s));
+    check(ctl_session_load(s));
+    *n = ctl_session_flat(s).count;
+    *values = malloc(*n * sizeof **values);
+    if (!*values) exit(1);
+    for (size_t k = 0; k < *n; k++) (*values)[k] = (float)((k * 37 % 101) / 250.0 - 0.2);
+    check(ctl_session_flat_write(s, CTL_FLAT_PARAMS, 0, *n, *values));
+    check(ctl_session_update(s));
+    return s;
+}
+
 int main(int argc, char **argv) {
     const char *const folders[] = {argc > 1 ? argv[1] : "."};
     const ctlc_cuda cuda = {.folders = folders, .nfolders = 1, .cache = argc > 2 ? argv[2] : NULL};
     const ctlc_options options = {.engine = CTLC_CUDA, .cuda = &cuda, .diagnostic = say, .row_results = true};
-    const ctl_session_options so = {.seed = 5, .diagnostic = say};
     ctl_program *program;
-    ctl_session *s;
-    check(ctlc_compile_text("spec", spec, strlen(spec), &options, &program));
-    for (int e = 0; e < RUN_COUNT; e++) /* logits in chunks of 12, 12 and 8 rows */
-        for (size_t i = 0; i < program->run[e].n; i++)
-            if (program->run[e].at[i].kind == TASK_HEAD) program->run[e].at[i].chunk = 12;
-    check(ctl_session_open(program, &so, &s));
-    check(ctl_session_load(s));
-    const size_t n = ctl_session_flat(s).count;
-    float *values = malloc(n * sizeof *values);
-    if (!values) return 1;
-    for (size_t k = 0; k < n; k++) values[k] = (float)((k * 37 % 101) / 250.0 - 0.2); /* nothing at rest */
-    check(ctl_session_flat_write(s, CTL_FLAT_PARAMS, 0, n, values));
-    check(ctl_session_update(s));
+    float *values;
+    size_t n;
+    ctl_session *s = begin(in_bf16, &options, &program, &values, &n);
+    one_step(s, 1, values, n);
+    free(values);
+    ctl_session_close(s);
+    ctl_program_free(program);
+    s = begin(spec, &options, &program, &values, &n);
     for (int step = 1; step <= 3; step++) one_step(s, step, values, n);
     print_flat(s, CTL_FLAT_PARAMS, values, n);
     double loss;

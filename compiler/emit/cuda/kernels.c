@@ -8,6 +8,7 @@ enum { MOST_PRELUDES = 4 };
 static const char *const preludes[CUDA_PART_KINDS][MOST_PRELUDES + 1] = {
     [CUDA_PART_LOSSES] = {"prelude"},
     [CUDA_PART_MOVES] = {"prelude"},
+    [CUDA_PART_NARROW] = {"prelude", "tensor_prelude"},
     [CUDA_PART_OPTIMIZER] = {"prelude"},
     [CUDA_PART_INITIALISE] = {"prelude"},
     [CUDA_PART_ATTEND_FORWARD] = {"prelude", "tensor_prelude", "attend_prelude", "attend_tensor_prelude"},
