@@ -293,6 +293,67 @@ static void test_tasks(void **state) {
     free(x), free(source);
 }
 
+/* ---- an adapter's product: 128 rows of 4096 columns, rank 64, added to f32 and written in bf16 ---- */
+static void test_narrow(void **state) {
+    (void)state;
+    skip_under_sanitizers();
+    enum { R = 128, C = 4096, INNER = 64 };
+    static const char *const names[] = {"prelude", "tensor_prelude", "narrow", NULL};
+    char *source = kernel_source("", names, 0, NULL, NULL, 0);
+    uint16_t *a = aligned_alloc(64, R * INNER * 2), *b = aligned_alloc(64, C * INNER * 2),
+             *c = aligned_alloc(64, R * C * 2), *more = aligned_alloc(64, R * C * 2);
+    float *addend = aligned_alloc(64, R * C * 4);
+    assert_true(a && b && c && more && addend);
+    memset(a, 0, R * INNER * 2), memset(b, 0, C * INNER * 2), memset(more, 0, R * C * 2),
+        memset(addend, 0, R * C * 4);
+    launcher l = {0};
+    open_counted(&l, (const char *const *)&source, 1);
+    for (int turned = 0; turned < 2; turned++) {
+        const ctl_cuda_narrow call = {.a = a,
+                                      .b = b,
+                                      .addend = addend,
+                                      .more = more,
+                                      .c = c,
+                                      .a_stride = INNER,
+                                      .b_stride = turned ? INNER : C,
+                                      .addend_stride = C,
+                                      .more_stride = C,
+                                      .c_stride = C,
+                                      .rows = R,
+                                      .cols = C,
+                                      .inner = INNER,
+                                      .turned = turned,
+                                      .bf16_c = 1,
+                                      .wide_a = 1,
+                                      .wide_b = 1,
+                                      .wide = 1,
+                                      .tiles = 2};
+        if (!launch(&l, "task_narrow", &call, C / 64, 2, CTL_CUDA_NARROW_THREADS,
+                    ctl_cuda_narrow_shared(INNER)))
+            fail_msg("%s", l.fault);
+    }
+    close_counted(&l);
+    /* Each time 64 x 2 blocks of 64 columns and rows; 64 rows of 64 numbers are 256 sectors, or 64 turns. A
+     * column of b that is no row is laid down by 32 threads in rows which begin at every fourth bank: 4
+     * turns. What is added in f32 is taken in two halves. */
+    enum { BLOCKS = 64 * 2, SQUARE = 256, PANEL = R * C * 2 / 32, WARPS = 4, STEPS = INNER / 16 };
+    const expected want[] = {
+        {"narrow_rows(a,", 0, FETCHES, 2 * BLOCKS * SQUARE, 2 * BLOCKS * SQUARE},
+        {"narrow_rows(a,", 1, LANDS, 2 * BLOCKS * 64, 2 * BLOCKS * 64},
+        {"if (call.turned) narrow_rows(b,", 0, FETCHES, BLOCKS * SQUARE, BLOCKS * SQUARE},
+        {"if (call.turned) narrow_rows(b,", 1, LANDS, BLOCKS * 64, BLOCKS * 64},
+        {"else narrow_columns(b,", 0, READS, BLOCKS * SQUARE, BLOCKS * SQUARE},
+        {"else narrow_columns(b,", 1, WRITES, 4 * BLOCKS * 64 * 2, BLOCKS * 64 * 2},
+        {"matrices(left,", 1, MATRICES, 2 * BLOCKS * WARPS * STEPS * 4, 2 * BLOCKS * WARPS * STEPS * 4},
+        {"matrices(right,", 1, MATRICES, 2 * BLOCKS * WARPS * STEPS * 4 * 4,
+         2 * BLOCKS * WARPS * STEPS * 4 * 4},
+        {"narrow_end(", 0, READS, 2 * (2 * 2 * PANEL + PANEL), 2 * (2 * PANEL + PANEL)},
+        {"narrow_end(", 0, WRITES, 2 * PANEL, 2 * PANEL},
+    };
+    expect_lines("task_narrow", want, CTL_COUNT(want));
+    free(a), free(b), free(c), free(more), free(addend), free(source);
+}
+
 /* ---- row programs: an RMS norm of 4096 columns in bf16, whose column sums are wanted, and a cast to f32
  * ---- */
 static void test_rows(void **state) {
@@ -351,6 +412,7 @@ int main(void) {
         cmocka_unit_test(test_counting),
         cmocka_unit_test(test_attention),
         cmocka_unit_test(test_tasks),
+        cmocka_unit_test(test_narrow),
         cmocka_unit_test_setup_teardown(test_rows, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
