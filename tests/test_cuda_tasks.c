@@ -273,9 +273,9 @@ static bool watched(launcher *l, void *ctx) {
 static void test_races(void **state) {
     (void)state;
     static const char *const all[] = {"prelude", "losses", "moves", "optimizer", "initialise", NULL};
+    skip_under_sanitizers();
     char said[HOST_FAULT], *source = kernel_source("", all, WHOLE, NULL, NULL, 0);
     int planted = 0;
-    skip_under_sanitizers();
     if (source_races(source, watched, NULL, said)) fail_msg("%s", said);
     free(source);
     for (;; planted++) {
