@@ -3,6 +3,9 @@
 # that it still writes kernels for a GPU and trains on one (on stand-ins): what a machine without LLVM, oneDNN or OpenMP gets.
 set -euo pipefail
 source=$1 folder=$2 cc=$3 standins=${4:-}
+mkdir -p "$folder"
+exec 9>"$folder/lock" # one at a time: builds may share the folder
+flock 9
 cmake -S "$source" -B "$folder" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCTL_LLVM=OFF -DCMAKE_C_COMPILER="$cc" >/dev/null
 cmake --build "$folder" --target ctlc >"$folder/build.log" || { tail -30 "$folder/build.log"; exit 1; }
 needed=$(readelf -d "$folder/ctlc" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | sort | tr '\n' ' ')

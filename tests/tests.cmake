@@ -47,14 +47,13 @@ if(CMOCKA)
     target_compile_options(${name} PRIVATE -D_GNU_SOURCE -DHOST_APART -fPIC -O2 -g0 -w -fno-strict-aliasing)
   endforeach()
   foreach(name test_cuda_rows test_cuda_rows_values test_cuda_build test_cuda_attend test_cuda_narrow test_cuda_tasks test_cuda_nvrtc
-      test_cuda_races test_cuda_accesses)
+      test_cuda_races)
     target_compile_definitions(${name} PRIVATE HOST_CC="${CMAKE_C_COMPILER}" HOST_RUNTIME_OBJECT="$<TARGET_OBJECTS:cuda_host>"
       HOST_WATCH_OBJECT="$<TARGET_OBJECTS:cuda_watch>")
     target_link_libraries(${name} ${CMAKE_DL_LIBS})
     add_dependencies(${name} cuda_host cuda_watch)
   endforeach()
   target_compile_definitions(test_cuda_build PRIVATE CTL_ROWS_ON_CUDA=1)
-  target_compile_definitions(test_cuda_accesses PRIVATE CTL_ROWS_ON_CUDA=1)
   target_compile_definitions(test_cuda_fragments PRIVATE HOST_CC="${CMAKE_C_COMPILER}") # plants faults in threads.h too
   target_link_libraries(test_cuda_fragments ${CMAKE_DL_LIBS})
   # The driver, cuBLASLt and CUDA's compiler, as stand-ins in one shared object under their names.
@@ -89,13 +88,15 @@ if(CMOCKA)
     add_dependencies(${cuda_name} cuda_standin)
     add_test(NAME ${cuda_name} COMMAND ${cuda_name})
   endforeach()
+  # The build without the CPU back end; builds with and without sanitizers may share it (tools/test).
+  set(CTL_LEAN ${CMAKE_BINARY_DIR}/lean CACHE PATH "Where the test lean_build builds")
   # Linked anew by test_cuda_faults, to an engine with a fault: with what lean_build made, since that is quick.
   add_library(cuda_probe OBJECT tests/cuda/probe.c)
   string(REPLACE ";" " " PROBE_JANSSON "${JANSSON_LDFLAGS}")
   target_compile_definitions(test_cuda_faults PRIVATE HOST_CC="${CMAKE_C_COMPILER}" PROBE_OBJECT="$<TARGET_OBJECTS:cuda_probe>"
-    PROBE_LIBRARIES="${CMAKE_BINARY_DIR}/lean/libctlc.a ${CMAKE_BINARY_DIR}/lean/libctlrt.a ${CMAKE_BINARY_DIR}/lean/libctlbase.a ${PROBE_JANSSON} -lpthread -ldl -lm")
+    PROBE_LIBRARIES="${CTL_LEAN}/libctlc.a ${CTL_LEAN}/libctlrt.a ${CTL_LEAN}/libctlbase.a ${PROBE_JANSSON} -lpthread -ldl -lm")
   add_dependencies(test_cuda_faults cuda_probe)
-  add_test(NAME lean_build COMMAND bash ${CMAKE_SOURCE_DIR}/tests/lean_build.sh ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/lean
+  add_test(NAME lean_build COMMAND bash ${CMAKE_SOURCE_DIR}/tests/lean_build.sh ${CMAKE_SOURCE_DIR} ${CTL_LEAN}
     ${CMAKE_C_COMPILER} $<$<NOT:$<BOOL:${CTL_SANITIZE}>>:${STANDIN_DIR}>)
   set_tests_properties(lean_build PROPERTIES FIXTURES_SETUP lean)
   set_tests_properties(test_cuda_faults PROPERTIES FIXTURES_REQUIRED lean)
@@ -125,6 +126,18 @@ add_test(NAME host COMMAND host ${CMAKE_SOURCE_DIR}/examples/tiny.ctl)
 if(NOT CTL_SANITIZE) # pkg-config does not tell of its libraries
   add_test(NAME install COMMAND bash ${CMAKE_SOURCE_DIR}/tests/install.sh ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR} ${CMAKE_C_COMPILER})
 endif()
+
+# What takes long begins first, so that no core waits for the last test alone: CPU seconds under sanitizers, or as built for use.
+set(LONG test_cuda_nvrtc 200 lean_build 100 test_cli_data 87 test_cuda_engine 79 test_backend 76 test_backend_random 71 gpu_script 66
+  test_cli_memory 60 test_cuda_calls 49 test_budget 46 test_cuda_attend 45 test_cuda_races 44 test_cuda_accesses 43 test_cli 39
+  test_cuda_backend 38 test_exact 37 test_cuda_faults 36 test_errors_page 35 test_examples 34 test_pack 33 test_rows 32
+  test_cuda_rows 31 test_import 30 test_cuda_backend_edges 29 test_cuda_choices 25 test_cli_bench 23 test_cpu_tasks 19 test_cuda_build 17)
+while(LONG)
+  list(POP_FRONT LONG name cost)
+  if(TEST ${name})
+    set_tests_properties(${name} PROPERTIES COST ${cost})
+  endif()
+endwhile()
 
 # What libraries that are not ours keep until the process ends is no leak of ours.
 if(CTL_SANITIZE)
