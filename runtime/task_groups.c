@@ -14,11 +14,11 @@ void ctl_task_group_name(const ctl_program *p, const ctl_task *t, char out[CTL_G
     const ctl_operand *o = t->operands;
     switch (t->kind) {
     case TASK_MATMUL:
-        snprintf(out, CTL_GROUP_NAME, "product %s%s %lld x %lld x %lld%s%s%s -> %s", t->transpose_a ? "a'" : "a",
+        snprintf(out, CTL_GROUP_NAME, "product %s%s %lld x %lld x %lld%s%s%s%s -> %s", t->transpose_a ? "a'" : "a",
                  t->transpose_b ? " b'" : " b",
                  (long long)o[2].rows, (long long)o[2].cols, (long long)(t->transpose_a ? o[0].rows : o[0].cols),
                  t->accumulate ? " +=" : "", o[3].buffer != UINT32_MAX ? " + bias" : "",
-                 o[4].buffer != UINT32_MAX ? " + addend" : "", ctl_dtype_name(o[2].dtype));
+                 o[4].buffer != UINT32_MAX ? " + addend" : "", t->noperands > 5 ? " + addend" : "", ctl_dtype_name(o[2].dtype));
         break;
     case TASK_ATTEND: snprintf(out, CTL_GROUP_NAME, "attention"); break;
     case TASK_ATTEND_GRAD: snprintf(out, CTL_GROUP_NAME, "attention's gradient"); break;
@@ -35,6 +35,18 @@ void ctl_task_group_name(const ctl_program *p, const ctl_task *t, char out[CTL_G
 bool ctl_task_group_same(const char *a, const char *b) { /* up to the comma, behind which the first one's path is */
     const size_t n = strcspn(a, ",");
     return n == strcspn(b, ",") && strncmp(a, b, n) == 0;
+}
+
+double ctl_task_bytes(const ctl_task *t) {
+    double bytes = 0;
+    for (uint32_t k = 0; k < t->noperands; k++) {
+        const ctl_operand *o = &t->operands[k];
+        if (o->buffer == UINT32_MAX) continue;
+        const bool looked_up = t->kind == TASK_ROWS && t->index_of && t->index_of[k] != UINT32_MAX;
+        const bool twice = t->accumulate && t->writes >> k & 1;
+        bytes += (twice ? 2.0 : 1.0) * (double)(looked_up ? t->rows : o->rows) * (double)o->cols * (double)ctl_dtype_size(o->dtype);
+    }
+    return bytes;
 }
 
 static int by_time(const void *a, const void *b) {
@@ -58,6 +70,7 @@ size_t ctl_task_groups(const ctl_program *p, double *const seconds[RUN_COUNT], c
                 memcpy(out[n++].name, name, sizeof name);
             }
             out[g].times++, out[g].seconds += seconds[entries[e]][k], out[g].flops += t->flops;
+            out[g].bytes += ctl_task_bytes(t);
         }
     qsort(out, n, sizeof *out, by_time);
     return n;

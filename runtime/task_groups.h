@@ -10,13 +10,16 @@ enum { CTL_GROUP_NAME = 96, CTL_MOST_GROUPS = 256 };
 typedef struct ctl_task_group {
     char name[CTL_GROUP_NAME];
     int64_t times;         /* tasks of it in a step */
-    double seconds, flops; /* of all of them */
-    bool product;          /* products and attention */
+    double seconds, flops, bytes; /* of all of them */
+    bool product;                 /* products and attention */
 } ctl_task_group;
 
 void ctl_task_group_name(const ctl_program *p, const ctl_task *t, char out[CTL_GROUP_NAME]);
 bool ctl_task_group_same(const char *a, const char *b); /* their names */
 bool ctl_task_is_product(const ctl_task *t);
+/* Bytes of a task's operands, each read or written once: the least that goes to and from memory where none of it is near. What is added to
+ * counts twice; of a table the rows that are looked up count. */
+double ctl_task_bytes(const ctl_task *t);
 
 /* The groups of forward's and backward's tasks, by time, the longest first; how many there are. */
 size_t ctl_task_groups(const ctl_program *p, double *const seconds[RUN_COUNT], ctl_task_group out[CTL_MOST_GROUPS]);

@@ -144,17 +144,25 @@ static void test_profile(void **state) {
     json_t *b = bench("--tune lora --steps 3 --profile --split 2 --memory max");
     const json_t *profile = json_object_get(b, "profile"), *group;
     double flops = 0, seconds = 0;
-    size_t k;
+    size_t k, products = 0, sums = 0;
     json_array_foreach(profile, k, group) {
+        int rows, cols, inner, end = 0;
+        const char *name = json_string_value(json_object_get(group, "name"));
+        const double times = number(group, "times");
+        if (sscanf(name, "product a b' %d x %d x %d -> f32%n", &rows, &cols, &inner, &end) == 3 && end && !name[end])
+            assert_float_equal(number(group, "bytes"), times * 4 * (rows * inner + cols * inner + rows * cols), 0.5), products++;
+        if (sscanf(name, "product a' b %d x %d x %d += -> f32%n", &rows, &cols, &inner, &end) == 3 && end && !name[end])
+            assert_float_equal(number(group, "bytes"), times * 4 * (rows * inner + cols * inner + 2 * rows * cols), 0.5), sums++;
         flops += number(group, "flops"), seconds += number(group, "seconds");
         assert_true(number(group, "seconds") > 0 && number(group, "times") > 0);
         if (k > 0 && k + 1 < json_array_size(profile)) assert_true(number(group, "seconds") <= number(json_array_get(profile, k - 1), "seconds"));
     }
-    assert_true(json_array_size(profile) > 10 && seconds > 0);
+    assert_true(json_array_size(profile) > 10 && seconds > 0 && products > 2 && sums > 2);
     assert_float_equal(2 * flops / number(b, "flops"), 1, 1e-6); /* a part's: there are two */
     check_lines(json_object_get(b, "lines"), json_array_get(profile, json_array_size(profile) - 1), flops, seconds);
     json_decref(b);
     assert_int_equal(ctlc("bench small.ctl --tune double --steps 3 --profile"), 0);
+    says("  ms a step  share  TFLOP/s    GB/s  tasks\n");
     says("1 x head\n");
     says("1 x optimizer, and what is computed once an update\n");
     says("  ms a step  share  tasks  line\n");

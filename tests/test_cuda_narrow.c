@@ -135,7 +135,24 @@ static void test_planted_faults(void **state) {
     assert_int_equal(missed, 0);
 }
 
+/* There is no race, and without any of the barriers, or the wait, there is one to the watch. */
+static void test_races(void **state) {
+    (void)state;
+    static const char *const faults[] = {"SYNC_BLOCK();", "COPY_WAIT(0);"};
+    char said[HOST_FAULT], *source = kernel_source("", texts, OWN_TEXT, NULL, NULL, 0);
+    int planted = 0;
+    skip_under_sanitizers();
+    if (source_races(source, everything, NULL, said)) fail_msg("%s", said);
+    free(source);
+    for (size_t f = 0; f < CTL_COUNT(faults); f++)
+        for (int nth = 0; (source = kernel_source("", texts, OWN_TEXT, faults[f], ";", nth)); nth++, planted++) {
+            if (!source_races(source, everything, NULL, said) || !said[0]) fail_msg("%s number %d taken out: no race is found", faults[f], nth);
+            free(source);
+        }
+    assert_int_equal(planted, 3);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_products), cmocka_unit_test(test_planted_faults)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_products), cmocka_unit_test(test_races), cmocka_unit_test(test_planted_faults)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -47,13 +47,14 @@ if(CMOCKA)
     target_compile_options(${name} PRIVATE -D_GNU_SOURCE -DHOST_APART -fPIC -O2 -g0 -w -fno-strict-aliasing)
   endforeach()
   foreach(name test_cuda_rows test_cuda_rows_values test_cuda_build test_cuda_attend test_cuda_narrow test_cuda_tasks test_cuda_nvrtc
-      test_cuda_races)
+      test_cuda_races test_cuda_accesses)
     target_compile_definitions(${name} PRIVATE HOST_CC="${CMAKE_C_COMPILER}" HOST_RUNTIME_OBJECT="$<TARGET_OBJECTS:cuda_host>"
       HOST_WATCH_OBJECT="$<TARGET_OBJECTS:cuda_watch>")
     target_link_libraries(${name} ${CMAKE_DL_LIBS})
     add_dependencies(${name} cuda_host cuda_watch)
   endforeach()
   target_compile_definitions(test_cuda_build PRIVATE CTL_ROWS_ON_CUDA=1)
+  target_compile_definitions(test_cuda_accesses PRIVATE CTL_ROWS_ON_CUDA=1)
   target_compile_definitions(test_cuda_fragments PRIVATE HOST_CC="${CMAKE_C_COMPILER}") # plants faults in threads.h too
   target_link_libraries(test_cuda_fragments ${CMAKE_DL_LIBS})
   # The driver, cuBLASLt and CUDA's compiler, as stand-ins in one shared object under their names.

@@ -1,8 +1,9 @@
-/* accesses: how a warp's accesses to memory fall on what the hardware moves. A warp's k-th execution of a line since its last
- * barrier is one access of all its lanes: of global memory it touches sectors of 32 bytes, of shared memory it takes turns, in each of
- * which a bank of 4 bytes gives one word (to any number of lanes). The least possible are as many sectors as the bytes fill, and a
- * turn for every 128 bytes that lanes ask for. Accesses of 8 bytes go by half warps, of 16 by quarters, as do the rows of ldmatrix
- * and the copies that land. What a device's caches do then is not modelled. */
+/* accesses: how a warp's accesses to memory fall on what the hardware moves. A warp's k-th execution of a
+ * line since its last barrier is one access of all its lanes: of global memory it touches sectors of 32
+ * bytes, of shared memory it takes turns, in each of which a bank of 4 bytes gives one word (to any number of
+ * lanes). The least possible are as many sectors as the bytes fill, and a turn for every 128 bytes that lanes
+ * ask for. Accesses of 8 bytes go by half warps, of 16 by quarters, as do the rows of ldmatrix and the copies
+ * that land. What a device's caches do then is not modelled. */
 #ifndef CTL_TESTS_CUDA_ACCESSES_H
 #define CTL_TESTS_CUDA_ACCESSES_H
 
@@ -37,7 +38,8 @@ static struct access_turn {
 } access_turns[HOST_MOST_THREADS][ACCESS_MOST_SITES];
 
 static int access_is_on(void) {
-    if (access_on < 0) access_on = getenv("CTL_CUDA_WATCH") && strcmp(getenv("CTL_CUDA_WATCH"), "accesses") == 0;
+    if (access_on < 0)
+        access_on = getenv("CTL_CUDA_WATCH") && strcmp(getenv("CTL_CUDA_WATCH"), "accesses") == 0;
     return access_on;
 }
 
@@ -51,7 +53,8 @@ static unsigned access_site_of(unsigned site, int how, int shared, int bytes) {
     return h;
 }
 
-static void access_note(const void *p, size_t bytes, int how, int shared, unsigned site, unsigned at_block, unsigned at_warp) {
+static void access_note(const void *p, size_t bytes, int how, int shared, unsigned site, unsigned at_block,
+                        unsigned at_warp) {
     access_log *log = &access_logs[host.now->index];
     const unsigned at = access_site_of(site, how, shared, (int)bytes);
     const uint64_t since = (uint64_t)at_block << 16 | at_warp;
@@ -61,7 +64,8 @@ static void access_note(const void *p, size_t bytes, int how, int shared, unsign
         log->room = log->room ? 2 * log->room : 1024;
         if (!(log->at = realloc(log->at, log->room * sizeof *log->at))) host_fail("no memory for the watch");
     }
-    if (at_block >> 16 || at_warp >> 16 || turn->k >> 20) host_fail("more barriers or executions than the watch counts");
+    if (at_block >> 16 || at_warp >> 16 || turn->k >> 20)
+        host_fail("more barriers or executions than the watch counts");
     log->at[log->n++] = (access_entry){(uint64_t)at << 52 | since << 20 | turn->k++, (uintptr_t)p};
 }
 
@@ -100,12 +104,15 @@ static uint64_t access_turns_of(const uintptr_t *at, int lanes, unsigned bytes) 
 /* A warp's accesses of a block that has ended. */
 static void access_count_warp(int first) {
     size_t total = 0, n = 0;
-    for (int lane = 0; lane < HOST_WARP && first + lane < host.nthreads; lane++) total += access_logs[first + lane].n;
+    for (int lane = 0; lane < HOST_WARP && first + lane < host.nthreads; lane++)
+        total += access_logs[first + lane].n;
     access_entry *all = malloc(total * sizeof *all + 1);
     for (int lane = 0; all && lane < HOST_WARP && first + lane < host.nthreads; lane++) {
         access_log *log = &access_logs[first + lane];
-        /* An address has its lane in the upper bits that it does not use, so that phases are told apart when it is sorted. */
-        for (size_t k = 0; k < log->n; k++) all[n++] = (access_entry){log->at[k].key, log->at[k].at | (uintptr_t)lane << 56};
+        /* An address has its lane in the upper bits that it does not use, so that phases are told apart when
+         * it is sorted. */
+        for (size_t k = 0; k < log->n; k++)
+            all[n++] = (access_entry){log->at[k].key, log->at[k].at | (uintptr_t)lane << 56};
         log->n = 0;
     }
     if (!all) return;
@@ -114,10 +121,12 @@ static void access_count_warp(int first) {
         access_site *s = &access_sites[all[k].key >> 52];
         const unsigned bytes = (unsigned)s->bytes, together = bytes >= 16 ? 8 : bytes == 8 ? 16 : 32;
         uintptr_t at[HOST_WARP];
-        for (lanes = 0; k + lanes < total && all[k + lanes].key == all[k].key && lanes < HOST_WARP; lanes++) {}
+        for (lanes = 0; k + lanes < total && all[k + lanes].key == all[k].key && lanes < HOST_WARP; lanes++) {
+        }
         s->n.times++, s->n.lanes += lanes, s->n.bytes += lanes * bytes;
         for (size_t j = 0, m = 0; s->shared && j < lanes; j++) { /* by phases of lanes */
-            const uintptr_t lane = all[k + j].at >> 56, next = j + 1 < lanes ? all[k + j + 1].at >> 56 : HOST_WARP;
+            const uintptr_t lane = all[k + j].at >> 56,
+                            next = j + 1 < lanes ? all[k + j + 1].at >> 56 : HOST_WARP;
             at[m++] = all[k + j].at & (((uintptr_t)1 << 56) - 1);
             if (next / together == lane / together) continue;
             s->n.moves += access_turns_of(at, (int)m, bytes), s->n.least++;
@@ -148,22 +157,28 @@ static int access_lines(host_access_line *out, int most) {
         if (!s->n.times) continue;
         const site_line *l = &at[i++];
         int to = 0;
-        while (to < lines && (out[to].line != l->line || out[to].shared != s->shared || out[to].how != s->how || out[to].bytes != s->bytes)) to++;
+        while (to < lines && (out[to].line != l->line || out[to].shared != s->shared ||
+                              out[to].how != s->how || out[to].bytes != s->bytes))
+            to++;
         if (to == most) continue;
         if (to == lines) {
-            out[lines++] = (host_access_line){.line = l->line, .shared = s->shared, .how = s->how, .bytes = s->bytes};
+            out[lines++] =
+                (host_access_line){.line = l->line, .shared = s->shared, .how = s->how, .bytes = s->bytes};
             snprintf(out[to].kernel, sizeof out[to].kernel, "%s", l->function);
             snprintf(out[to].text, sizeof out[to].text, "%s", l->text);
         }
         host_accesses *sum = &out[to].n;
-        sum->times += s->n.times, sum->lanes += s->n.lanes, sum->bytes += s->n.bytes, sum->moves += s->n.moves, sum->least += s->n.least;
+        sum->times += s->n.times, sum->lanes += s->n.lanes, sum->bytes += s->n.bytes,
+            sum->moves += s->n.moves, sum->least += s->n.least;
     }
     free(sites), free(at);
     return lines;
 }
 static int access_line_order(const void *a, const void *b) {
     const host_access_line *x = a, *y = b;
-    return x->line != y->line ? x->line - y->line : x->shared != y->shared ? x->shared - y->shared : x->how - y->how;
+    return x->line != y->line       ? x->line - y->line
+           : x->shared != y->shared ? x->shared - y->shared
+                                    : x->how - y->how;
 }
 static void access_print(FILE *to) {
     enum { MOST = 512 };
@@ -174,10 +189,12 @@ static void access_print(FILE *to) {
     for (int k = 0; k < n; k++) {
         const host_access_line *l = &lines[k];
         if (k == 0 || strcmp(l->kernel, lines[k - 1].kernel) != 0)
-            fprintf(to, "%s\n%9s %10s %5s %12s %9s %9s %6s\n", l->kernel, "", "", "size", "bytes", "moves", "least", "ratio");
-        fprintf(to, "%-9s %-10s %5d %12llu %9llu %9llu %6.2f  %.90s\n", l->shared ? "shared" : "global", names[l->how], l->bytes,
-                (unsigned long long)l->n.bytes, (unsigned long long)l->n.moves, (unsigned long long)l->n.least,
-                l->n.least ? (double)l->n.moves / (double)l->n.least : 0.0, l->text);
+            fprintf(to, "%s\n%9s %10s %5s %12s %9s %9s %6s\n", l->kernel, "", "", "size", "bytes", "moves",
+                    "least", "ratio");
+        fprintf(to, "%-9s %-10s %5d %12llu %9llu %9llu %6.2f  %.90s\n", l->shared ? "shared" : "global",
+                names[l->how], l->bytes, (unsigned long long)l->n.bytes, (unsigned long long)l->n.moves,
+                (unsigned long long)l->n.least, l->n.least ? (double)l->n.moves / (double)l->n.least : 0.0,
+                l->text);
     }
     free(lines);
 }

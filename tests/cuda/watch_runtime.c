@@ -1,6 +1,6 @@
-/* watch_runtime: host.h's threads, and what watches them: linked to a kernel that was compiled with
- * HOST_WATCH and -fsanitize=thread, in the place of host_runtime.c and of that sanitizer's own library. It
- * sees each access of a thread to memory that is not its own stack. */
+/* watch_runtime: host.h's threads, and what watches them: linked to a kernel that was compiled with HOST_WATCH and
+ * -fsanitize=thread, in the place of host_runtime.c and of that sanitizer's own library. It sees each access of a thread to memory
+ * that is not its own stack. Either races are looked for, or accesses are counted. */
 #define HOST_RUNTIME 1
 #define HOST_WATCH   1
 #include "tests/cuda/host.h"
@@ -24,11 +24,14 @@ void host_met(int barrier) {
         t->at_warp++;
 }
 void host_copy_begins(const void *to, const void *from, size_t bytes, int group, const void *code) {
-    race_copy_begins(to, from, bytes, group, site_of(code));
+    if (!access_is_on()) {
+        race_copy_begins(to, from, bytes, group, site_of(code));
+        return;
+    }
+    if (bytes) host_touch(from, bytes, HOST_FETCHES, code);
+    host_touch(to, 16, HOST_LANDS, code);
 }
-void host_copies_end(int group) {
-    race_copies_end(group);
-}
+void host_copies_end(int group) { race_copies_end(group); }
 void host_block_begins(void) {
     if (access_is_on()) access_block_ends(); /* the one before */
     race_block_begins(!host.block[0] && !host.block[1] && !host.block[2]);
@@ -37,9 +40,19 @@ void host_thread_ends(void) {
     if (race_ncopies[host.now->index]) host_fail("it ends with copies that nobody waited for");
 }
 
-void host_watch_forget(void);
-void host_watch_forget(void) {
-    race_forget();
+/* For who has loaded the object. */
+void host_watch_forget(void), host_watch_count(void);
+int host_watch_lines(host_access_line *lines, int most);
+void host_watch_forget(void) { race_forget(); }
+void host_watch_count(void) { access_on = 1; }
+int host_watch_lines(host_access_line *lines, int most) {
+    access_block_ends();
+    return access_lines(lines, most);
+}
+__attribute__((destructor)) static void watch_ends(void) {
+    if (!getenv("CTL_CUDA_WATCH") || !access_is_on()) return;
+    access_block_ends();
+    access_print(stderr);
 }
 
 /* ---- what the compiler calls ---- */

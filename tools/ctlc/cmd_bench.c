@@ -100,16 +100,17 @@ static void print_profile(const bench_run *b, bool json) {
     double all = b->update_seconds;
     for (size_t k = 0; k < n; k++) all += g[k].seconds;
     g[n] = (ctl_task_group){.name = "optimizer, and what is computed once an update", .times = 1, .seconds = b->update_seconds};
-    printf(json ? "\"profile\": [" : "  ms a step  share  TFLOP/s  tasks\n");
+    printf(json ? "\"profile\": [" : "  ms a step  share  TFLOP/s    GB/s  tasks\n");
     for (size_t k = 0; k <= n; k++) {
         if (json) {
-            printf("%s{\"name\": \"%s\", \"times\": %lld, \"seconds\": %.9g, \"flops\": %.9g}", k ? ", " : "", g[k].name,
-                   (long long)g[k].times, g[k].seconds, g[k].flops);
+            printf("%s{\"name\": \"%s\", \"times\": %lld, \"seconds\": %.9g, \"flops\": %.9g, \"bytes\": %.9g}", k ? ", " : "",
+                   g[k].name, (long long)g[k].times, g[k].seconds, g[k].flops, g[k].bytes);
             continue;
         }
-        char rate[32] = "";
+        char rate[32] = "", memory[32] = "";
         if (g[k].product) snprintf(rate, sizeof rate, "%.3g", 1e-12 * g[k].flops / g[k].seconds);
-        printf("%11.3f %5.1f%% %8s  %lld x %s\n", 1e3 * g[k].seconds, 100 * g[k].seconds / all, rate, (long long)g[k].times, g[k].name);
+        if (g[k].bytes > 0) snprintf(memory, sizeof memory, "%.3g", 1e-9 * g[k].bytes / g[k].seconds);
+        printf("%11.3f %5.1f%% %8s %7s  %lld x %s\n", 1e3 * g[k].seconds, 100 * g[k].seconds / all, rate, memory, (long long)g[k].times, g[k].name);
     }
     if (json) printf("], ");
 }

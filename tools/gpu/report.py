@@ -84,13 +84,18 @@ def starts(records):
     return table(["from a spec to a step, s", "empty cache", "full", "context", "empty less it", "full less it"], rows) + [""] if rows else []
 
 
+def per_second(kernel, what, unit):
+    return f"{kernel[what] / kernel['seconds'] / unit:.0f}" if kernel.get(what) and kernel["seconds"] else "-"
+
+
 def profiles(records):
     out = []
     for name, r in records.all.items():
         if name.startswith("profile ") and r["status"] == OK:
             whole = sum(k["seconds"] for k in r["kernels"]) or 1
-            rows = [[k["name"], k["times"], f"{1e3 * k['seconds']:.2f}", f"{100 * k['seconds'] / whole:.1f}%"] for k in r["kernels"][:25]]
-            out += table([name[8:], "times", "ms a step", "share"], rows) + [""]
+            rows = [[k["name"], k["times"], f"{1e3 * k['seconds']:.2f}", f"{100 * k['seconds'] / whole:.1f}%", per_second(k, "flops", 1e12),
+                     per_second(k, "bytes", 1e9)] for k in r["kernels"][:25]]
+            out += table([name[8:], "times", "ms a step", "share", "TFLOP/s", "GB/s"], rows) + [""]
     return out
 
 
@@ -117,6 +122,7 @@ def text(records):
             f".jsonl. Builds of ctlc: {', '.join(builds) or 'none'}.", ""]
     notes = ["A step: forward, backward, optimizer; median and least of those behind the first three. Of ceiling: 4 operations a",
              "parameter of a product and token, at the best rate of a product on the model's shapes. Controls': what a step takes",
-             "more than one of the frozen model alone. Measured: the device's memory in use, less a context's.", ""]
+             "more than one of the frozen model alone. Measured: the device's memory in use, less a context's.",
+             "GB/s: a task's operands, each once.", ""]
     body = counts(records) + ours(records) + peers(records) + rates(records) + starts(records) + profiles(records) + attention(records)
     return "\n".join(head + body + (notes if ours(records) else []) + troubles(records))

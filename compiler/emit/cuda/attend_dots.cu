@@ -6,5 +6,5 @@ KERNEL(attend_dots, attend_call, 128) {
     take_row(o, call.out, call.bf16_out, t * call.out_stride + head * HEAD, lane);
     take_row(d, call.d_out, call.bf16_d_out, t * call.d_out_stride + head * HEAD, lane);
     const float sum = dot(o, d);
-    if (lane == 0) call.dots[(i64)t * call.heads + head] = sum;
+    if (lane == 0) call.dots[(i64)head * call.rows + t] = sum;
 }

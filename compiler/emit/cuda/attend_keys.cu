@@ -23,7 +23,7 @@ KERNEL(attend_keys, attend_call, 128) {
                 const span s = span_of(&call, t);
                 lo[i] = s.lo, hi[i] = s.hi;
                 lse[i] = t < call.rows ? call.lse[t * call.lse_stride + head] * LOG2E : 0.0f;
-                across[i] = t < call.rows ? call.dots[(i64)t * call.heads + head] : 0.0f;
+                across[i] = t < call.rows ? call.dots[(i64)head * call.rows + t] : 0.0f;
             }
             COPY_WAIT(0);
             SYNC_BLOCK();

@@ -25,7 +25,7 @@ KERNEL(attend_plain_queries, attend_call, 128) {
     const int lane = THREAD % 32, t = BLOCK * 4 + THREAD / 32, head = BLOCK_Y, of = head / call.group;
     if (t >= call.rows) return;
     const span s = span_of(&call, t);
-    const float lse = call.lse[t * call.lse_stride + head], across = call.dots[(i64)t * call.heads + head];
+    const float lse = call.lse[t * call.lse_stride + head], across = call.dots[(i64)head * call.rows + t];
     float q[EACH], k[EACH], v[EACH], d[EACH], dq[EACH];
     take_row(q, call.q, call.bf16_in, t * call.q_stride + head * HEAD, lane);
     take_row(d, call.d_out, call.bf16_d_out, t * call.d_out_stride + head * HEAD, lane);
@@ -51,7 +51,7 @@ KERNEL(attend_plain_keys, attend_call, 128) {
         for (int t = seen.lo; t < seen.hi; t++) {
             take_row(q, call.q, call.bf16_in, t * call.q_stride + head * HEAD, lane);
             take_row(d, call.d_out, call.bf16_d_out, t * call.d_out_stride + head * HEAD, lane);
-            const float lse = call.lse[t * call.lse_stride + head], across = call.dots[(i64)t * call.heads + head];
+            const float lse = call.lse[t * call.lse_stride + head], across = call.dots[(i64)head * call.rows + t];
             const float p = expf(dot(q, k) * call.scale - lse), ds = p * (dot(d, v) - across) * call.scale;
             UNROLL for (int e = 0; e < EACH; e++) {
                 dv[e] = FMA(rounded(&call, p), d[e], dv[e]);

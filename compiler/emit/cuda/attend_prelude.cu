@@ -4,7 +4,7 @@
 typedef struct attend_call {
     const void *q, *k, *v, *out, *d_out; /* out and d_out: backward reads them */
     void *o, *dq, *dk, *dv;
-    float *lse, *dots;             /* log of the sum of exponentials; sums of out * d_out: [rows, heads] */
+    float *lse, *dots;             /* log of the sum of exponentials: [rows, heads]; sums of out * d_out: [heads, rows] */
     const int *position, *length;  /* of each row in its document; NULL: a document every `longest` rows */
     i64 q_stride, k_stride, v_stride, out_stride, d_out_stride, o_stride, dq_stride, dk_stride, dv_stride;
     i64 lse_stride, position_stride, length_stride;

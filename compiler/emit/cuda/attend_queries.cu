@@ -12,7 +12,7 @@ KERNEL(attend_queries, attend_call, 128) {
         const int t = own + lane / 4 + 8 * i;
         mine[i] = span_of(&call, t);
         lse[i] = t < call.rows ? call.lse[t * call.lse_stride + head] * LOG2E : 0.0f;
-        across[i] = t < call.rows ? call.dots[(i64)t * call.heads + head] : 0.0f;
+        across[i] = t < call.rows ? call.dots[(i64)head * call.rows + t] : 0.0f;
     }
     float dq[DIMS / 8][4];
     clear(dq, DIMS / 8);

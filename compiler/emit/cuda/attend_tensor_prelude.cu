@@ -64,17 +64,30 @@ DEVICE void add_product(float (*o)[4], const float (*s)[4], const bf16 *tile, co
         }
     }
 }
-/* A warp's 16 rows of a result, times `factor[0 or 1]` for its upper and lower rows. */
+/* A warp's 16 rows of a result, times `factor[0 or 1]` for its upper and lower rows. In bf16 neighbouring threads exchange pairs of two
+ * small matrices, so that four of them write the 32 bytes of a row's 16 columns, 8 each, where the rows are aligned to that. */
 DEVICE void put_rows(const float (*o)[4], const float *factor, void *to, int is_bf16, i64 stride, int column, int first,
                      int rows, int lane) {
+    const int wide = is_bf16 && (u64)to % 8 == 0 && stride % 4 == 0, odd = lane % 2;
     UNROLL for (int i = 0; i < 2; i++) {
         const int t = first + lane / 4 + 8 * i;
-        if (t >= rows) continue;
-        UNROLL for (int n = 0; n < DIMS / 8; n++) {
-            const int c = n * 8 + lane % 4 * 2;
-            if (c >= HEAD) continue;
-            put_real(to, is_bf16, t * stride + column + c, o[n][2 * i] * factor[i]);
-            put_real(to, is_bf16, t * stride + column + c + 1, o[n][2 * i + 1] * factor[i]);
+        const i64 at = t * stride + column;
+        if (wide) {
+            UNROLL for (int n = 0; n < DIMS / 8; n += 2) {
+                const unsigned left = ROUND_PAIR(o[n][2 * i] * factor[i], o[n][2 * i + 1] * factor[i]);
+                const unsigned right = ROUND_PAIR(o[n + 1][2 * i] * factor[i], o[n + 1][2 * i + 1] * factor[i]);
+                const unsigned other = BITS_OF(SHUFFLE_XOR(REAL_OF(odd ? left : right), 1));
+                const int c = n * 8 + lane % 4 / 2 * 4 + odd * 8;
+                if (t < rows && c < HEAD)
+                    *(u64 *)((bf16 *)to + at + c) = odd ? other | (u64)right << 32 : left | (u64)other << 32;
+            }
+        } else {
+            UNROLL for (int n = 0; n < DIMS / 8; n++) {
+                const int c = n * 8 + lane % 4 * 2;
+                if (t >= rows || c >= HEAD) continue;
+                put_real(to, is_bf16, at + c, o[n][2 * i] * factor[i]);
+                put_real(to, is_bf16, at + c + 1, o[n][2 * i + 1] * factor[i]);
+            }
         }
     }
 }

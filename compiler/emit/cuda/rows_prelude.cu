@@ -24,21 +24,29 @@ DEVICE i64 row_in_batch(const rows_head *h) {
     return first / h->tokens * h->rows + first % h->tokens * h->rows / h->tokens;
 }
 
+/* Where a column lies in a tile: its neighbours of 16 bytes are swapped in every second 32 columns, so that threads which store 8
+ * columns each, 16 bytes at a time, reach all banks. Of the first 16 columns each lies in its own place. */
+DEVICE int place_of(int column) { return column ^ (column >> 3 & 4); }
 /* The thread's n columns into the group's tile; what is not the caller's becomes `none`. */
 DEVICE void put_tile(float *tile, const float *x, const int n, int lane, int from, int to, float none) {
-    UNROLL for (int i = 0; i < n; i++) tile[lane * n + i] = i >= from && i < to ? x[i] : none;
+    UNROLL for (int i = 0; i < n; i += 4) {
+        unsigned w[4];
+        UNROLL for (int j = 0; j < 4; j++) w[j] = BITS_OF(i + j >= from && i + j < to ? x[i + j] : none);
+        const quad q = {w[0], w[1], w[2], w[3]};
+        STORE_QUAD(tile + place_of(lane * n + i), q);
+    }
 }
 /* Thread `lane` of `threads` has the lanes lane, lane + threads, .. of 16; the tile has `size` columns. */
 DEVICE void add_lanes(float *sum, const float *tile, const int size, int lane, const int threads) {
     UNROLL for (int j = 0; j < 16 / threads + (threads > 16); j++)
         if (lane + j * threads < 16) {
-            for (int at = 0; at < size; at += 16) sum[j] = sum[j] + tile[at + lane + j * threads];
+            for (int at = 0; at < size; at += 16) sum[j] = sum[j] + tile[place_of(at + lane + j * threads)];
         }
 }
 DEVICE void most_of_lanes(float *most, const float *tile, const int size, int lane, const int threads) {
     UNROLL for (int j = 0; j < 16 / threads + (threads > 16); j++)
         if (lane + j * threads < 16) {
-            for (int at = 0; at < size; at += 16) most[j] = choose_max(tile[at + lane + j * threads], most[j]);
+            for (int at = 0; at < size; at += 16) most[j] = choose_max(tile[place_of(at + lane + j * threads)], most[j]);
         }
 }
 DEVICE void put_lanes(float *tile, const float *x, int lane, const int threads) {
@@ -63,13 +71,13 @@ DEVICE float tree_max(const float *lanes) {
     return x[0];
 }
 
-/* Adds `count` rows, `stride` apart in shared memory, to a row of partial sums, in their order. A column belongs to one
+/* Adds `count` tiles' rows, `stride` apart in shared memory, to a row of partial sums, in their order. A column belongs to one
  * thread of the block, always the same. The columns from .. to - 1 of `size` are meant. */
 DEVICE void add_rows(float *out, const float *rows, const int size, int stride, int count, int from, int to, int fresh) {
     for (int c = THREAD; c < size; c += THREADS)
         if (c >= from && c < to) {
             float sum = fresh ? 0.0f : out[c];
-            for (int k = 0; k < count; k++) sum = sum + rows[k * stride + c];
+            for (int k = 0; k < count; k++) sum = sum + rows[k * stride + place_of(c)];
             out[c] = sum;
         }
 }
