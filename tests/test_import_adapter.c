@@ -283,6 +283,27 @@ static void parts_of_a_model(void **state) {
     writes_control("again.ctl", control);
 }
 
+/* An adapter of classes, with their head, over a language model: the model is a classifier of as many. */
+static void classes_over_a_language_model(void **state) {
+    (void)state;
+    hf_checkpoint c = {.dtype = CTL_F32};
+    write_base();
+    for (int i = 0; i < LAYERS; i++) add_module(&c, i, "self_attn.q_proj", 16, 16, 4);
+    hf_add(&c, 5, 16, "base_model.model.score.weight");
+    write_adapter(&c, "{\"peft_type\": \"LORA\", \"task_type\": \"SEQ_CLS\", \"r\": 4, \"lora_alpha\": 8, \"target_modules\": [\"q_proj\"], "
+                      "\"modules_to_save\": [\"classifier\", \"score\"]}");
+    assert_int_equal(ctlc("import base --adapter saved -o classes.ctl"), 0);
+    assert_string_equal(output, "warning[E0706]: 1 tensor of 'base/model.safetensors' belongs to no parameter: 'lm_head.weight'\n"
+                                "29 tensors fit; 1 others of the files are not in the model\nthe adapter fits: 7 tensors\n"
+                                "classes.ctl is written; `ctlc plan classes.ctl` tells what it takes\n");
+    assert_non_null(strstr(text_of("classes.ctl"), "llama.classifier("));
+    assert_non_null(strstr(text_of("classes.ctl"), "classes = 5"));
+    writes_control("classes.ctl", "control peft(rank = 4, alpha = 8) on llama.classifier {\n"
+                                  "    model.layers[*].self_attn.q_proj.weight ~ control.lora(; rank, alpha)\n    train score.**\n}\n");
+    assert_int_equal(ctlc("import base --adapter saved --task causal_lm"), 1);
+    says("the model has nothing for the tensor 'base_model.model.score.weight'");
+}
+
 /* A spec of one's own: its controls are replaced, and nothing else. */
 static void into_a_spec(void **state) {
     (void)state;
@@ -418,6 +439,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adapters_of_peft),
         cmocka_unit_test(parts_of_a_model),
+        cmocka_unit_test(classes_over_a_language_model),
         cmocka_unit_test(into_a_spec),
         cmocka_unit_test(refuses_by_key),
     };

@@ -66,7 +66,7 @@ static ctl_status check_weights(const import_options *o, const ctl_program *prog
         const ctl_program_param *p = &program->params[i];
         if (p->made_by_control) continue;
         found += match.of_param[i] != NULL;
-        if (match.of_param[i]) continue;
+        if (match.of_param[i] || (p->trained && o->adapter)) continue; /* the adapter has it, or is refused */
         fatal += !p->trained;
         ctl_match_say_missing(&match, p, p->trained ? CTL_WARNING : CTL_ERROR,
                               p->trained ? "; it is initialised" : "");
