@@ -357,6 +357,7 @@ int cmd_train(int argc, char **argv) {
         .examples = "  tools/tokenize --tokenizer model/tokenizer.json --loss output -o alpaca.safetensors alpaca.json\n"
                     "  ctlc train my.ctl --weights model/ --data alpaca.safetensors --out alpaca --set lr=2e-4\n"
                     "  ctlc train my.ctl --weights model/ --data alpaca.safetensors --out alpaca --resume\n"
+                    "  ctlc train my.ctl --weights model/ --data chats.safetensors --set tokens=2048 --whole --out chats\n"
                     "  ctlc train bytes.ctl --data notes.txt --out notes\n"
                     "  ctlc train classifier.ctl --weights model/ --data reviews.jsonl --eval-data test.jsonl\n"
                     "  ctlc train vit.ctl --weights model/ --data images.npy --labels labels.npy --mean 0.5 --std 0.5\n",

@@ -73,8 +73,9 @@ typedef struct tool_compile {
 #define TOOL_COMPILE_OPTIONS(c)                                                                              \
     {"tune", "NAME", OPT_TEXT, &(c)->tune, "which tune block, where the spec has several"},                  \
         {"set", "KEY=VALUE", OPT_LIST, &(c)->set,                                                            \
-         "override a setting or a parameter: lr=1e-4, tokens=8x512,\n"                                       \
-         "memory=2GiB, compute=bf16, model.depth=2, CONTROL.rank=8"},                                        \
+         "override a setting or a parameter: lr=1e-4, tokens=8x512\n"                                        \
+         "(tokens=4096: packed), memory=2GiB, compute=bf16, model.depth=2,\n"                                 \
+         "CONTROL.rank=8"},                                                                                  \
         {"memory", "BYTES", OPT_TEXT, &(c)->memory,                                                          \
          "memory to keep to, instead of the spec's: 24GiB, 8e9; min: the\n"                                  \
          "least there is, max: as much as makes a step fastest"},                                            \
