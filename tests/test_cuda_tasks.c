@@ -131,19 +131,20 @@ static bool moves(launcher *l, void *ctx) {
 /* ---- the end of a product: bits, added in one order and rounded once ---- */
 static bool ends(launcher *l, void *ctx) {
     (void)ctx;
-    enum { R = 5, C = 300 }; /* more columns than threads */
-    static float sums[R * C], c[2][R * (C + 3)], bias[C], addend[R * (C + 1)];
-    static uint16_t half_c[2][R * (C + 3)], half_bias[C], half_addend[R * (C + 1)];
-    for (int kind = 0; kind < 32; kind++) {
+    enum { R = 3, C = 2060, MOST = R * (C + 12) }; /* more columns than a block has at once, and a rest of less than eight */
+    static _Alignas(16) float sums[R * C], c[2][MOST], bias[C], addend[MOST];
+    static _Alignas(16) uint16_t half_c[2][MOST], half_bias[C], half_addend[MOST];
+    for (int kind = 0; kind < 64; kind++) {
+        const int gap = kind & 32 ? 4 : 3, stride = C + gap, other = C + (kind & 32 ? 4 : 1); /* rows begin at multiples of 16 bytes, or not */
         const bool of_sums = kind & 1, accumulate = kind & 2, biased = kind & 4, added = kind & 8, halves = kind & 16;
         for (int i = 0; i < R * C; i++) sums[i] = uniform();
         for (int i = 0; i < C; i++) bias[i] = uniform(), half_bias[i] = ctl_f32_to_bf16(bias[i]);
-        for (int i = 0; i < R * (C + 1); i++) addend[i] = uniform(), half_addend[i] = ctl_f32_to_bf16(addend[i]);
-        for (int i = 0; i < R * (C + 3); i++)
+        for (int i = 0; i < MOST; i++) addend[i] = uniform(), half_addend[i] = ctl_f32_to_bf16(addend[i]);
+        for (int i = 0; i < MOST; i++)
             c[0][i] = c[1][i] = uniform(), half_c[0][i] = half_c[1][i] = ctl_f32_to_bf16(uniform());
         for (int r = 0; r < R; r++)
             for (int k = 0; k < C; k++) {
-                const int at = r * (C + 3) + k, beside = r * (C + 1) + k;
+                const int at = r * stride + k, beside = r * other + k;
                 float x = of_sums ? sums[r * C + k] : 0;
                 if (accumulate) x += halves ? ctl_bf16_to_f32(half_c[0][at]) : c[0][at];
                 if (biased) x += halves ? ctl_bf16_to_f32(half_bias[k]) : bias[k];
@@ -153,8 +154,8 @@ static bool ends(launcher *l, void *ctx) {
             }
         const ctl_cuda_finish call = {of_sums ? sums : NULL, halves ? (void *)half_c[1] : c[1],
                                       !biased ? NULL : halves ? (void *)half_bias : bias,
-                                      !added ? NULL : halves ? (void *)half_addend : addend, C + 3, C + 1, R, C,
-                                      accumulate, halves, halves, halves};
+                                      !added ? NULL : halves ? (void *)half_addend : addend, stride, other, R, C,
+                                      accumulate, halves, halves, halves, kind & 32 ? 1 : 0};
         if (!launch(l, "task_finish", &call, 2, 1, 256, 0) || memcmp(c[0], c[1], sizeof c[0]) != 0 ||
             memcmp(half_c[0], half_c[1], sizeof half_c[0]) != 0)
             return false;
@@ -242,7 +243,7 @@ static void test_planted_faults(void **state) {
         {"SYNC_BLOCK();", ";"},       {"c < vocab;", "c < vocab - 1;"},       {"at < vocab;", "at + THREADS < vocab;"},
         {"r < own", "r < own - 1"},   {"c < call.cols", "c < call.cols - 1"}, {"int r = own", "int r = own + 1"},
         {"square[x * 33 + i]", "square[i * 33 + x]"}, {"n = THREADS / 2", "n = THREADS / 4"},
-        {"col < call.cols; col +=", "col < call.cols - 1; col +="}, {"call.bad->task < 0", "1"}, {"first[i] < mine", "first[i] > mine"},
+        {"col < call.cols; col +=", "col < call.cols - 8; col +="}, {"call.cols - col < 8 ?", "call.cols - col < 4 ?"}, {"call.bad->task < 0", "1"}, {"first[i] < mine", "first[i] > mine"},
         {"i < n; i += 8", "i < n - 1; i += 8"},       {"if (!s->finite) return;", ";"},
         {"c % call.width", "c"},                      {"c / call.width", "0"},
     };

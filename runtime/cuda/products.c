@@ -201,7 +201,9 @@ ctl_status ctl_cuda_product_run(ctl_cuda_session *s, const ctl_task *t, const ct
                                   .addend = pointer(ctl_cuda_at(s, &o[4])), .c_stride = c->stride, .addend_stride = o[4].stride,
                                   .rows = (int32_t)c->rows, .cols = (int32_t)c->cols, .accumulate = t->accumulate,
                                   .bf16_c = c->dtype == CTL_BF16, .bf16_bias = o[3].dtype == CTL_BF16,
-                                  .bf16_addend = o[4].dtype == CTL_BF16};
+                                  .bf16_addend = o[4].dtype == CTL_BF16,
+                                  .wide = c->cols % 4 == 0 && scratch % 16 == 0 && is_wide(s, c) && is_wide(s, &o[4]) &&
+                                          ctl_cuda_at(s, &o[3]) % 16 == 0};
     if (status == CTL_OK)
         status = ctl_cuda_launch(s, s->functions[CUDA_FINISH], c->rows < 65536 ? c->rows : 65536, 1, 256, 0, &call);
     if (status == CTL_OK && way == PRODUCT_SPREAD) status = multiply(s, &p->product, a, b, to, to, scratch);

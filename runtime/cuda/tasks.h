@@ -74,7 +74,7 @@ typedef struct ctl_cuda_finish {
     void *c;
     const void *bias, *addend;
     int64_t c_stride, addend_stride;
-    int32_t rows, cols, accumulate, bf16_c, bf16_bias, bf16_addend;
+    int32_t rows, cols, accumulate, bf16_c, bf16_bias, bf16_addend, wide;
 } ctl_cuda_finish;
 
 typedef struct ctl_cuda_narrow {

@@ -92,22 +92,32 @@ typedef struct finish_call {
     const void *bias, *addend; /* NULL: none */
     i64 c_stride, addend_stride;
     int rows, cols, accumulate, bf16_c, bf16_bias, bf16_addend;
+    int wide; /* whether 16 bytes of each can be read at once */
 } finish_call;
 
-DEVICE float element_of(const void *p, int is_bf16, i64 i) {
-    return is_bf16 ? from_bf16(((const bf16 *)p)[i]) : ((const float *)p)[i];
+/* x += n of 8 neighbouring elements. */
+DEVICE void finish_add(float *x, const void *p, int is_bf16, i64 at, int n, int wide) {
+    float y[8];
+    if (is_bf16) load_bf16(y, (const bf16 *)p + at, 8, 0, n, wide);
+    else load_f32(y, (const float *)p + at, 8, 0, n, wide);
+    UNROLL for (int e = 0; e < 8; e++) x[e] = x[e] + y[e];
 }
 
 KERNEL(task_finish, finish_call, 256) {
     ROLL for (int r = BLOCK; r < call.rows; r += BLOCKS) /* unrolled, a loop of so many cases becomes 200 KB for some GPUs */
-        ROLL for (int col = THREAD; col < call.cols; col += THREADS) {
+        ROLL for (int col = 8 * THREAD; col < call.cols; col += 8 * THREADS) {
+            const int n = call.cols - col < 8 ? call.cols - col : 8;
             const i64 at = r * call.c_stride + col;
-            float x = call.sums ? call.sums[(i64)r * call.cols + col] : 0.0f;
-            if (call.accumulate) x = x + element_of(call.c, call.bf16_c, at);
-            if (call.bias) x = x + element_of(call.bias, call.bf16_bias, col);
-            if (call.addend) x = x + element_of(call.addend, call.bf16_addend, r * call.addend_stride + col);
-            if (call.bf16_c) ((bf16 *)call.c)[at] = (bf16)to_bf16(x);
-            else ((float *)call.c)[at] = x;
+            float x[8] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
+            if (call.sums) load_f32(x, call.sums + (i64)r * call.cols + col, 8, 0, n, call.wide);
+            if (call.accumulate) finish_add(x, call.c, call.bf16_c, at, n, call.wide);
+            if (call.bias) finish_add(x, call.bias, call.bf16_bias, col, n, call.wide);
+            if (call.addend) finish_add(x, call.addend, call.bf16_addend, r * call.addend_stride + col, n, call.wide);
+            if (call.bf16_c) {
+                UNROLL for (int e = 0; e < 8; e++) x[e] = round_bf16(x[e]);
+                store_bf16((bf16 *)call.c + at, x, 8, 0, n, call.wide);
+            } else
+                store_f32((float *)call.c + at, x, 8, 0, n, call.wide);
         }
 }
 
