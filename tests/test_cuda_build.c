@@ -3,6 +3,8 @@
  * `ctlc build`. (tests/test_rows*.c, built once more, compare the kernels' bits.) */
 #include "tests/rows_support.h"
 
+#include "tests/cuda/kernels.h"
+
 #include <pthread.h>
 #include <sys/wait.h>
 
@@ -50,27 +52,25 @@ static memory gaps_that_tell(ctl_arena *arena, const ctl_rowprog *p) {
     }
 }
 
-/* Runs in a process of its own, which a fault may end. Orders of threads: all; true when one of them finds a
- * difference. Watched: one, and true when there is a race, whatever the results are. */
-static bool found(ctl_arena *arena, const ctl_rowprog *p, const ctl_cuda_kernel *kernel, const char *source,
-                  shared_object_watch watched) {
+/* Runs in a process of its own, which a fault may end. Orders of threads: all; true when one of them finds a difference. */
+static bool found(ctl_arena *arena, const ctl_rowprog *p, const ctl_cuda_kernel *kernel, const char *source) {
     fflush(NULL);
     const pid_t child = fork();
     if (child == 0) {
         if (!freopen("/dev/null", "w", stderr)) _exit(1);
-        shared_object object = {.watched = watched};
+        shared_object object = {0};
         const char *texts[] = {source, "\n#include \"tests/cuda/rows_host.h\"\nROWS_RUN(rows_0, 0)\n"};
         if (shared_object_open(&object, texts, 2, "-O0")) _exit(1);
         rows_host_program program = {kernel, p};
         *(const rows_host_program **)shared_object_find(&object, "rows_host_programs") = &program;
         int *order = shared_object_find(&object, "rows_host_order");
         ctl_rows_fn run = (ctl_rows_fn)(uintptr_t)shared_object_find(&object, "rows_0_run");
-        for (*order = 0; *order < (watched ? 1 : HOST_ORDERS); (*order)++) {
+        for (*order = 0; *order < HOST_ORDERS; (*order)++) {
             memory want = gaps_that_tell(arena, p), got = twin_of(arena, p, &want);
             float *values = CTL_NEW_ARRAY(arena, float, ctl_rowprog_run_floats(p));
             ctl_rowprog_run(p, &want.call, values, 0, ROWS);
             run(&got.call, 0, ROWS);
-            for (uint32_t k = 0; k < p->noperands && !watched; k++)
+            for (uint32_t k = 0; k < p->noperands; k++)
                 for (size_t i = 0; i < want.bytes[k] / ctl_dtype_size(p->operands[k].dtype); i++)
                     if (!same(p->operands[k].dtype, want.args[k].base, got.args[k].base, i)) _exit(1);
         }
@@ -78,13 +78,11 @@ static bool found(ctl_arena *arena, const ctl_rowprog *p, const ctl_cuda_kernel 
     }
     int status = 0;
     assert_true(child > 0 && waitpid(child, &status, 0) == child);
-    if (watched) return WIFSIGNALED(status); /* the launch ends the process */
     return !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
 static void test_planted_faults(void **state) {
     ctl_arena *arena = arena_of(state);
-    enum { BARRIERS = 4 }; /* of the faults: races */
     static const struct {
         const char *what, *by;
         int width; /* 100: a group is half a warp */
@@ -93,7 +91,6 @@ static void test_planted_faults(void **state) {
         {"SYNC_WARP();", ";", 300, NONE},
         {"SYNC_BLOCK();", ";", 300, OF_ROWS},
         {"SYNC_BLOCK();", ";", 300, OF_NUMBERS},
-        {"SYNC_WARP();", ";", 100, NONE},
         {"to = 300 - c", "to = 301 - c", 300, NONE},
         {"300 - c : 0", "299 - c : 0", 300, OF_ROWS},
         {"from = 150 - c", "from = 149 - c", 300, NONE},
@@ -109,24 +106,66 @@ static void test_planted_faults(void **state) {
         ctl_cuda_kernel kernel = {.name = "rows_0", .forms = CTL_CUDA_FORM_ANY};
         ctl_text text = {.arena = arena};
         ctl_cuda_source(arena, &p, 1, &kernel, &text);
-        if (f < BARRIERS && found(arena, p, &kernel, text.at, UNWATCHED))
-            fail_msg("the source is wrong as it is");
-        if (f < BARRIERS && found(arena, p, &kernel, text.at, ROWS_WATCHED))
-            fail_msg("the source has a race as it is");
+        if (f < 3 && found(arena, p, &kernel, text.at)) fail_msg("the source is wrong as it is");
         for (int nth = 0; nth < 16; nth++) {
             char *source = spoiled(arena, text.at, faults[f].what, faults[f].by, nth);
             if (!source) break;
             planted++;
-            if (f < BARRIERS && ROWS_WATCHED && !found(arena, p, &kernel, source, WATCHED))
-                fail_msg("`%s` number %d taken out: no race is found in\n%s", faults[f].what, nth,
-                         strstr(text.at, "float n2;"));
-            if (f + 1 == BARRIERS && ROWS_WATCHED) continue; /* whatever comes out of it */
-            if (!found(arena, p, &kernel, source, UNWATCHED))
+            if (!found(arena, p, &kernel, source))
                 fail_msg("`%s` number %d replaced by `%s`: nothing noticed it in\n%s", faults[f].what, nth,
                          faults[f].by, strstr(text.at, "float n2;"));
         }
     }
     assert_true(planted > 20);
+}
+
+/* Whether a watched kernel has a race, in one order of threads, with the fault of this number; a launch that has one ends the process. */
+static bool races(ctl_arena *arena, shared_object *object, const rows_host_program *program, int fault) {
+    fflush(NULL);
+    const pid_t child = fork();
+    if (child == 0) {
+        if (!freopen("/dev/null", "w", stderr)) _exit(1);
+        *(const rows_host_program **)shared_object_find(object, "rows_host_programs") = program;
+        *(int *)shared_object_find(object, "rows_host_order") = HOST_ROUND_ROBIN;
+        *(int *)shared_object_find(object, "planted") = fault;
+        const memory m = gaps_that_tell(arena, program->p);
+        ((ctl_rows_fn)(uintptr_t)shared_object_find(object, "rows_0_run"))(&m.call, 0, ROWS);
+        _exit(0);
+    }
+    int status = 0;
+    assert_true(child > 0 && waitpid(child, &status, 0) == child);
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+static void test_races(void **state) {
+    ctl_arena *arena = arena_of(state);
+    skip_under_sanitizers();
+    static const struct {
+        int width; /* 100: a group is half a warp */
+        sums sums;
+    } kernels[] = {{300, NONE}, {100, NONE}, {300, OF_ROWS}, {300, OF_NUMBERS}};
+    for (size_t k = 0; k < CTL_COUNT(kernels); k++) {
+        const ctl_rowprog *p = many_barriers(arena, kernels[k].width, kernels[k].sums);
+        ctl_cuda_kernel kernel = {.name = "rows_0", .forms = CTL_CUDA_FORM_ANY};
+        ctl_text text = {.arena = arena};
+        ctl_text_add(&text, SOURCE_PLANTED);
+        ctl_cuda_source(arena, &p, 1, &kernel, &text);
+        char *source = strdup(text.at);
+        assert_non_null(source);
+        const size_t from = (size_t)(strstr(source, "rows split") - source);
+        int planted = 0;
+        source = source_with(source, from, "SYNC_BLOCK();", ";", &planted);
+        if (kernels[k].sums == NONE) source = source_with(source, from, "SYNC_WARP();", ";", &planted);
+        assert_true(planted >= (kernels[k].sums == NONE ? 5 : 2));
+        shared_object object = {.watched = WATCHED};
+        const char *texts[] = {source, "\n#include \"tests/cuda/rows_host.h\"\nROWS_RUN(rows_0, 0)\n"}, *why = shared_object_open(&object, texts, 2, "-O0");
+        if (why) fail_msg("%s", why);
+        const rows_host_program program = {&kernel, p};
+        if (races(arena, &object, &program, -1)) fail_msg("the source has a race as it is:\n%s", text.at);
+        for (int n = 0; n < planted; n++)
+            if (!races(arena, &object, &program, n)) fail_msg("barrier number %d taken out: no race is found in\n%s", n, source);
+        shared_object_close(&object);
+        free(source);
+    }
 }
 
 /* ---- rows that shared memory has no room for ---- */
@@ -436,6 +475,7 @@ static void test_command(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_planted_faults, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_races, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_wide_rows, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_aligned, set_up, tear_down),
         cmocka_unit_test(test_cache),

@@ -93,31 +93,57 @@ static inline void skip_under_sanitizers(void) {
 #endif
 }
 
-/* Whether the source has a race (tests/cuda/races.h): under one order of threads, and with
- * copies that land at once. In a process of its own; said: what was found,
- * empty where another result is. */
-static inline bool source_races(const char *source, bool (*run)(launcher *l, void *ctx), void *ctx,
-                                char said[HOST_FAULT]) {
-    int ends[2], status = 0;
+/* ---- races (tests/cuda/races.h) ---- */
+/* The text behind its first `from` bytes with each `what` made `by` where the variable `planted` has its number, from *n on: so that one
+ * compilation has all the faults. Takes the source and returns another, both of malloc. */
+static inline char *source_with(char *source, size_t from, const char *what, const char *by, int *n) {
+    size_t count = 0, at = from;
+    for (const char *p = source + from; (p = strstr(p, what)); p++) count++;
+    char *to = malloc(strlen(source) + count * (strlen(by) + 64) + 1);
+    assert_non_null(to);
+    memcpy(to, source, from);
+    size_t used = from;
+    for (const char *p; (p = strstr(source + at, what)); at = (size_t)(p - source) + strlen(what))
+        used += (size_t)sprintf(to + used, "%.*sif (planted == %d) %s else %s", (int)(p - source - (ptrdiff_t)at), source + at, (*n)++, by, what);
+    strcpy(to + used, source + at);
+    free(source);
+    return to;
+}
+#define SOURCE_PLANTED "int planted = -1;\n" /* before such a source */
+
+/* Whether a watched object has a race, by one order of threads and with copies that land at once. In a process of its own; said: what was
+ * found, empty where another result is. */
+static inline bool object_races(shared_object *object, int fault, bool (*run)(launcher *l, void *ctx), void *ctx, char said[HOST_FAULT]) {
+    int ends[2], status = 0, *planted = shared_object_find(object, "planted");
     fflush(NULL);
     assert_int_equal(pipe(ends), 0);
     const pid_t child = fork();
     if (child == 0) {
-        launcher l = {.object.watched = WATCHED, .order = HOST_WARP_GREEDY, .landing = HOST_AT_ISSUE};
-        const char *why = shared_object_open(&l.object, &source, 1, "-O0");
-        const bool ok = !why && run(&l, ctx);
-        const char *fault = why ? why : l.fault;
-        if (!ok && write(ends[1], fault, strlen(fault)) < 0) _exit(3);
-        _exit(why ? 2 : ok ? 0 : 1);
+        launcher l = {.object = *object, .order = HOST_WARP_GREEDY, .landing = HOST_AT_ISSUE};
+        if (planted) *planted = fault;
+        const bool ok = run(&l, ctx);
+        if (!ok && write(ends[1], l.fault, strlen(l.fault)) < 0) _exit(3);
+        _exit(ok ? 0 : 1);
     }
     close(ends[1]);
     ssize_t n = read(ends[0], said, HOST_FAULT - 1);
     said[n > 0 ? n : 0] = 0;
     close(ends[0]);
     assert_true(child > 0 && waitpid(child, &status, 0) == child);
-    if (WIFEXITED(status) && WEXITSTATUS(status) >= 2) fail_msg("a source cannot be watched: %s", said);
     return !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
+/* A source without a race, and with one for each of the faults planted in it (source_with). */
+static inline void expect_races(const char *source, int planted, bool (*run)(launcher *l, void *ctx), void *ctx) {
+    shared_object object = {.watched = WATCHED};
+    char said[HOST_FAULT];
+    const char *why = shared_object_open(&object, &source, 1, "-O0");
+    if (why) fail_msg("%s", why);
+    if (object_races(&object, -1, run, ctx, said)) fail_msg("%s", said[0] ? said : "another result");
+    for (int k = 0; k < planted; k++)
+        if (!object_races(&object, k, run, ctx, said) || !said[0]) fail_msg("fault number %d: no race is found", k);
+    shared_object_close(&object);
+}
+
 static inline bool source_fails(const char *source, bool (*run)(launcher *l, void *ctx), void *ctx) {
     return source_fails_by(source, "-O0", run, ctx);
 }

@@ -37,9 +37,13 @@ static inline ctl_cpu_code *emit(ctl_arena *arena, ctl_rowprog **programs, size_
         ctl_text_add(&text, "ROWS_RUN(%s, %zu)\n", cuda[k].name, k);
         c->programs[k] = (rows_host_program){&cuda[k], programs[k]};
     }
-    /* Races are looked for where programs are few: a hundred random ones, among them those whose results lie
-     * on operands. */
-    if ((n > 1 && n <= 60) || getenv("CTL_TEST_LONG")) c->object.watched = ROWS_WATCHED;
+    /* Races are looked for where programs are few and rows are short: in a hundred random ones, among them those whose results lie on
+     * operands. */
+    int64_t widest = 0;
+    for (size_t k = 0; k < n; k++)
+        for (uint32_t i = 0; i < programs[k]->noperands; i++)
+            if (programs[k]->operands[i].cols > widest) widest = programs[k]->operands[i].cols;
+    if ((n > 1 && n <= 60 && widest <= 1024) || getenv("CTL_TEST_LONG")) c->object.watched = ROWS_WATCHED;
     const char *why = shared_object_open(&c->object, (const char *const *)&text.at, 1, "-O0");
     if (why) fail_msg("%s", why);
     *(const rows_host_program **)shared_object_find(&c->object, "rows_host_programs") = c->programs;
