@@ -50,7 +50,9 @@ static void site_lines(const unsigned *sites, int n, site_line *lines) {
                 memset(&lines[++at], 0, sizeof lines[at]);
                 continue;
             }
-            snprintf(lines[at].function, sizeof lines[at].function, "%.*s", (int)(strlen(held) - (strlen(held) > 3 && strcmp(held + strlen(held) - 3, "_of") == 0 ? 3 : 0)), held);
+            char *of = strstr(held, "_of"); /* KERNEL of host.h */
+            if (of && !of[3]) *of = 0;
+            snprintf(lines[at].function, sizeof lines[at].function, "%s", held);
             if (!fgets(held, sizeof held, f)) break;
             const char *colon = strrchr(held, ':');
             lines[at].inner = lines[at].line, lines[at].line = colon ? atoi(colon + 1) : 0;
