@@ -14,7 +14,7 @@ if(CTL_SANITIZE)
   # Of the tests alone: to optimise instrumented tests takes longer than they run. Not of those that compute much themselves, nor
   # of one that names what it never calls.
   add_compile_options(-O0)
-  set_source_files_properties(tests/test_chain.c tests/test_cpu_attention.c tests/test_cpu_tasks.c tests/test_cuda_build.c
+  set_source_files_properties(tests/test_pack.c tests/test_chain.c tests/test_cpu_attention.c tests/test_cpu_tasks.c tests/test_cuda_build.c
     tests/test_cuda_headers.c PROPERTIES COMPILE_OPTIONS -O1)
 endif()
 if(CMOCKA)
