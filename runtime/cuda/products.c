@@ -1,8 +1,9 @@
 /* products: tasks that multiply, by cuBLASLt. A sum with what is there, or with an addend or a bias of the result's type, is
- * cuBLASLt's (beta = 1, an epilogue). A narrow product with an addend of another type is a kernel's. Else an addend in bf16 to a result in f32 is first written to where the result goes. Any other
- * product is made in f32 in the task's scratch and ended by a kernel. The head goes through its rows in chunks: logits, their losses and
- * gradients in place, then what the gradients multiply. mix is one product for all sequences at once; its matrix's gradient is a product for
- * each sequence, many at once into scratch, and their sum in the order of sequences by a kernel. */
+ * cuBLASLt's (beta = 1, an epilogue). A narrow product with an addend of another type is a kernel's (narrow.cu), sum and all. Of wider
+ * ones an addend in bf16 to a result in f32 is first written to where the result goes; any other product is made in f32 in the task's
+ * scratch and ended by a kernel. The head goes through its rows in chunks: logits, their losses and gradients in place, then what the
+ * gradients multiply. mix is one product for all sequences at once; its matrix's gradient is a product for each sequence, many at once
+ * into scratch, and their sum in the order of sequences by a kernel. */
 #include "runtime/cuda/session.h"
 
 static size_t aligned(size_t bytes) { return (bytes + 255) / 256 * 256; }

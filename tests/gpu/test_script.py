@@ -1,4 +1,5 @@
 """tools/gpu/check without a GPU: results that are wrong are called so, what was done is not done again, a deadline is kept."""
+import subprocess
 import sys
 import time
 import types
@@ -194,6 +195,12 @@ class StandIns(support.Checked):
         # 4 sequences of 16 causal rows, 4 heads of 8: 136 pairs a head and sequence, 2 * 8 operations each and product.
         self.assertAlmostEqual(tiles["keys", 16, 4]["rate"] * tiles["keys", 16, 4]["seconds"], 4 * 4 * 136 * 16 * 4, delta=1)
         self.assertIn("| tiny 4x16 keys", self.said)
+        # What a launch asks of shared memory is counted in attend.py once more: ctlc tells its own tiles'.
+        build = [support.CTLC, "build", str(cases.spec("tiny", "lora")), "--compute", "bf16", "--target", "cuda:sm_86", "--emit=cu", "-o",
+                 str(self.folder / "sources")]
+        told = subprocess.run(build, capture_output=True, text=True, check=True).stdout
+        for kernel in [k for k in got["kernels"] if k["ours"]]:
+            self.assertRegex(told, rf"attend_{kernel['kernel']}_8\.cu +\d+ bytes +{kernel['shared']} bytes shared")
 
     def test_attend_planted(self):
         o = types.SimpleNamespace(ctlc=support.CTLC, device=cuda.Device([str(support.STAND_INS)]), host=True, engine="cuda", tokens=["4x16"],
