@@ -6,8 +6,8 @@
  * there would be found on a device only: the stand-ins know the same numbers. Here each entry point is
  * called, in code that never runs, as its table declares it, and the compiler compares that with the header's
  * declaration; numbers and places in structures are compared when this is compiled. Then the real cuBLASLt,
- * whose descriptors are made without a device, is given those of products of every form, and is asked what it
- * understood. */
+ * whose descriptors are made without a device, is given those of products with a bias, with a sum and many at
+ * once, and is asked what it understood. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
